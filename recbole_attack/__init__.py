@@ -1,0 +1,28 @@
+"""Red-teams RecBole's sequential recommenders: attacks, defences, and numbers to trust."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttackConfig",
+    "load_data_and_model",
+    "objective_function",
+    "register_metric",
+    "run_recbole_attack",
+]
+
+if TYPE_CHECKING:
+    from recbole_attack.config import AttackConfig
+    from recbole_attack.evaluator import register_metric
+    from recbole_attack.quick_start import load_data_and_model, objective_function, run_recbole_attack
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `--help` and errors should not wait for torch.
+    homes = {"AttackConfig": "config", "register_metric": "evaluator"}
+    if name in __all__:
+        from importlib import import_module
+
+        return getattr(import_module(f"recbole_attack.{homes.get(name, 'quick_start')}"), name)
+    raise AttributeError(f"module 'recbole_attack' has no attribute '{name}'")

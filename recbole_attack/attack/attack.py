@@ -1,0 +1,142 @@
+"""An attack is a value: a transform of the malicious clients' sequences and an objective on the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from recbole_attack.data.negatives import NonInteracted
+from recbole_attack.data.sequences import Int
+
+
+class Profile(NamedTuple):
+    """The sequences ``B`` malicious clients train on.
+
+    Attributes:
+        item_seq: ``[B, L]`` items, padded with 0 on the right.
+        item_seq_len: ``[B]`` lengths, at least 1.
+    """
+
+    item_seq: torch.Tensor
+    item_seq_len: torch.Tensor
+
+    def repeat(self, times: int) -> Profile:
+        """Every client ``times`` times in a row."""
+        return Profile(*(field.repeat_interleave(times, dim=0) for field in self))
+
+
+@dataclass(frozen=True)
+class AttackContext:
+    """What an attacker sees besides the global model and its clients' own sequences.
+
+    Attributes:
+        targets: ``[T]`` ids of the promoted items.
+        outside: Sampler of items outside a malicious client's own history.
+        seed: The run's seed.
+        epoch: Current epoch.
+        step: Current local step, 0 unless clients train more than one local epoch.
+    """
+
+    targets: torch.Tensor
+    outside: NonInteracted
+    seed: int
+    epoch: int = 0
+    step: int = 0
+
+
+class Transform(Protocol):
+    """Changes malicious sequences before they are trained on."""
+
+    def __call__(
+        self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
+    ) -> Profile:
+        """Return the new profile of each row.
+
+        Args:
+            model: The global model as distributed; not changed.
+            profile: ``B`` rows of original sequences.
+            users: ``[B]`` the user each row belongs to.
+            targets: ``[B]`` the target each row works for.
+            context: See :class:`AttackContext`.
+        """
+
+
+class Objective(Protocol):
+    """The loss a malicious client takes the gradient of."""
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        """Return ``[B]`` losses.
+
+        Args:
+            model: The global model, gradients recorded.
+            profile: ``B`` transformed sequences: ``repeats`` rows in a row for each client.
+            original: The ``B`` sequences before the transform.
+            users: ``[B]`` the user each row belongs to.
+            repeats: Rows per client.
+            context: See :class:`AttackContext`.
+        """
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A targeted model-poisoning attack on federated training.
+
+    Attributes:
+        transform: What happens to the malicious client's sequence.
+        objective: What it optimises on the result.
+        repeats: Repetitions ``s`` whose losses are averaged; they differ by dropout, sampled items and, with several
+            targets, by the target the transform works for.
+        weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
+    """
+
+    transform: Transform
+    objective: Objective
+    repeats: int = 1
+    weight: float = 1.0
+
+    def losses(self, model: Any, profile: Profile, users: Int, context: AttackContext) -> torch.Tensor:
+        """``[M]`` losses of ``M`` malicious clients, whose gradients are what they upload.
+
+        Args:
+            model: The global model; its mode decides whether the objective sees dropout.
+            profile: ``M`` original sequences.
+            users: ``[M]`` users behind the clients.
+            context: See :class:`AttackContext`.
+        """
+        # Repetitions for the same target would transform alike, so each distinct target is transformed once.
+        distinct = min(self.repeats, len(context.targets))
+        shift = torch.arange(distinct) + context.epoch * distinct
+        targets = context.targets[shift % len(context.targets)].repeat(len(users))
+        with evaluating(model):
+            changed = self.transform(
+                model, profile.repeat(distinct), np.repeat(users, distinct), targets, context
+            )
+        slots = torch.arange(self.repeats, device=targets.device) % distinct
+        rows = (torch.arange(len(users), device=targets.device)[:, None] * distinct + slots).flatten()
+        losses = self.objective(
+            model,
+            Profile(*(field[rows] for field in changed)),
+            profile.repeat(self.repeats),
+            np.repeat(users, self.repeats),
+            self.repeats,
+            context,
+        )
+        return self.weight * losses.view(len(users), self.repeats).mean(dim=1)
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout off for a block."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,96 @@
+"""What a malicious client optimises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from recbole_attack.attack.attack import AttackContext, Objective, Profile
+from recbole_attack.data.batches import TrainBatch
+from recbole_attack.data.negatives import NonInteracted
+from recbole_attack.data.sequences import Int, from_pairs
+from recbole_attack.rng import stream
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """The victim's own loss, computed on the profile as an honest client would.
+
+    Negatives are drawn outside the profile, so a fake item is never pushed down by its own client.
+    """
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        items = profile.item_seq.cpu().numpy()
+        rows, columns = np.nonzero(items)
+        outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), context.outside.n_items))
+        negatives = np.zeros_like(items[:, 1:])
+        for row, user in enumerate(users):
+            rng = stream(context.seed, "fake negatives", context.epoch, context.step, int(user), row % repeats)
+            negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
+        pos_items = profile.item_seq[:, 1:]
+        item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
+        neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
+        return model.client_losses(TrainBatch(item_seq, pos_items, neg_items))
+
+
+@dataclass(frozen=True)
+class TargetBCE:
+    """Raise the targets' scores after the last item: BCE towards 1, averaged over targets (DV-FSR, eq. 4)."""
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        scores = model.forward(*profile) @ model.item_embedding(context.targets).T
+        return F.softplus(-scores).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """Draw the targets' embeddings to the client's items (DV-FSR, eq. 5-7), averaged over targets.
+
+    Anchor: a target's embedding. Positive: the mean embedding of the client's *original* items (Algorithm 1, line 7).
+    Negatives: random items outside its history. Cross-entropy over cosine similarities, the positive being the class.
+
+    Attributes:
+        negatives: Number n of negatives, drawn with replacement.
+    """
+
+    negatives: int
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        anchors = F.normalize(model.item_embedding(context.targets), dim=-1)
+        total = model.embed(original.item_seq).masked_fill((original.item_seq == 0)[..., None], 0.0).sum(dim=1)
+        positive = F.normalize(total / original.item_seq_len[:, None], dim=-1) @ anchors.T
+        negative = F.normalize(model.item_embedding(self._sample(users, repeats, context)), dim=-1) @ anchors.T
+        similarity = torch.cat([positive[:, None], negative], dim=1)
+        return -similarity.log_softmax(dim=1)[:, 0].mean(dim=1)
+
+    def _sample(self, users: Int, repeats: int, context: AttackContext) -> torch.Tensor:
+        draws = [
+            context.outside.sample(
+                stream(context.seed, "contrastive", context.epoch, context.step, int(user)),
+                np.full((repeats, self.negatives), user),
+            )
+            for user in users[::repeats]
+        ]
+        return torch.from_numpy(np.concatenate(draws)).to(context.targets.device)
+
+
+@dataclass(frozen=True)
+class Total:
+    """The sum of several objectives (DV-FSR, eq. 8)."""
+
+    parts: tuple[Objective, ...]
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        return torch.stack([part(model, profile, original, users, repeats, context) for part in self.parts]).sum(dim=0)

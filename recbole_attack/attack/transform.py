@@ -1,0 +1,109 @@
+"""What a malicious client does to its sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.data.sequences import Int
+from recbole_attack.rng import stream
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Leave the sequence as it is."""
+
+    def __call__(
+        self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
+    ) -> Profile:
+        return profile
+
+
+@dataclass(frozen=True)
+class RandomProfile:
+    """A fake profile: random items and the targets, as long as the sequence it replaces.
+
+    A client keeps its fake profile over all rounds. Targets stand at random positions after the first, since the
+    first item of a sequence is never predicted; a profile shorter than the list of targets holds as many as fit.
+    """
+
+    def __call__(
+        self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
+    ) -> Profile:
+        fake = torch.zeros_like(profile.item_seq)
+        for row, (user, length) in enumerate(zip(users, profile.item_seq_len.tolist(), strict=True)):
+            fake[row, :length] = torch.from_numpy(self._draw(int(user), length, context)).to(fake)
+        return Profile(fake, profile.item_seq_len)
+
+    def _draw(self, user: int, length: int, context: AttackContext) -> Int:
+        rng = stream(context.seed, "fake profile", user)
+        items = rng.integers(1, context.outside.n_items, length)
+        targets = rng.permutation(context.targets.cpu().numpy())[: length - 1]
+        items[1 + rng.permutation(length - 1)[: len(targets)]] = targets
+        return items
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """Replace the most influential item (DV-FSR, Algorithm 2; after Yue et al., RecSys 2022).
+
+    The position is the one whose embedding gradient of the cross-entropy towards the target is largest. Its embedding
+    moves one sign step down that gradient and is projected back: items are ranked by cosine similarity to the moved
+    embedding, times 1 if their cosine similarity to the original one is at least ``min_cosine`` and 0 otherwise. Of
+    the first ``candidates`` items, the one that gives the target the highest score is put in.
+
+    As in the pseudo-code, items that fail the threshold keep rank value 0, so they are tried when fewer than
+    ``candidates`` items pass with a positive similarity; ties rank by item id. The item itself and the target are
+    candidates like any other. The search runs without dropout.
+
+    Attributes:
+        min_cosine: Threshold tau.
+        candidates: Search time T. The paper names 9 as its default; the released code tries 10.
+    """
+
+    min_cosine: float
+    candidates: int
+
+    def __call__(
+        self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
+    ) -> Profile:
+        rows = torch.arange(len(targets), device=targets.device)
+        position, perturbed, original = self._perturb(model, profile, targets)
+        with torch.no_grad():
+            chosen = self._project(perturbed, original, model.item_embedding.weight)
+            tried = profile.repeat(chosen.shape[1])
+            tried.item_seq[torch.arange(len(tried.item_seq)), position.repeat_interleave(chosen.shape[1])] = (
+                chosen.flatten()
+            )
+            states = model.forward(*tried).view(len(rows), chosen.shape[1], -1)
+            scores = (states * model.item_embedding(targets)[:, None]).sum(-1)
+            item_seq = profile.item_seq.clone()
+            item_seq[rows, position] = chosen[rows, scores.argmax(dim=1)]
+        return Profile(item_seq, profile.item_seq_len)
+
+    def _perturb(
+        self, model: Any, profile: Profile, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Position ``[B]`` to attack, its embedding ``[B, H]`` after the sign step and before."""
+        item_seq, lengths = profile
+        with torch.enable_grad():
+            item_emb = model.embed(item_seq).detach().requires_grad_()
+            state = model.gather_indexes(model.encode(item_seq, item_emb), lengths - 1)
+            logits = state @ model.item_embedding.weight[1:].T
+            (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets - 1, reduction="sum"), item_emb)
+        position = gradient.norm(dim=-1).masked_fill(item_seq == 0, -1).argmax(dim=1)
+        rows = torch.arange(len(item_seq), device=item_seq.device)
+        original = item_emb.detach()[rows, position]
+        return position, original - gradient[rows, position].sign(), original
+
+    def _project(self, perturbed: torch.Tensor, original: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """``[B, T]`` items to try, most similar first."""
+        items = F.normalize(weight[1:], dim=-1)
+        similarity = F.normalize(perturbed, dim=-1) @ items.T
+        allowed = F.normalize(original, dim=-1) @ items.T >= self.min_cosine
+        ranking = (similarity * allowed).argsort(dim=1, descending=True, stable=True)
+        return ranking[:, : self.candidates] + 1

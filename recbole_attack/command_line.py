@@ -1,0 +1,85 @@
+"""The command line of ``run_recbole_attack.py``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_attack.errors import ConfigError, DataError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+_SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
+_FLAGS = {"--help", "--list"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` if absent.
+
+    Returns:
+        Exit code: 0 done, 2 a mistake in the arguments or data (one line on stderr), 130 interrupted.
+    """
+    try:
+        given = read_arguments(sys.argv[1:] if argv is None else argv)
+        if "help" in given or "list" in given:
+            from recbole_attack import catalogue
+
+            print(catalogue.usage() if "help" in given else catalogue.listing())
+            return 0
+        return _run(given)
+    except (ConfigError, DataError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted; continue with --resume=<the run folder named above>", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _run(given: dict[str, str]) -> int:
+    from recbole_attack.config import parse_value
+    from recbole_attack.quick_start import run_recbole_attack
+
+    if "resume" in given:
+        if len(given) > 1:
+            others = ", ".join(f"--{key}" for key in given if key != "resume")
+            raise ConfigError(f"--resume continues a run as it was configured: expected no other option, found {others}")
+        run_recbole_attack(resume=given["resume"])
+        return 0
+    files = given.pop("config_files", "").split()
+    values: dict[str, Any] = {
+        key: value if key in ("model", "dataset") else parse_value(value) for key, value in given.items()
+    }
+    model, dataset = values.pop("model", None), values.pop("dataset", None)
+    run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=values)
+    return 0
+
+
+def read_arguments(argv: Sequence[str]) -> dict[str, str]:
+    """``--key=value``, ``--key value`` and the short forms, as texts by key.
+
+    Raises:
+        ConfigError: A word is no option, an option has no value, or comes twice with different values.
+    """
+    given: dict[str, str] = {}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        name = _SHORT.get(name, name)
+        if not name.startswith("--") or len(name) == 2:
+            raise ConfigError(f"expected an option such as --attack=dvfsr: found '{word}'")
+        if name in _FLAGS:
+            given[name[2:]] = ""
+            continue
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise ConfigError(f"option {name} needs a value: expected {name}=<value>")
+            value = words.pop(0)
+        if given.get(name[2:], value) != value:
+            raise ConfigError(f"option {name} is given twice: found '{given[name[2:]]}' and '{value}'")
+        given[name[2:]] = value
+    return given

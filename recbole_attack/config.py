@@ -1,0 +1,239 @@
+"""RecBole's configuration with this package's models and defaults, checked and never evaluated as code."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from recbole.config import Config
+from recbole.utils import argument_list
+
+from recbole_attack.attack import ATTACKS
+from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
+from recbole_attack.evaluator import register_metrics
+from recbole_attack.model import MODELS
+from recbole_attack.options import check_options
+
+DERIVED_KEYS = frozenset(
+    {
+        "MODEL_TYPE",
+        "MODEL_INPUT_TYPE",
+        "device",
+        "eval_type",
+        "local_rank",
+        "single_spec",
+        "test_neg_sample_args",
+        "train_neg_sample_args",
+        "valid_metric_bigger",
+        "valid_neg_sample_args",
+    }
+)
+"""Parameters RecBole computes from others."""
+
+_READ_BY_RECBOLE = frozenset(
+    {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
+    | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
+)
+_NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str, "long": int}
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Safe YAML that reads ``1e-3`` as a number, as RecBole's files expect."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"),
+    list("-+0123456789."),
+)
+
+
+def properties() -> Path:
+    """The folder of default parameters: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "properties"
+    return inside if inside.is_dir() else package.parent / "properties"
+
+
+def parse_value(text: str) -> Any:
+    """A command-line value as a Python literal, or the text itself. Nothing is evaluated.
+
+    >>> parse_value("[1, 2]"), parse_value("1e-3"), parse_value("true"), parse_value("1-2")
+    ([1, 2], 0.001, True, '1-2')
+    """
+    words = {"true": True, "false": False, "null": None, "~": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+class AttackConfig(Config):
+    """RecBole's ``Config`` for this package; same arguments, same priorities among them.
+
+    It differs where RecBole's would fail or surprise: works with NumPy 2; parses values as literals, never with
+    ``eval``; loads YAML safely; refuses unknown parameters and wrong types; does not read ``sys.argv`` (the command
+    line passes its parameters in ``config_dict``).
+
+    Args:
+        model: Model name, or a class with the interface of :class:`recbole_attack.model.SASRec`.
+        dataset: Dataset name.
+        config_file_list: YAML files; later ones win.
+        config_dict: Parameters; win over files.
+
+    Raises:
+        ConfigError: See :func:`recbole_attack.options.check_options`; also for unknown models and parameters.
+        DataError: A configuration file is missing or is no YAML mapping.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+    ) -> None:
+        register_metrics()
+        super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+
+    def compatibility_settings(self) -> None:
+        for name, value in _NUMPY_ALIASES.items():
+            if name not in vars(np):
+                setattr(np, name, value)
+
+    def _init_parameters_category(self) -> None:
+        self.parameters = {
+            "General": list(argument_list.general_arguments),
+            "Training": list(argument_list.training_arguments),
+            "Evaluation": list(argument_list.evaluation_arguments),
+            "Dataset": list(argument_list.dataset_arguments),
+            "Attack": [],
+        }
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return _YamlLoader
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return {k: parse_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for file in file_list or []:
+            if not Path(file).is_file():
+                near = [p.name for p in Path(file).parent.glob("*.y*ml")]
+                raise DataError(f"configuration file {file} not found{did_you_mean(Path(file).name, near)}")
+            try:
+                values = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
+            except yaml.YAMLError as error:
+                raise DataError(f"configuration file {file} is not valid YAML: {' '.join(str(error).split())}") from error
+            if not isinstance(values, Mapping):
+                raise DataError(f"configuration file {file} must hold 'key: value' lines: found {type(values).__name__}")
+            merged.update(values)
+        return merged
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _get_model_and_dataset(self, model: Any, dataset: str | None) -> tuple[str, Any, str]:
+        model = model or self.external_config_dict.get("model", "SASRec")
+        dataset = dataset or self.external_config_dict.get("dataset", "ml-100k")
+        model_class = lookup(MODELS, model, "model") if isinstance(model, str) else model
+        return model_class.__name__, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        overall = self._load_properties("overall")
+        central = self.external_config_dict.get("scenario") == "central"
+        attack = self.external_config_dict.get("attack", "none" if central else overall["attack"])
+        lookup(ATTACKS, attack, "attack")
+        for file in ("overall", f"model/{model}", f"attack/{attack}", f"dataset/{dataset}"):
+            values = self._load_properties(file)
+            self.internal_config_dict.update(values)
+            listed = {key for keys in self.parameters.values() for key in keys}
+            self.parameters["Attack"] += [key for key in values if key not in listed]
+        self.internal_config_dict["attack"] = attack
+
+    def _load_properties(self, name: str) -> dict[str, Any]:
+        """Default parameters of one of this package's files, none if there is no such file."""
+        path = properties() / f"{name}.yaml"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return yaml.load(text, Loader=self.yaml_loader) or {}
+
+    def _set_default_parameters(self) -> None:
+        self._check_known()
+        self._check_types()
+        check_options(self.final_config_dict)
+        self._check_metrics()
+        super()._set_default_parameters()
+        for k in self.final_config_dict["topk"]:
+            if isinstance(k, bool) or not isinstance(k, int):
+                raise ConfigError(f"topk must hold integers: found {k!r}")
+
+    def _check_known(self) -> None:
+        arguments = [key for keys in self.parameters.values() for key in keys]
+        known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, *DERIVED_KEYS, "model", "dataset"}
+        attack = self.internal_config_dict["attack"]
+        for key in self.external_config_dict:
+            if key not in known:
+                raise ConfigError(
+                    f"unknown parameter '{key}' (model {self.model}, attack {attack}){did_you_mean(key, known)}"
+                )
+
+    def _check_types(self) -> None:
+        """Parameters keep the type of RecBole's default, where it is a plain one."""
+        for key, value in self.external_config_dict.items():
+            default = self.internal_config_dict.get(key)
+            if key in {"gpu_id", "dataset", "model", "exposure_candidates", "target_items"} or value is None:
+                continue
+            if isinstance(default, (bool, int, float)):
+                expected: tuple[type, ...] = (int, float) if type(default) is float else (type(default),)
+                if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
+                    raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {value!r}")
+            elif isinstance(default, (str, dict)) and not isinstance(value, type(default)):
+                raise ConfigError(f"{key} must be {type(default).__name__} (default {default!r}): found {value!r}")
+
+    def _check_metrics(self) -> None:
+        from recbole.evaluator import metric_types
+
+        values = self.final_config_dict
+        metrics = [values["metrics"]] if isinstance(values["metrics"], str) else values["metrics"]
+        for metric in metrics:
+            lookup(metric_types, str(metric).lower(), "metric")
+        name, _, k = str(values["valid_metric"]).lower().partition("@")
+        topk = [values["topk"]] if isinstance(values["topk"], int) else values["topk"]
+        if name not in {str(m).lower() for m in metrics} or (k and k not in {str(x) for x in topk}):
+            raise ConfigError(
+                f"valid_metric '{values['valid_metric']}' is not measured: expected one of {metrics} at {topk}"
+            )
+
+    def _init_device(self) -> None:
+        if "local_rank" in self.external_config_dict:
+            raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        super()._init_device()
+        if visible is None and not self.final_config_dict["use_gpu"]:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All parameters that were given or defaulted, none that RecBole derives from them.
+
+        ``AttackConfig(config_dict=config.to_dict())`` is the same configuration again.
+        """
+        values = {k: v for k, v in self.final_config_dict.items() if k not in DERIVED_KEYS}
+        values["data_path"] = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
+        return values
+
+    def replace(self, **changes: Any) -> AttackConfig:
+        """The same configuration with some parameters changed; another attack drops this one's parameters."""
+        values = self.to_dict()
+        if changes.get("attack", values["attack"]) != values["attack"]:
+            values = {k: v for k, v in values.items() if k not in self._load_properties(f"attack/{values['attack']}")}
+        return type(self)(model=self.model_class, config_dict={**values, **changes})

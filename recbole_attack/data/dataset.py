@@ -1,0 +1,102 @@
+"""RecBole's sequential dataset without augmentation and in exact time order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+
+from recbole_attack.data.sequences import from_pairs
+from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
+from recbole_attack.errors import DataError, did_you_mean
+
+
+class RaggedSequentialDataset(SequentialDataset):
+    """A :class:`SequentialDataset` that keeps one ragged array of item sequences.
+
+    RecBole casts time to float32 before it sorts, which reorders interactions less than a minute apart, and then
+    copies every prefix of every sequence into a row of its own. Here rows are sorted by exact time (equal times keep
+    file order) and prefixes are never materialised. Loading, filtering and id mapping are RecBole's.
+
+    Attributes:
+        split: The :class:`~recbole_attack.data.split.Split` once :meth:`build` ran.
+    """
+
+    split: Split
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        inter = Path(dataset_path) / f"{token}.inter"
+        if not inter.is_file():
+            folder = Path(dataset_path).parent
+            found = sorted(p.name for p in folder.glob("*") if (p / f"{p.name}.inter").is_file())
+            raise DataError(
+                f"dataset '{token}' not found: expected {inter}; "
+                f"found in {folder}: {', '.join(found) or 'no dataset'}{did_you_mean(token, found)}"
+            )
+        self._check_header(inter)
+        super()._load_data(token, dataset_path)
+
+    def _check_header(self, inter: Path) -> None:
+        with inter.open(encoding=self.config["encoding"]) as file:
+            fields = [column.split(":")[0] for column in file.readline().rstrip("\n").split(self.config["field_separator"])]
+        for field in (self.uid_field, self.iid_field, self.time_field):
+            if field not in fields:
+                raise DataError(
+                    f"{inter} has no field '{field}': found {', '.join(fields)}{did_you_mean(str(field), fields)}"
+                )
+
+    def _change_feat_format(self) -> None:
+        time = self.inter_feat[self.time_field].to_numpy()
+        if not self.config["exact_time_order"]:
+            time = time.astype(np.float32)
+        users = self.inter_feat[self.uid_field].to_numpy()
+        self.inter_feat = self.inter_feat[[self.uid_field, self.iid_field]].iloc[np.lexsort((time, users))]
+        super(SequentialDataset, self)._change_feat_format()
+        self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
+
+    def build(self) -> list[RaggedSequentialDataset]:
+        """Split into training, validation and test data.
+
+        Returns:
+            Three copies of this dataset. The training copy's ``inter_feat`` holds the training interactions; the
+            other two hold one row per evaluated user: user, item to predict, the items before it (the last
+            ``MAX_ITEM_LIST_LENGTH``, padded on the right), their number, and the number of all items before it
+            (``history_length``).
+        """
+        self._change_feat_format()
+        sequences = from_pairs(
+            self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy(), self.user_num, self.item_num
+        )
+        self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
+        train = self.split.train
+        users = np.repeat(np.arange(train.n_users, dtype=np.int32), train.lengths)
+        train_feat = Interaction(
+            {self.uid_field: torch.from_numpy(users), self.iid_field: torch.from_numpy(train.items)}
+        )
+        evaluation = [self.copy(self._rows(rows)) for rows in (self.split.valid, self.split.test)]
+        return [self.copy(train_feat), *evaluation]
+
+    def _rows(self, rows: EvaluationRows) -> Interaction:
+        """Evaluation rows as RecBole's models read them, shortest history first so that batches stay tight."""
+        full = self.split.full
+        order = np.argsort(rows.history, kind="stable")
+        users, history = rows.users[order], rows.history[order]
+        drop = np.zeros(full.n_users, dtype=np.int64)
+        drop[users] = full.lengths[users] - history
+        item_seq, lengths = full.head(drop).last(users, self.max_item_list_len)
+        values: dict[str, Any] = {
+            self.uid_field: users,
+            self.iid_field: full.items[full.offsets[users] + history].astype(np.int64),
+            self.iid_field + self.config["LIST_SUFFIX"]: item_seq,
+            self.item_list_length_field: lengths,
+            "history_length": history,
+        }
+        return Interaction({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in values.items()})
+
+    def tokens(self, field: str, ids: Any) -> list[str]:
+        """The tokens behind internal ids, as plain strings."""
+        return [str(token) for token in np.atleast_1d(self.id2token(field, ids))]

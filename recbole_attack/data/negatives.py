@@ -1,0 +1,50 @@
+"""Items a user has not interacted with, drawn without rejection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from recbole_attack.data.sequences import Int, UserSequences
+
+
+class NonInteracted:
+    """The complement of every user's items, addressable by rank.
+
+    The ``r``-th smallest item a user does not own is ``r + 1`` plus the number of owned items below it, which one
+    binary search over all users' items finds. So a draw costs the same for a user who owns nearly everything, where
+    rejection sampling never ends. A user who owns every item draws from all items.
+    """
+
+    def __init__(self, sequences: UserSequences) -> None:
+        self.n_items = sequences.n_items
+        self._owned = sequences.as_sets()
+
+    @cached_property
+    def counts(self) -> Int:
+        """``[n_users]`` number of items each user does not own, the padding item left out."""
+        return self.n_items - 1 - self._owned.lengths
+
+    @cached_property
+    def _keys(self) -> Int:
+        users = np.repeat(np.arange(self._owned.n_users), self._owned.lengths)
+        rank = np.arange(len(users)) - self._owned.offsets[users]
+        return users * self.n_items + self._owned.items - 1 - rank
+
+    def at_rank(self, users: Int, ranks: Int) -> Int:
+        """The non-interacted items of ``users`` at ``ranks`` (both ``[...]``, ``0 <= rank < counts[user]``)."""
+        users, ranks = np.broadcast_arrays(users, ranks)
+        owned_below = np.searchsorted(self._keys, users * self.n_items + ranks, side="right")
+        items = ranks + 1 + owned_below - self._owned.offsets[users]
+        return np.where(self.counts[users] > 0, items, ranks + 1)
+
+    def sample(self, rng: np.random.Generator, users: Int) -> Int:
+        """One uniform draw for each entry of ``users`` (any shape), with replacement."""
+        counts = self.counts[users]
+        return self.at_rank(users, rng.integers(0, np.where(counts > 0, counts, self.n_items - 1)))
+
+    def sample_distinct(self, rng: np.random.Generator, user: int, size: int) -> Int:
+        """Up to ``size`` different items for one user, fewer only when the user has no more."""
+        count = int(self.counts[user])
+        return self.at_rank(np.array(user), rng.choice(count, size=min(size, count), replace=False))

@@ -1,0 +1,40 @@
+"""Errors a user can act on, and the look-up that words them.
+
+Every message names what was expected, what was found and, where a name was mistyped, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A parameter is unknown, has the wrong type or value, or contradicts another one."""
+
+
+class DataError(ValueError):
+    """An atomic file, a token or a stored artefact is missing or not what it should be."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The clause ``; did you mean 'x'?`` for the name nearest to ``name``, or nothing when none is near."""
+    candidates = {str(k).lower(): str(k) for k in known}
+    near = get_close_matches(str(name).lower(), candidates, n=1)
+    return f"; did you mean '{candidates[near[0]]}'?" if near else ""
+
+
+def lookup(table: Mapping[str, T], name: object, kind: str) -> T:
+    """``table[name]``, or a :class:`ConfigError` that lists the known names.
+
+    Args:
+        table: The public table of one kind of part, e.g. ``ATTACKS``.
+        name: What the user asked for.
+        kind: The word for the part in the message, e.g. ``"attack"``.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise ConfigError(f"unknown {kind} '{name}': expected one of {', '.join(table)}{did_you_mean(str(name), table)}")

@@ -1,0 +1,76 @@
+"""Collects what the metrics need, in one pass over the scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.evaluator.collector import Collector, DataStruct
+from torch.nn import functional as F
+
+from recbole_attack.data.sequences import Int, UserSequences
+
+_KEPT = "data."
+_REDRAWN = "data.label"
+
+
+class AttackCollector(Collector):
+    """RecBole's collector plus the targets' ranks.
+
+    Two faults of RecBole 1.2.1 do not occur here: values that are not tensors (item counts) no longer crash the
+    metrics that need them, and whatever a batch added is cleared after every evaluation.
+
+    Args:
+        config: The run's configuration.
+        targets: ``[T]`` ids of the target items.
+        sequences: Full sequences: a user who interacted with a target at any time does not count for it.
+    """
+
+    def __init__(self, config: Any, targets: Int, sequences: UserSequences) -> None:
+        super().__init__(config)
+        self._user_field = config["USER_ID_FIELD"]
+        self._column = torch.full((sequences.n_items,), -1)
+        self._column[torch.from_numpy(targets)] = torch.arange(len(targets))
+        self._eligible = torch.from_numpy(~sequences.owners(targets))
+
+    def eval_batch_collect(
+        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+    ) -> None:
+        """Collect one batch.
+
+        Args:
+            scores_tensor: ``[B, n_items]`` scores; minus infinity where an item is not to be recommended. With fewer
+                items than ``max(topk)`` the list ends early.
+            interaction: The batch.
+            positive_u: ``[B]`` row of each item to predict.
+            positive_i: ``[B]`` id of each item to predict.
+        """
+        missing = max(self.topk) - scores_tensor.shape[1]
+        if missing > 0:
+            scores_tensor = F.pad(scores_tensor, (0, missing), value=-np.inf)
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        users = interaction[self._user_field].cpu().long()
+        self.data_struct.update_tensor("rec.users", users)
+        self.data_struct.update_tensor("rec.target_eligible", self._eligible[users])
+        self.data_struct.update_tensor("rec.target_rank", self._target_ranks(scores_tensor))
+
+    def _target_ranks(self, scores: torch.Tensor) -> torch.Tensor:
+        """``[B, T]`` ranks from 1; ``max(topk) + 1`` for a target outside the list."""
+        depth = max(self.topk)
+        values, items = (x.cpu() for x in torch.topk(scores, depth, dim=-1))
+        listed = torch.isfinite(values) & (items < len(self._column))
+        column = self._column[torch.where(listed, items, 0)]
+        row, position = torch.nonzero(column >= 0, as_tuple=True)
+        ranks = torch.full((len(scores), self._eligible.shape[1]), depth + 1)
+        ranks[row, column[row, position]] = position + 1
+        return ranks
+
+    def get_data_struct(self) -> DataStruct:
+        """What was collected since the last call, on the CPU; static data stays for the next evaluation."""
+        collected = DataStruct()
+        for key, value in list(self.data_struct._data_dict.items()):
+            collected.set(key, value.cpu() if isinstance(value, torch.Tensor) else value)
+            if key == _REDRAWN or not key.startswith(_KEPT):
+                del self.data_struct[key]
+        return collected

@@ -1,0 +1,177 @@
+"""One experiment: data, threat, and the clean and attacked arms trained on them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
+
+from recbole_attack.config import AttackConfig
+from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
+from recbole_attack.errors import DataError
+from recbole_attack.federated import Threat, resolve_threat
+from recbole_attack.files import sha256
+from recbole_attack.trainer import TRAINERS, AttackTrainer
+
+
+def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
+    """Load, filter and remap the dataset as RecBole does; never from a cache.
+
+    Raises:
+        DataError: The dataset is missing or lacks a field, or filters leave nothing.
+    """
+    dataset = RaggedSequentialDataset(config)
+    if not len(dataset.inter_feat):
+        raise DataError(f"dataset '{config['dataset']}' has no interaction left after filtering")
+    return dataset
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything the arms of a run share.
+
+    Attributes:
+        config: The attacked run's configuration.
+        dataset: The built dataset.
+        threat: Targets and malicious users.
+        train_data: Training sequences.
+        valid_data: Validation loader over honest users; empty under ``test_only``.
+        test_data: Test loader over honest users; empty under ``valid_only``.
+    """
+
+    config: AttackConfig
+    dataset: RaggedSequentialDataset
+    threat: Threat
+    train_data: TrainData
+    valid_data: FullSortEvalDataLoader | None
+    test_data: FullSortEvalDataLoader | None
+
+    def trainer(self, config: AttackConfig) -> AttackTrainer:
+        """A new victim and its trainer; the same initial weights for every arm.
+
+        Args:
+            config: The arm's configuration.
+        """
+        init_seed(config["seed"], config["reproducibility"])
+        model = config.model_class(config, self.dataset).to(config["device"])
+        return TRAINERS[config["scenario"]](config, model, self.threat, self.dataset.split)
+
+    def describe_data(self) -> dict[str, Any]:
+        """Counts and hashes that identify the data: users and items without padding."""
+        split, name = self.dataset.split, self.config["dataset"]
+        files = [Path(self.dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
+        return {
+            "name": name,
+            "users": split.full.n_users - 1,
+            "items": split.full.n_items - 1,
+            "interactions": len(split.full.items),
+            "train_interactions": len(split.train.items),
+            "valid_users": len(split.valid.users),
+            "test_users": len(split.test.users),
+            "sha256": {file.name: sha256(file) for file in files if file.is_file()},
+        }
+
+    def describe_threat(self) -> dict[str, Any]:
+        """Target and malicious-user tokens and what the attacker controls."""
+        dataset, threat = self.dataset, self.threat
+        lengths = dataset.split.train.lengths[threat.malicious_users]
+        return {
+            "attack": self.config["attack"],
+            "knowledge": ["global model of every round", "histories of malicious clients", "loss and model code"],
+            "target_items": dataset.tokens(dataset.iid_field, threat.targets),
+            "malicious_clients": len(threat.malicious_users),
+            "malicious_share": len(threat.malicious_users) / (dataset.user_num - 1),
+            "malicious_users": dataset.tokens(dataset.uid_field, threat.malicious_users) if len(lengths) else [],
+            "malicious_interactions": int(lengths.sum()),
+            "mode": self.config["malicious_clients"],
+        }
+
+
+def prepare(config: AttackConfig, dataset: RaggedSequentialDataset | None = None) -> Experiment:
+    """Split the data and fix the threat.
+
+    Args:
+        config: The configuration.
+        dataset: A dataset that was created but not built; created from ``config`` if absent.
+    """
+    dataset = dataset or create_dataset(config)
+    train, valid, test = dataset.build()
+    threat = resolve_threat(config, dataset)
+    sequences = dataset.split.train
+    train_data = TrainData(
+        dataset=train,
+        sequences=sequences,
+        outside=NonInteracted(sequences),
+        max_length=config["MAX_ITEM_LIST_LENGTH"],
+        seed=config["seed"],
+    )
+    if not len(train_data.trainable_users):
+        raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
+    valid_data, test_data = (_loader(config, part, threat.dishonest_users) for part in (valid, test))
+    return Experiment(config, dataset, threat, train_data, valid_data, test_data)
+
+
+def _loader(config: AttackConfig, dataset: RaggedSequentialDataset, excluded: Any) -> FullSortEvalDataLoader | None:
+    """RecBole's loader over the rows of honest users, ``None`` without rows."""
+    rows: Interaction = dataset.inter_feat
+    honest = np.flatnonzero(~np.isin(rows[dataset.uid_field].numpy(), excluded))
+    if not len(honest):
+        return None
+    return FullSortEvalDataLoader(config, dataset.copy(rows[honest]), None, shuffle=False)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm of a run ended with.
+
+    Attributes:
+        best_valid_score: Best validation score.
+        best_valid_result: All metrics at that point; ``None`` without validation data.
+        test_result: Test metrics under the configured protocol; ``None`` without test data.
+        test_result_full: Test metrics over full rankings, where the configured protocol samples candidates.
+        history: One dict per epoch.
+        seconds: Wall-clock seconds of this call.
+    """
+
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    test_result: dict[str, float] | None
+    test_result_full: dict[str, float] | None
+    history: list[dict[str, Any]]
+    seconds: float
+
+
+def run_arm(experiment: Experiment, config: AttackConfig, saved: bool = True, verbose: bool = True) -> ArmResult:
+    """Train and test one arm, continuing where an earlier call was interrupted.
+
+    Args:
+        experiment: The shared data.
+        config: The arm's configuration; its ``checkpoint_dir`` is the arm's folder.
+        saved: Write checkpoints; without them the last model is tested instead of the best.
+        verbose: Log every epoch.
+    """
+    start = perf_counter()
+    trainer = experiment.trainer(config)
+    if saved and trainer.resume_file.is_file():
+        trainer.resume_checkpoint(trainer.resume_file)
+    score, valid_result = trainer.fit(
+        experiment.train_data,
+        experiment.valid_data,
+        verbose=verbose,
+        saved=saved,
+        show_progress=config["show_progress"] and os.environ.get("TERM") != "dumb",
+        report_data=experiment.test_data,
+    )
+    test = trainer.evaluate(experiment.test_data, load_best_model=saved)
+    full = None
+    if config["exposure_candidates"] != "full":
+        full = trainer.evaluate(experiment.test_data, load_best_model=saved, full_ranking=True)
+    trainer.tensorboard.close()
+    return ArmResult(float(score), valid_result, test, full, trainer.history, perf_counter() - start)

@@ -1,0 +1,59 @@
+"""Clients and the order in which the server asks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_attack.data.sequences import Int
+from recbole_attack.rng import stream
+
+
+@dataclass(frozen=True)
+class ClientPool:
+    """All clients of a federation; a client holds one user's history.
+
+    Attributes:
+        users: ``[N]`` the user behind each client; clones follow after the real users.
+        malicious: ``[N]`` whether a client is under the attacker's control.
+        n_clones: How many of the last clients are clones.
+    """
+
+    users: Int
+    malicious: NDArray[np.bool_]
+    n_clones: int = 0
+
+    def rounds(self, seed: int, epoch: int, clients_per_round: int) -> list[Int]:
+        """One epoch: every client once, in random order, ``clients_per_round`` a round.
+
+        Honest clients come in the same order whatever clones join them, so that a clean run and its attacked twin
+        differ by the attack alone.
+
+        Returns:
+            Indices into :attr:`users`, one array per round; the last may be shorter.
+        """
+        regular = len(self.users) - self.n_clones
+        key = np.concatenate(
+            [
+                stream(seed, "client order", epoch).random(regular),
+                stream(seed, "clone order", epoch).random(self.n_clones),
+            ]
+        )
+        order = np.argsort(key, kind="stable")
+        return np.split(order, np.arange(clients_per_round, len(order), clients_per_round))
+
+
+def client_pool(users: Int, malicious_users: Int, clone: bool) -> ClientPool:
+    """The clients of one run.
+
+    Args:
+        users: ``[N]`` users with something to train on, ascending.
+        malicious_users: ``[M]`` users whose histories the attacker holds; empty for a clean run.
+        clone: Add clients with these histories instead of turning the users themselves.
+    """
+    if clone:
+        everyone = np.concatenate([users, malicious_users])
+        return ClientPool(everyone, np.arange(len(everyone)) >= len(users), len(malicious_users))
+    return ClientPool(users, np.isin(users, malicious_users))

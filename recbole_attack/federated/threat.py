@@ -1,0 +1,56 @@
+"""Who is malicious and what they promote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recbole_attack.data import RaggedSequentialDataset, resolve_targets
+from recbole_attack.data.sequences import Int
+from recbole_attack.rng import stream
+
+
+@dataclass(frozen=True)
+class Threat:
+    """The attacker's side of an experiment, the same for a clean run and its attacked twin.
+
+    Attributes:
+        targets: ``[T]`` ids of the promoted items, ascending.
+        malicious_users: ``[M]`` ids of the users whose histories malicious clients hold, ascending.
+        clone: Whether malicious clients join as extra clients with copied histories (DV-FSR's released code), or the
+            sampled users turn malicious themselves (the paper's text).
+    """
+
+    targets: Int
+    malicious_users: Int
+    clone: bool
+
+    @property
+    def dishonest_users(self) -> Int:
+        """Users that are not honest, and so not evaluated: none when malicious clients are clones."""
+        return self.malicious_users[:0] if self.clone else self.malicious_users
+
+
+def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
+    """Fix targets and malicious users from the configuration and a built dataset.
+
+    ``int(n_users * malicious_ratio)`` users are drawn among those with something to train on, at least one when the
+    ratio is above 0; ``n_users`` counts all users of the dataset.
+
+    Raises:
+        DataError: A target item is not in the dataset.
+    """
+    train = dataset.split.train
+    targets = resolve_targets(
+        config["target_items"],
+        dataset.field2id_token[dataset.iid_field],
+        train.popularity(),
+        stream(config["seed"], "targets"),
+    )
+    trainable = np.flatnonzero(train.lengths >= 2)
+    count = int((train.n_users - 1) * config["malicious_ratio"])
+    count = min(max(count, int(config["malicious_ratio"] > 0)), len(trainable))
+    drawn = stream(config["seed"], "malicious users").choice(trainable, size=count, replace=False)
+    return Threat(targets, np.sort(drawn), config["malicious_clients"] == "clone")

@@ -1,0 +1,85 @@
+"""SASRec trained at all positions, on RecBole's modules and parameter names.
+
+Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018 (arXiv:1808.09781).
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from typing import Any
+
+import torch
+from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
+from recbole.utils import InputType
+from torch import nn
+from torch.nn import functional as F
+
+from recbole_attack.data.batches import TrainBatch
+
+
+class SASRec(RecBoleSASRec):
+    """RecBole's SASRec with a next-item loss at every position instead of the last one.
+
+    Parameters carry RecBole's names and shapes, so a RecBole SASRec checkpoint's weights load into this model and
+    score the same. RecBole trains one augmented row per position; here one pass over a user's sequence trains all its
+    positions, since a causal encoder's output at a position only sees what stands before it.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
+        super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
+        self.loss_type = config["loss_type"]
+        if config["initializer"] == "xavier_normal":
+            self.apply(_xavier_normal)
+
+    def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items -> ``[B, L, H]`` item embeddings, positions not yet added."""
+        return self.item_embedding(item_seq)
+
+    def encode(self, item_seq: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
+        """Hidden state at every position.
+
+        Args:
+            item_seq: ``[B, L]`` items padded with 0 on the right; only tells which positions are real.
+            item_emb: ``[B, L, H]`` embeddings to encode, usually ``embed(item_seq)``.
+
+        Returns:
+            ``[B, L, H]``; undefined at padded positions.
+        """
+        positions = torch.arange(item_seq.shape[1], device=item_seq.device)
+        hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
+        return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
+
+    def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
+        return self.gather_indexes(self.encode(item_seq, self.embed(item_seq)), item_seq_len - 1)
+
+    def client_losses(self, batch: TrainBatch) -> torch.Tensor:
+        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
+        hidden = self.encode(batch.item_seq, self.embed(batch.item_seq))
+        positive = (hidden * self.item_embedding(batch.pos_items)).sum(-1)
+        negative = (hidden * self.item_embedding(batch.neg_items)).sum(-1)
+        real = batch.pos_items != 0
+        losses = (F.softplus(-positive) + F.softplus(negative)) * real
+        return losses.sum(1) / (2 * real.sum(1)).clamp(min=1)
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """Mean over all positions of a batch of users (scalar)."""
+        batch = TrainBatch(*(interaction[field] for field in TrainBatch._fields))
+        return (self.client_losses(batch) * batch.lengths).sum() / batch.lengths.sum()
+
+    def score_items(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, n_items]`` scores of every item as the next one."""
+        return self.forward(item_seq, item_seq_len) @ self.item_embedding.weight.T
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        """RecBole's evaluation entry: ``[B, n_items]`` scores; padding beyond the longest row is skipped."""
+        lengths = interaction[self.ITEM_SEQ_LEN]
+        return self.score_items(interaction[self.ITEM_SEQ][:, : int(lengths.max())], lengths)
+
+
+def _xavier_normal(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.xavier_normal_(module.weight)

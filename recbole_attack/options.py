@@ -1,0 +1,162 @@
+"""What each parameter may hold. Defaults stand in ``properties/``; this table only checks and explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from recbole_attack.attack import ATTACKS
+from recbole_attack.data import LEAVE_ONE_OUT_MODES
+from recbole_attack.data.targets import as_tokens
+from recbole_attack.defense import AGGREGATORS
+from recbole_attack.errors import ConfigError, lookup
+
+SCENARIOS = {
+    "federated": "clients train one model with a server; malicious clients may join",
+    "central": "one server trains the same model on all data: the baseline without federation",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """The valid values of one parameter.
+
+    Attributes:
+        help: One line for ``--help``.
+        kind: Python type; ``float`` takes integers too.
+        choices: The valid names, if the value is a name.
+        low: Smallest valid number.
+        high: Largest valid number.
+        above: Number the value must exceed.
+        optional: Whether ``None`` is valid.
+    """
+
+    help: str
+    kind: type
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    optional: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise :class:`ConfigError` unless ``value`` is valid for the parameter ``name``."""
+        if value is None and self.optional:
+            return
+        if self.choices:
+            lookup(dict.fromkeys(self.choices), value, name)
+            return
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
+            raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
+        inside = (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+        )
+        if not inside:
+            raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        words = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}[self.kind]
+        bounds = [
+            f"{sign} {bound:g}"
+            for sign, bound in (("at least", self.low), ("above", self.above), ("at most", self.high))
+            if bound is not None
+        ]
+        return " ".join([words, " and ".join(bounds)]).strip()
+
+
+OPTIONS: dict[str, Option] = {
+    "scenario": Option("who trains the victim", str, tuple(SCENARIOS)),
+    "attack": Option("the attack", str, tuple(ATTACKS)),
+    "compare_clean": Option("also train the clean twin", bool),
+    "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
+    "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
+    "clients_per_round": Option("clients per step of the server", int, low=1),
+    "local_epochs": Option("local steps of a client", int, low=1),
+    "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
+    "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
+    "aggregator": Option("how the server combines updates", str, tuple(AGGREGATORS)),
+    "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
+    "chunk_tokens": Option("padded tokens computed at once", int, low=1),
+    "epochs": Option("training epochs", int, low=1),
+    "learner": Option(
+        "optimiser of the server", str, ("adam", "adamw", "sgd", "adagrad", "rmsprop")
+    ),
+    "learning_rate": Option("learning rate of the server", float, above=0.0),
+    "lr_decay_step": Option("epochs between decays of the learning rate", int, low=1, optional=True),
+    "lr_decay_gamma": Option("factor of the learning rate schedule", float, above=0.0, high=1.0),
+    "exact_time_order": Option("sort by exact time, not by float32", bool),
+    "mask_history": Option("do not recommend what a user had before", bool),
+    "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
+    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1),
+    "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
+    "substitution_candidates": Option("items T tried in the substitution", int, low=1),
+    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
+    "loss_type": Option("the victim's loss", str, ("BCE",)),
+    "initializer": Option("initial weights", str, ("normal", "xavier_normal")),
+    "seed": Option("random seed", int, low=0),
+    "train_batch_size": Option("training positions per step, central scenario", int, low=1),
+    "eval_batch_size": Option("users scored at once", int, low=1),
+    "eval_step": Option("epochs between evaluations", int, low=1),
+    "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=1),
+}
+"""Parameters with checked values, in the order ``--help`` shows them."""
+
+UNSUPPORTED: dict[str, str] = {
+    "train_neg_sample_args": "trainers draw one negative per position themselves",
+    "benchmark_filename": "splits are made by leave-one-out from the .inter file",
+    "save_dataset": "datasets are not cached, so that a poisoned run and a clean run never share one",
+    "save_dataloaders": "dataloaders are not cached, so that a poisoned run and a clean run never share one",
+    "dataset_save_path": "datasets are not cached, so that a poisoned run and a clean run never share one",
+    "dataloaders_save_path": "dataloaders are not cached, so that a poisoned run and a clean run never share one",
+    "enable_amp": "client updates are compared in full precision",
+    "transform": "sequences are transformed by the attack only",
+}
+"""RecBole parameters that have no effect here, with the reason."""
+
+
+def check_options(values: Mapping[str, Any]) -> None:
+    """Check every parameter on its own, then those that depend on each other.
+
+    Raises:
+        ConfigError: Names the parameter, what was expected and what was found.
+    """
+    for name, option in OPTIONS.items():
+        if name in values:
+            option.check(name, values[name])
+    for name, reason in UNSUPPORTED.items():
+        if values.get(name):
+            raise ConfigError(f"{name} is not supported: {reason}; found {values[name]!r}")
+    as_tokens(values["target_items"])
+    _check_candidates(values["exposure_candidates"])
+    _check_evaluation(values["eval_args"])
+    if values["scenario"] == "central" and values["attack"] != "none":
+        raise ConfigError(
+            f"attack '{values['attack']}' poisons federated clients: expected scenario 'federated', found 'central'"
+        )
+    if values["attack"] != "none" and values["malicious_ratio"] == 0:
+        raise ConfigError(f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0")
+
+
+def _check_candidates(value: Any) -> None:
+    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"exposure_candidates must be 'full' or an integer at least 1: found {value!r}")
+
+
+def _check_evaluation(eval_args: Mapping[str, Any]) -> None:
+    split = eval_args["split"]
+    if not isinstance(split, Mapping) or list(split) != ["LS"]:
+        raise ConfigError(f"eval_args split must be {{'LS': <mode>}}: found {split!r}")
+    lookup(dict.fromkeys(LEAVE_ONE_OUT_MODES), split["LS"], "leave-one-out mode")
+    modes = set(eval_args["mode"].values()) if isinstance(eval_args["mode"], Mapping) else {eval_args["mode"]}
+    if modes != {"full"}:
+        raise ConfigError(
+            f"eval_args mode must be 'full': found {sorted(modes)}; use exposure_candidates=<n> for sampled rankings"
+        )

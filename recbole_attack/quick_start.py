@@ -1,0 +1,234 @@
+"""Run an experiment from Python: configuration in, tables and files out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from recbole.utils import get_local_time, init_logger, init_seed
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from recbole_attack import __version__
+from recbole_attack.config import AttackConfig
+from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.experiment import ArmResult, Experiment, prepare, run_arm
+from recbole_attack.files import load_checkpoint, write_json, write_yaml
+from recbole_attack.report import plot_history, result_table
+
+RESULT_SCHEMA = 1
+
+
+def run_recbole_attack(
+    model: Any = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    resume: str | None = None,
+) -> dict[str, Any]:
+    """Train a victim, clean and attacked, and report what the attack did.
+
+    Args:
+        model: As RecBole's ``run_recbole``; default SASRec.
+        dataset: Dataset name; default ml-100k.
+        config_file_list: YAML files.
+        config_dict: Parameters; win over files.
+        saved: Write the run folder. Without it nothing is written but RecBole's logs.
+        resume: A run folder left by an interrupted run; no other argument may be given with it.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
+        attacked model (of the clean one if ``attack`` is ``none``), and ``clean``, ``attacked``, ``delta`` (attacked
+        minus clean test metrics) and ``result_file``; those that do not apply are ``None``.
+
+    Raises:
+        ConfigError: A parameter is not valid; nothing was written.
+        DataError: A file, field or token is missing; no run folder was made.
+    """
+    if resume is not None:
+        if model or dataset or config_file_list or config_dict:
+            raise DataError("resume continues a run as it was configured: expected no other argument")
+        folder = Path(resume)
+        config = AttackConfig(config_dict=_saved_config(folder))
+    else:
+        config = AttackConfig(model, dataset, config_file_list, config_dict)
+        folder = Path(config["checkpoint_dir"]) / _run_name(config)
+    with _logging(config) as logger:
+        experiment = prepare(config)
+        logger.info(config)
+        logger.info(experiment.dataset)
+        if saved:
+            write_yaml(folder / "config.yaml", config.to_dict())
+            logger.info(f"run folder: {folder}")
+        logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
+        arms = {
+            name: run_arm(experiment, config.replace(attack=attack, checkpoint_dir=str(folder / name)), saved)
+            for name, attack in _arms(config).items()
+        }
+        result = _result(experiment, arms)
+        if saved:
+            result["result_file"] = str(folder / "result.json")
+            _write_artefacts(folder, experiment, arms, result)
+        logger.info("\n" + result_table(_record(experiment, arms, result)))
+    return result
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
+    """One trial for RecBole's ``HyperTuning``: trains the configured arm only and logs nothing.
+
+    Args:
+        config_dict: Parameters of the trial.
+        config_file_list: YAML files.
+        saved: Write checkpoints below ``checkpoint_dir``.
+
+    Returns:
+        RecBole's four result keys and ``model``.
+    """
+    config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
+    init_seed(config["seed"], config["reproducibility"])
+    folder = Path(config["checkpoint_dir"]) / _run_name(config)
+    arm = config.replace(checkpoint_dir=str(folder), show_progress=False)
+    outcome = run_arm(prepare(config), arm, saved, verbose=False)
+    return {
+        "model": config["model"],
+        "best_valid_score": outcome.best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": outcome.best_valid_result,
+        "test_result": outcome.test_result,
+    }
+
+
+def load_data_and_model(model_file: str) -> tuple[Any, ...]:
+    """Load a checkpoint of this package with its data, as RecBole's function of this name does.
+
+    Args:
+        model_file: ``<run folder>/<arm>/<model>.pth``.
+
+    Returns:
+        config, model, dataset, train_data, valid_data, test_data.
+
+    Raises:
+        DataError: The file is missing, was not written by this package, or could carry code.
+    """
+    checkpoint = load_checkpoint(Path(model_file))
+    if not isinstance(checkpoint.get("config"), dict):
+        raise DataError(f"{model_file} holds no configuration: expected a checkpoint written by recbole_attack")
+    config = AttackConfig(config_dict=checkpoint["config"])
+    experiment = prepare(config)
+    init_seed(config["seed"], config["reproducibility"])
+    model = config.model_class(config, experiment.dataset).to(config["device"])
+    model.load_state_dict(checkpoint["state_dict"])
+    model.load_other_parameter(checkpoint.get("other_parameter"))
+    return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
+
+
+def _arms(config: AttackConfig) -> dict[str, str]:
+    """Arm name -> attack, in the order they run."""
+    if config["attack"] == "none":
+        return {"clean": "none"}
+    clean = {"clean": "none"} if config["compare_clean"] else {}
+    return {**clean, "attacked": config["attack"]}
+
+
+def _result(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    clean, attacked = arms.get("clean"), arms.get("attacked")
+    main = attacked or clean
+    assert main is not None
+    delta = None
+    if clean and attacked and clean.test_result and attacked.test_result:
+        delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
+    return {
+        "best_valid_score": main.best_valid_score,
+        "valid_score_bigger": experiment.config["valid_metric_bigger"],
+        "best_valid_result": main.best_valid_result,
+        "test_result": main.test_result,
+        "clean": _metrics(clean),
+        "attacked": _metrics(attacked),
+        "delta": delta,
+        "result_file": None,
+    }
+
+
+def _metrics(arm: ArmResult | None) -> dict[str, Any] | None:
+    if arm is None:
+        return None
+    return {k: v for k, v in asdict(arm).items() if k.endswith(("result", "result_full"))}
+
+
+def _record(experiment: Experiment, arms: Mapping[str, ArmResult], result: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``result.json``."""
+    config = experiment.config
+    return {
+        "schema": RESULT_SCHEMA,
+        "version": __version__,
+        "config": config.to_dict(),
+        "seed": config["seed"],
+        "dataset": experiment.describe_data(),
+        "budget": experiment.describe_threat(),
+        **{key: result[key] for key in ("clean", "attacked", "delta")},
+        "history": {name: arm.history for name, arm in arms.items()},
+        "timing": {name: arm.seconds for name, arm in arms.items()},
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(config["device"]),
+            "threads": torch.get_num_threads(),
+        },
+        "artefacts": [f"{name}/{file}" for name in arms for file in (f"{config['model']}.pth", "rounds.csv")],
+    }
+
+
+def _write_artefacts(
+    folder: Path, experiment: Experiment, arms: Mapping[str, ArmResult], result: Mapping[str, Any]
+) -> None:
+    record = _record(experiment, arms, result)
+    record["artefacts"] = [file for file in record["artefacts"] if (folder / file).is_file()]
+    plot_history(record, folder / "history.png")
+    write_json(folder / "result.json", record)
+
+
+def _run_name(config: AttackConfig) -> str:
+    parts = (config["model"], config["dataset"], config["scenario"], config["attack"], get_local_time())
+    return "-".join([*map(str, parts), secrets.token_hex(3)])
+
+
+def _saved_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.yaml"
+    if not file.is_file():
+        near = [p.parent.name for p in folder.parent.glob("*/config.yaml")]
+        raise DataError(f"{folder} is not a run folder: expected {file}{did_you_mean(folder.name, near)}")
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _logging(config: AttackConfig) -> Iterator[logging.Logger]:
+    """RecBole's log file and console for one run, taken down afterwards so that the next run gets its own."""
+    logger = logging.getLogger()
+    before, level = list(logger.handlers), logger.level
+    for handler in before:
+        logger.removeHandler(handler)
+    try:
+        init_logger(config)
+        for handler in before:
+            logger.addHandler(handler)
+        with logging_redirect_tqdm():
+            yield logger
+    finally:
+        for handler in [h for h in logger.handlers if h not in before]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+        logger.handlers[:] = before

@@ -1,0 +1,105 @@
+"""Results as tables and pictures; nothing is computed here that ``result.json`` does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from texttable import Texttable
+
+from recbole_attack.files import write_atomically
+
+_DASH = "-"
+
+
+def caption(record: Mapping[str, Any]) -> str:
+    """One sentence that says what was run.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    config, budget, data = record["config"], record["budget"], record["dataset"]
+    targets = budget["target_items"]
+    promoted = f"item {targets[0]}" if len(targets) == 1 else f"{len(targets)} items"
+    candidates = config["exposure_candidates"]
+    ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
+    parts = [
+        f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
+        _training(config),
+        ranking + (", history masked" if config["mask_history"] else ", history not masked"),
+        f"target {promoted} ({config['target_items']})",
+    ]
+    if config["attack"] != "none":
+        share = 100 * budget["malicious_share"]
+        verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
+        parts.append(f"attack {config['attack']}: {budget['malicious_clients']} malicious clients ({share:.2g} %, {verb})")
+    return "; ".join([*parts, f"seed {config['seed']}"])
+
+
+def _training(config: Mapping[str, Any]) -> str:
+    optimiser = f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
+    if config["scenario"] == "central":
+        return f"central, {optimiser}"
+    return f"federated, {config['clients_per_round']} clients a round, server {optimiser}, {config['aggregator']}"
+
+
+def result_table(record: Mapping[str, Any]) -> str:
+    """Test metrics of the clean and the attacked model, one row per metric.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    tables = [_table(record, "test_result", record["delta"])]
+    if record["config"]["exposure_candidates"] != "full":
+        tables.append("the same models under full ranking:\n" + _table(record, "test_result_full", None))
+    return "\n".join([caption(record), *tables])
+
+
+def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:
+    arms = {name: record[name][key] for name in ("clean", "attacked") if record[name] and record[name][key]}
+    if not arms:
+        return "no test user"
+    table = Texttable()
+    table.set_deco(Texttable.HEADER)
+    header = ["metric", *arms, *(["delta"] if delta else [])]
+    table.set_cols_dtype(["t"] * len(header))
+    table.set_cols_align(["l"] + ["r"] * (len(header) - 1))
+    table.header(header)
+    for metric in next(iter(arms.values())):
+        row = [metric, *(_number(values[metric]) for values in arms.values())]
+        table.add_row(row + ([_number(delta[metric], sign=True)] if delta else []))
+    return table.draw()
+
+
+def _number(value: float | None, sign: bool = False) -> str:
+    if value is None or value != value:
+        return _DASH
+    return f"{value:+.4f}" if sign else f"{value:.4f}"
+
+
+def plot_history(record: Mapping[str, Any], path: Path, k: int = 10) -> None:
+    """Exposure and accuracy over epochs, clean and attacked, as a PNG.
+
+    Args:
+        record: The content of ``result.json``; needs evaluated epochs with ``hit@k`` or ``er@k``, else no file.
+        path: Where the picture goes.
+        k: Cut-off; the smallest measured one if this one was not.
+    """
+    history = {name: [e for e in epochs if len(e) > 4] for name, epochs in record["history"].items()}
+    measured = {key for epochs in history.values() for e in epochs for key in e}
+    cutoffs = sorted(int(key.split("@")[1]) for key in measured if key.startswith("hit@"))
+    if not cutoffs:
+        return
+    k = k if k in cutoffs else cutoffs[0]
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    panels = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
+    for axes, (metric, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for name, epochs in history.items():
+            points = [(e["epoch"] + 1, e[metric]) for e in epochs if metric in e]
+            axes.plot(*zip(*points, strict=True), label=name, marker=".")
+        axes.set(title=title, xlabel="epoch", ylabel=metric, ylim=(0, None))
+        axes.legend()
+    write_atomically(path, lambda target: figure.savefig(target, format="png", dpi=120))

@@ -1,0 +1,41 @@
+"""Randomness as an argument: one stream for each (seed, purpose, keys).
+
+A stream depends on nothing but its key, so a round can be reproduced without replaying the rounds before it, and
+neither the chunk size nor the order of the work changes what is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from zlib import crc32
+
+import numpy as np
+import torch
+
+
+def _sequence(seed: int, purpose: str, keys: tuple[int, ...]) -> np.random.SeedSequence:
+    return np.random.SeedSequence([int(seed), crc32(purpose.encode()), *(int(k) for k in keys)])
+
+
+def stream(seed: int, purpose: str, *keys: int) -> np.random.Generator:
+    """An independent generator for one purpose.
+
+    Args:
+        seed: The run's seed, at least 0.
+        purpose: What is drawn, e.g. ``"negatives"``.
+        keys: Whatever tells this draw from the others of its purpose, e.g. epoch and round; at least 0 each.
+    """
+    return np.random.default_rng(_sequence(seed, purpose, keys))
+
+
+@contextmanager
+def torch_stream(device: torch.device, seed: int, purpose: str, *keys: int) -> Iterator[None]:
+    """Run a block under its own torch seed and give the caller's random state back afterwards.
+
+    Dropout layers read torch's global state, which cannot be passed to them; this keeps it from leaking.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(_sequence(seed, purpose, keys).generate_state(1, np.uint64)[0]))
+        yield

@@ -1,0 +1,244 @@
+"""What federated and central training share: evaluation, history, early stopping, checkpoints and resuming."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import calculate_valid_score, early_stopping
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from recbole_attack.data import Split
+from recbole_attack.evaluator import AttackCollector, RankingProtocol
+from recbole_attack.federated import Threat
+from recbole_attack.files import load_checkpoint, save_checkpoint, write_text
+
+_STATE = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "rounds", "finished")
+
+
+class AttackTrainer(Trainer):
+    """A RecBole trainer that keeps a history, resumes exactly and loads nothing that could carry code.
+
+    The best model is ``<checkpoint_dir>/<model>.pth``; the state to resume from is ``last.pth`` beside it. Subclasses
+    implement ``_train_epoch``.
+
+    Args:
+        config: The run's configuration.
+        model: The victim.
+        threat: Target items and malicious users.
+        split: The dataset's split; rankings and eligibility come from its full sequences.
+
+    Attributes:
+        history: One dict per epoch: epoch, train_loss, learning_rate, and every metric of the evaluated ones.
+        rounds: One dict per step of the server, for ``rounds.csv``.
+    """
+
+    def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
+        super().__init__(config, model)
+        self.threat = threat
+        self.seed = int(config["seed"])
+        folder = Path(self.checkpoint_dir)
+        self.saved_model_file = str(folder / f"{config['model']}.pth")
+        self.resume_file = folder / "last.pth"
+        self.tensorboard = self._own_writer(folder.name)
+        self.scheduler = torch.optim.lr_scheduler.StepLR(
+            self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
+        )
+        self.eval_collector = AttackCollector(config, threat.targets, split.full)
+        sampled = config["exposure_candidates"]
+        common = (split.full, threat.targets, config["mask_history"])
+        self.full_protocol = RankingProtocol(*common, None, self.seed)
+        self.protocol = self.full_protocol if sampled == "full" else RankingProtocol(*common, sampled, self.seed)
+        self.history: list[dict[str, Any]] = []
+        self.rounds: list[dict[str, Any]] = []
+        self.finished = False
+
+    def _own_writer(self, name: str) -> SummaryWriter:
+        """A TensorBoard run of its own below RecBole's, so that twins do not write into one curve."""
+        self.tensorboard.close()
+        return SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Any = None,
+        report_data: Any = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Train, and stop early on validation, as RecBole's trainer does.
+
+        Args:
+            train_data: A :class:`~recbole_attack.data.TrainData`.
+            valid_data: Evaluated every ``eval_step`` epochs; selects the best model.
+            verbose: Log every epoch.
+            saved: Write the best model and, after every epoch, the state to resume from.
+            show_progress: Show progress bars on a terminal.
+            callback_fn: Called with (epoch, validation score) after every validation.
+            report_data: Evaluated for the history when there is no validation data; selects nothing.
+
+        Returns:
+            Best validation score and result; ``(-inf, None)`` without validation data.
+        """
+        self.eval_collector.data_collect(train_data)
+        bar = tqdm(
+            total=self.epochs,
+            initial=self.start_epoch,
+            desc=f"{Path(self.checkpoint_dir).name:<8}",
+            unit="epoch",
+            disable=None if show_progress else True,
+        )
+        with bar:
+            while self.start_epoch < self.epochs and not self.finished:
+                epoch = self.start_epoch
+                record = self._one_epoch(train_data, epoch, show_progress)
+                if valid_data and (epoch + 1) % self.eval_step == 0:
+                    score = self._validate(valid_data, record, saved)
+                    if callback_fn:
+                        callback_fn(epoch, score)
+                elif not valid_data:
+                    if report_data and (epoch + 1) % self.eval_step == 0:
+                        record.update(self.evaluate(report_data, load_best_model=False))
+                    if saved:
+                        self._save_checkpoint(epoch, verbose=False)
+                self._log_epoch(record, bar, verbose)
+                self.start_epoch = epoch + 1
+                self.finished |= self.start_epoch == self.epochs
+                if saved:
+                    self._save_state()
+        return self.best_valid_score, self.best_valid_result
+
+    def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
+        start = perf_counter()
+        record = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        record["train_loss"] = self._train_epoch(train_data, epoch, show_progress=show_progress)
+        record["seconds"] = perf_counter() - start
+        self.train_loss_dict[epoch] = record["train_loss"]
+        self.scheduler.step()
+        self.history.append(record)
+        return record
+
+    def _validate(self, valid_data: Any, record: dict[str, Any], saved: bool) -> float:
+        result = self.evaluate(valid_data, load_best_model=False)
+        score = calculate_valid_score(result, self.valid_metric)
+        self.best_valid_score, self.cur_step, stop, improved = early_stopping(
+            score, self.best_valid_score, self.cur_step, max_step=self.stopping_step, bigger=self.valid_metric_bigger
+        )
+        record.update(result)
+        self.finished = stop
+        if improved:
+            self.best_valid_result = dict(result)
+            if saved:
+                self._save_checkpoint(record["epoch"], verbose=False)
+        return float(score)
+
+    def _log_epoch(self, record: dict[str, Any], bar: Any, verbose: bool) -> None:
+        shown = {k: v for k, v in record.items() if k.startswith(("hit@10", "er@10")) or k == "train_loss"}
+        bar.set_postfix({k.replace("train_", ""): f"{v:.4f}" for k, v in shown.items()}, refresh=False)
+        bar.update()
+        if verbose:
+            text = ", ".join(f"{k}: {v:.4f}" for k, v in shown.items())
+            self.logger.info(f"epoch {record['epoch']} [time: {record['seconds']:.2f}s, {text}]")
+        for key, value in record.items():
+            if key not in ("epoch", "seconds"):
+                tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Valid/{key}")
+                self.tensorboard.add_scalar(tag, value, record["epoch"])
+        self.wandblogger.log_metrics(record, head="train")
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+        full_ranking: bool = False,
+    ) -> dict[str, float] | None:
+        """Evaluate under the configured ranking protocol.
+
+        Args:
+            eval_data: Validation or test loader; ``None`` is returned when it is empty.
+            load_best_model: Load ``model_file``, or the best model of the training, first.
+            model_file: A checkpoint.
+            show_progress: Show a progress bar.
+            full_ranking: Rank all items even when ``exposure_candidates`` samples them.
+
+        Raises:
+            DataError: The checkpoint is missing or could carry code.
+        """
+        if not eval_data:
+            return None
+        if load_best_model:
+            checkpoint = load_checkpoint(Path(model_file or self.saved_model_file), self.device)
+            self.model.load_state_dict(checkpoint["state_dict"])
+            self.model.load_other_parameter(checkpoint.get("other_parameter"))
+        configured = self.protocol
+        try:
+            self.protocol = self.full_protocol if full_ranking else configured
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        finally:
+            self.protocol = configured
+        return {key: float(value) for key, value in result.items()}
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
+        interaction, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
+        users = interaction[self.config["USER_ID_FIELD"]].cpu().numpy()
+        history = interaction["history_length"].cpu().numpy()
+        scores = self.protocol.restrict(scores, users, history, positive_i.to(scores.device))
+        return interaction, scores, positive_u, positive_i
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
+        save_checkpoint(path, {**self._checkpoint(), "epoch": epoch})
+        if verbose:
+            self.logger.info(f"Saving current: {path}")
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _save_state(self) -> None:
+        state = {key: getattr(self, key) for key in _STATE}
+        state["best_valid_score"] = float(self.best_valid_score)
+        save_checkpoint(
+            self.resume_file,
+            {**self._checkpoint(), "scheduler": self.scheduler.state_dict(), "trainer": state},
+        )
+        self._write_rounds()
+
+    def _write_rounds(self) -> None:
+        if self.rounds:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(self.rounds[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rounds)
+            write_text(self.resume_file.with_name("rounds.csv"), text.getvalue())
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """Continue after the last finished epoch of an interrupted run.
+
+        Args:
+            resume_file: A ``last.pth`` written by :meth:`fit`.
+        """
+        checkpoint = load_checkpoint(Path(resume_file), self.device)
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.model.load_other_parameter(checkpoint["other_parameter"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.scheduler.load_state_dict(checkpoint["scheduler"])
+        for key in _STATE:
+            setattr(self, key, checkpoint["trainer"][key])
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

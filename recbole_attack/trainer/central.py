@@ -1,0 +1,21 @@
+"""Training without federation: the baseline every attacked federation is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_attack.data import CentralEpoch, TrainData
+from recbole_attack.rng import torch_stream
+from recbole_attack.trainer.base import AttackTrainer
+
+
+class CentralTrainer(AttackTrainer):
+    """RecBole's training loop over batches of whole users, about ``train_batch_size`` positions each."""
+
+    def _train_epoch(
+        self, train_data: TrainData, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float:
+        """Mean loss per batch of one epoch."""
+        batches = CentralEpoch(train_data, epoch_idx, self.config["train_batch_size"], self.config["shuffle"])
+        with torch_stream(self.device, self.seed, "dropout", epoch_idx):
+            return super()._train_epoch(batches, epoch_idx, loss_func, show_progress=False) / len(batches)

@@ -1,0 +1,121 @@
+"""Federated training: rounds of client updates, some of them malicious."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_attack.attack import ATTACKS, AttackContext, Profile
+from recbole_attack.data import Split, TrainData
+from recbole_attack.data.sequences import Int
+from recbole_attack.defense import AGGREGATORS
+from recbole_attack.federated import ClientPool, Threat, client_pool
+from recbole_attack.federated.rounds import BACKENDS, ClientGroup
+from recbole_attack.rng import torch_stream
+from recbole_attack.trainer.base import AttackTrainer
+
+
+class FederatedTrainer(AttackTrainer):
+    """FedAvg (McMahan et al. 2017) over users as clients, with the configured attack and aggregation.
+
+    In a round, every sampled client sends an update, the server aggregates them and its optimiser
+    (``learner``, ``learning_rate``) steps along the result.
+    """
+
+    def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
+        super().__init__(config, model, threat, split)
+        self.attack = ATTACKS[config["attack"]](config.final_config_dict)
+        self.aggregator = AGGREGATORS[config["aggregator"]]
+        self.backend = BACKENDS[config["backend"]]
+
+    def clients(self, train_data: TrainData) -> ClientPool:
+        """The clients of this run; without an attack nobody is malicious."""
+        malicious = self.threat.malicious_users if self.attack else self.threat.malicious_users[:0]
+        return client_pool(train_data.trainable_users, malicious, self.threat.clone)
+
+    def _train_epoch(
+        self, train_data: TrainData, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float:
+        """Mean loss of the honest clients in one epoch."""
+        self.model.train()
+        pool = self.clients(train_data)
+        negatives = [train_data.negatives(epoch_idx, step) for step in range(self.config["local_epochs"])]
+        rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
+        bar = tqdm(
+            rounds, desc=f"epoch {epoch_idx}", unit="round", leave=False, disable=None if show_progress else True
+        )
+        total = 0.0
+        for index, clients in enumerate(bar):
+            with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
+                record = self._round(train_data, pool, clients, negatives, epoch_idx)
+            self.rounds.append({"epoch": epoch_idx, "round": index, **record})
+            total += record["loss"] * record["honest"]
+        return total / max(int((~pool.malicious).sum()), 1)
+
+    def _round(
+        self, train_data: TrainData, pool: ClientPool, clients: Int, negatives: list[Int], epoch: int
+    ) -> dict[str, Any]:
+        start = perf_counter()
+        honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
+        groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], negatives, epoch))
+        update, losses = self.backend(self.model, groups, self.aggregator, self.config)
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = update[name]
+        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in update.values()])).item()
+        if not np.isfinite(norm):
+            raise ValueError(f"the aggregated update of epoch {epoch} is not finite")
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {
+            "honest": len(honest),
+            "malicious": len(malicious),
+            "loss": float(losses[: len(honest)].mean()) if len(honest) else 0.0,
+            "malicious_loss": float(losses[len(honest) :].mean()) if len(malicious) else None,
+            "update_norm": norm,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": perf_counter() - start,
+        }
+
+    def _groups(
+        self, train_data: TrainData, honest: Int, malicious: Int, negatives: list[Int], epoch: int
+    ) -> Iterator[ClientGroup]:
+        """The round's clients by what they compute, honest ones first."""
+        examples = self.config["client_weighting"] == "examples"
+        weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
+        if len(honest):
+            batches = [train_data.batch(honest, step).to(self.device) for step in negatives]
+            yield ClientGroup(
+                weights=torch.from_numpy(weights[honest]).to(self.device),
+                lengths=batches[0].lengths,
+                losses=lambda model, rows, step: model.client_losses(batches[step].rows(rows)),
+                batches=batches,
+            )
+        if len(malicious):
+            assert self.attack is not None
+            yield self._malicious_group(train_data, malicious, weights[malicious], epoch)
+
+    def _malicious_group(self, train_data: TrainData, users: Int, weights: Any, epoch: int) -> ClientGroup:
+        attack = self.attack
+        targets = torch.from_numpy(self.threat.targets).to(self.device)
+        items, lengths = train_data.sequences.last(users, train_data.max_length)
+        profile = Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
+
+        def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
+            context = AttackContext(targets, train_data.outside, self.seed, epoch, step)
+            width = int(profile.item_seq_len[rows].max())
+            part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
+            return attack.losses(model, part, users[rows.cpu().numpy()], context)
+
+        return ClientGroup(
+            weights=torch.from_numpy(weights).to(self.device),
+            lengths=profile.item_seq_len * attack.repeats,
+            losses=losses,
+        )

@@ -1,0 +1,8 @@
+"""Train a victim, clean and attacked, and show what the attack did; see ``--help``."""
+
+import sys
+
+from recbole_attack.command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main())
