@@ -46,7 +46,9 @@ def _run(given: dict[str, str]) -> int:
     if "resume" in given:
         if len(given) > 1:
             others = ", ".join(f"--{key}" for key in given if key != "resume")
-            raise ConfigError(f"--resume continues a run as it was configured: expected no other option, found {others}")
+            raise ConfigError(
+                f"--resume continues a run as it was configured: expected no other option, found {others}"
+            )
         run_recbole_attack(resume=given["resume"])
         return 0
     files = given.pop("config_files", "").split()

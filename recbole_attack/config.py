@@ -40,7 +40,15 @@ _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
 )
-_NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str, "long": int}
+_NUMPY_ALIASES = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "complex": complex,
+    "object": object,
+    "str": str,
+    "long": int,
+}
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -133,9 +141,13 @@ class AttackConfig(Config):
             try:
                 values = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
             except yaml.YAMLError as error:
-                raise DataError(f"configuration file {file} is not valid YAML: {' '.join(str(error).split())}") from error
+                raise DataError(
+                    f"configuration file {file} is not valid YAML: {' '.join(str(error).split())}"
+                ) from error
             if not isinstance(values, Mapping):
-                raise DataError(f"configuration file {file} must hold 'key: value' lines: found {type(values).__name__}")
+                raise DataError(
+                    f"configuration file {file} must hold 'key: value' lines: found {type(values).__name__}"
+                )
             merged.update(values)
         return merged
 
@@ -170,6 +182,7 @@ class AttackConfig(Config):
     def _set_default_parameters(self) -> None:
         self._check_known()
         self._check_types()
+        self._load_needed_fields()
         check_options(self.final_config_dict)
         self._check_metrics()
         super()._set_default_parameters()
@@ -199,6 +212,19 @@ class AttackConfig(Config):
                     raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {value!r}")
             elif isinstance(default, (str, dict)) and not isinstance(value, type(default)):
                 raise ConfigError(f"{key} must be {type(default).__name__} (default {default!r}): found {value!r}")
+
+    def _load_needed_fields(self) -> None:
+        """Load user, item and time; RecBole's default leaves the time out, without which nothing can be ordered."""
+        values = self.final_config_dict
+        needed = [values[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
+        columns = values["load_col"]
+        if columns is None:
+            return
+        loaded = list(columns.get("inter") or [])
+        missing = [field for field in needed if field not in loaded and loaded != ["*"]]
+        if missing and "load_col" in self.external_config_dict:
+            raise ConfigError(f"load_col must list {', '.join(needed)} for .inter: found {', '.join(map(str, loaded))}")
+        values["load_col"] = {**columns, "inter": loaded + missing}
 
     def _check_metrics(self) -> None:
         from recbole.evaluator import metric_types

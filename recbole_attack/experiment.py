@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +28,10 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
     Raises:
         DataError: The dataset is missing or lacks a field, or filters leave nothing.
     """
-    dataset = RaggedSequentialDataset(config)
+    with warnings.catch_warnings():
+        # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+        dataset = RaggedSequentialDataset(config)
     if not len(dataset.inter_feat):
         raise DataError(f"dataset '{config['dataset']}' has no interaction left after filtering")
     return dataset

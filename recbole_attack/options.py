@@ -86,9 +86,7 @@ OPTIONS: dict[str, Option] = {
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
     "epochs": Option("training epochs", int, low=1),
-    "learner": Option(
-        "optimiser of the server", str, ("adam", "adamw", "sgd", "adagrad", "rmsprop")
-    ),
+    "learner": Option("optimiser of the server", str, ("adam", "adamw", "sgd", "adagrad", "rmsprop")),
     "learning_rate": Option("learning rate of the server", float, above=0.0),
     "lr_decay_step": Option("epochs between decays of the learning rate", int, low=1, optional=True),
     "lr_decay_gamma": Option("factor of the learning rate schedule", float, above=0.0, high=1.0),
@@ -142,7 +140,9 @@ def check_options(values: Mapping[str, Any]) -> None:
             f"attack '{values['attack']}' poisons federated clients: expected scenario 'federated', found 'central'"
         )
     if values["attack"] != "none" and values["malicious_ratio"] == 0:
-        raise ConfigError(f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0")
+        raise ConfigError(
+            f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
+        )
 
 
 def _check_candidates(value: Any) -> None:

@@ -33,7 +33,9 @@ def caption(record: Mapping[str, Any]) -> str:
     if config["attack"] != "none":
         share = 100 * budget["malicious_share"]
         verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
-        parts.append(f"attack {config['attack']}: {budget['malicious_clients']} malicious clients ({share:.2g} %, {verb})")
+        parts.append(
+            f"attack {config['attack']}: {budget['malicious_clients']} malicious clients ({share:.2g} %, {verb})"
+        )
     return "; ".join([*parts, f"seed {config['seed']}"])
 
 

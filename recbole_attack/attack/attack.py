@@ -115,9 +115,7 @@ class Attack:
         shift = torch.arange(distinct) + context.epoch * distinct
         targets = context.targets[shift % len(context.targets)].repeat(len(users))
         with evaluating(model):
-            changed = self.transform(
-                model, profile.repeat(distinct), np.repeat(users, distinct), targets, context
-            )
+            changed = self.transform(model, profile.repeat(distinct), np.repeat(users, distinct), targets, context)
         slots = torch.arange(self.repeats, device=targets.device) % distinct
         rows = (torch.arange(len(users), device=targets.device)[:, None] * distinct + slots).flatten()
         losses = self.objective(

@@ -9,10 +9,9 @@ DV-FSR: Qin et al., "DV-FSR: A Dual-View Target Attack Framework for Federated S
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from recbole_attack.attack.attack import Attack
+from recbole_attack.attack.attack import Attack, Objective, Transform
 from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
 from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
 
@@ -43,17 +42,12 @@ def dvfsr(config: Mapping[str, Any]) -> Attack:
     dropout. With several targets, each loss is averaged over them and the repetitions take turns as the target of
     the substitution.
     """
-    return Attack(
-        transform=Substitute(min_cosine=config["min_cosine"], candidates=config["substitution_candidates"]),
-        objective=Total((TargetBCE(), Contrastive(negatives=config["contrastive_negatives"]))),
-        repeats=config["attack_repeats"],
-        weight=config["attack_weight"],
-    )
+    return _view(config, _substitute(config), Total((TargetBCE(), _contrastive(config))))
 
 
 def s_fsr(config: Mapping[str, Any]) -> Attack:
     """DV-FSR without the implicit strategy: substitution and target BCE only (DV-FSR, "Ablation Study")."""
-    return replace(dvfsr(config), objective=TargetBCE())
+    return _view(config, _substitute(config), TargetBCE())
 
 
 def c_fsr(config: Mapping[str, Any]) -> Attack:
@@ -62,9 +56,7 @@ def c_fsr(config: Mapping[str, Any]) -> Attack:
     Released code differs: its C-FSR labels a negative as the positive, so it trains another loss than DV-FSR's. We
     choose DV-FSR's loss. The contrastive loss reads the original sequence, so there is nothing to substitute.
     """
-    return replace(
-        dvfsr(config), transform=Keep(), objective=Contrastive(negatives=config["contrastive_negatives"])
-    )
+    return _view(config, Keep(), _contrastive(config))
 
 
 ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
@@ -75,3 +67,16 @@ ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "c_fsr": c_fsr,
 }
 """Attacks by the name ``--attack`` takes."""
+
+
+def _view(config: Mapping[str, Any], transform: Transform, objective: Objective) -> Attack:
+    """The frame DV-FSR and its ablations share, so that they differ in the part left out and nothing else."""
+    return Attack(transform, objective, repeats=config["attack_repeats"], weight=config["attack_weight"])
+
+
+def _substitute(config: Mapping[str, Any]) -> Substitute:
+    return Substitute(min_cosine=config["min_cosine"], candidates=config["substitution_candidates"])
+
+
+def _contrastive(config: Mapping[str, Any]) -> Contrastive:
+    return Contrastive(negatives=config["contrastive_negatives"])

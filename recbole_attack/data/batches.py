@@ -80,7 +80,11 @@ class TrainData:
         """All training positions of ``users``."""
         index, real = self.sequences.positions(users, self.max_length + 1)
         items = np.where(real, self.sequences.items[index], 0).astype(np.int64)
-        fields = (np.where(real[:, 1:], items[:, :-1], 0), items[:, 1:], np.where(real[:, 1:], negatives[index[:, 1:]], 0))
+        fields = (
+            np.where(real[:, 1:], items[:, :-1], 0),
+            items[:, 1:],
+            np.where(real[:, 1:], negatives[index[:, 1:]], 0),
+        )
         return TrainBatch(*(torch.from_numpy(field.astype(np.int64)) for field in fields))
 
 

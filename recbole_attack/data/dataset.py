@@ -27,6 +27,7 @@ class RaggedSequentialDataset(SequentialDataset):
     """
 
     split: Split
+    inter_feat: Any
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         inter = Path(dataset_path) / f"{token}.inter"
@@ -42,7 +43,9 @@ class RaggedSequentialDataset(SequentialDataset):
 
     def _check_header(self, inter: Path) -> None:
         with inter.open(encoding=self.config["encoding"]) as file:
-            fields = [column.split(":")[0] for column in file.readline().rstrip("\n").split(self.config["field_separator"])]
+            fields = [
+                column.split(":")[0] for column in file.readline().rstrip("\n").split(self.config["field_separator"])
+            ]
         for field in (self.uid_field, self.iid_field, self.time_field):
             if field not in fields:
                 raise DataError(
@@ -69,7 +72,10 @@ class RaggedSequentialDataset(SequentialDataset):
         """
         self._change_feat_format()
         sequences = from_pairs(
-            self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy(), self.user_num, self.item_num
+            self.inter_feat[self.uid_field].numpy(),
+            self.inter_feat[self.iid_field].numpy(),
+            self.user_num,
+            self.item_num,
         )
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
         train = self.split.train

@@ -25,7 +25,7 @@ class ClientGroup:
 
     Attributes:
         weights: ``[N]`` weight of each client in the aggregation, before normalisation.
-        lengths: ``[N]`` tokens each client's loss goes through.
+        lengths: ``[N]`` tokens each client's loss goes through, on the CPU.
         losses: See :data:`~recbole_attack.federated.updates.LossFunction`.
         batches: Honest clients' data at each local step; empty for clients whose steps cannot be stacked.
     """

@@ -47,12 +47,11 @@ def looped_updates(
             loss = losses(local, torch.tensor([client]), step).sum()
             gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
             first = first if step else loss.item()
-            if local_epochs == 1:
-                yield dict(zip(parameters, gradients, strict=True)), first
-                break
             with torch.no_grad():
                 for parameter, gradient in zip(parameters.values(), gradients, strict=True):
-                    parameter -= local_learning_rate * gradient
+                    parameter.sub_(local_learning_rate * gradient)
+        if local_epochs == 1:
+            yield dict(zip(parameters, gradients, strict=True)), first
         else:
             yield {name: (p - parameters[name]).detach() for name, p in model.named_parameters()}, first
 
@@ -65,7 +64,7 @@ def summed_gradient(
     Args:
         model: The global model; not changed.
         losses: The clients' losses.
-        lengths: ``[N]`` length of each client's sequence.
+        lengths: ``[N]`` length of each client's sequence, on the CPU.
         weights: ``[N]`` factors.
         chunk_tokens: At most about this many padded tokens are in memory at once; no effect on the result.
 
@@ -107,7 +106,7 @@ def stacked_updates(
         return functional_call(wrapped, {f"model.{k}": v for k, v in parameters.items()}, (one,))
 
     step_all = vmap(grad_and_value(loss), in_dims=(0, 0), randomness="different")
-    for clients in length_chunks(batches[0].lengths, chunk_tokens):
+    for clients in length_chunks(batches[0].lengths.cpu(), chunk_tokens):
         local = {name: p.expand(len(clients), *p.shape) for name, p in start.items()}
         first = torch.zeros(len(clients))
         for step, batch in enumerate(batches):

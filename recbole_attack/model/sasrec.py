@@ -9,12 +9,12 @@ from collections import ChainMap
 from typing import Any
 
 import torch
-from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
 from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional as F
 
 from recbole_attack.data.batches import TrainBatch
+from recbole_attack.model.host import SASRec as RecBoleSASRec
 
 
 class SASRec(RecBoleSASRec):

@@ -40,6 +40,11 @@ class AttackTrainer(Trainer):
         rounds: One dict per step of the server, for ``rounds.csv``.
     """
 
+    start_epoch: int
+    cur_step: int
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
+
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model)
         self.threat = threat
@@ -107,7 +112,7 @@ class AttackTrainer(Trainer):
                         callback_fn(epoch, score)
                 elif not valid_data:
                     if report_data and (epoch + 1) % self.eval_step == 0:
-                        record.update(self.evaluate(report_data, load_best_model=False))
+                        record.update(self.evaluate(report_data, load_best_model=False) or {})
                     if saved:
                         self._save_checkpoint(epoch, verbose=False)
                 self._log_epoch(record, bar, verbose)
@@ -128,7 +133,7 @@ class AttackTrainer(Trainer):
         return record
 
     def _validate(self, valid_data: Any, record: dict[str, Any], saved: bool) -> float:
-        result = self.evaluate(valid_data, load_best_model=False)
+        result = self.evaluate(valid_data, load_best_model=False) or {}
         score = calculate_valid_score(result, self.valid_metric)
         self.best_valid_score, self.cur_step, stop, improved = early_stopping(
             score, self.best_valid_score, self.cur_step, max_step=self.stopping_step, bigger=self.valid_metric_bigger

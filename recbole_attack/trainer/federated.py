@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_attack.attack import ATTACKS, AttackContext, Profile
+from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import AGGREGATORS
@@ -91,19 +91,22 @@ class FederatedTrainer(AttackTrainer):
         examples = self.config["client_weighting"] == "examples"
         weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
         if len(honest):
-            batches = [train_data.batch(honest, step).to(self.device) for step in negatives]
-            yield ClientGroup(
-                weights=torch.from_numpy(weights[honest]).to(self.device),
-                lengths=batches[0].lengths,
-                losses=lambda model, rows, step: model.client_losses(batches[step].rows(rows)),
-                batches=batches,
-            )
+            yield self._honest_group(train_data, honest, weights[honest], negatives)
         if len(malicious):
             assert self.attack is not None
-            yield self._malicious_group(train_data, malicious, weights[malicious], epoch)
+            yield self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch)
 
-    def _malicious_group(self, train_data: TrainData, users: Int, weights: Any, epoch: int) -> ClientGroup:
-        attack = self.attack
+    def _honest_group(self, train_data: TrainData, users: Int, weights: Any, negatives: list[Int]) -> ClientGroup:
+        batches = [train_data.batch(users, step).to(self.device) for step in negatives]
+
+        def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
+            return model.client_losses(batches[step].rows(rows))
+
+        return ClientGroup(torch.from_numpy(weights).to(self.device), batches[0].lengths.cpu(), losses, batches)
+
+    def _malicious_group(
+        self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int
+    ) -> ClientGroup:
         targets = torch.from_numpy(self.threat.targets).to(self.device)
         items, lengths = train_data.sequences.last(users, train_data.max_length)
         profile = Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
@@ -114,8 +117,5 @@ class FederatedTrainer(AttackTrainer):
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
             return attack.losses(model, part, users[rows.cpu().numpy()], context)
 
-        return ClientGroup(
-            weights=torch.from_numpy(weights).to(self.device),
-            lengths=profile.item_seq_len * attack.repeats,
-            losses=losses,
-        )
+        cost = torch.from_numpy(lengths * attack.repeats)
+        return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses)

@@ -1,0 +1,44 @@
+"""Fixtures all tests share: the tiny dataset, and a working directory of each test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_attack import AttackConfig
+
+DATASETS = Path(__file__).resolve().parent.parent / "dataset"
+SMALL = {
+    "data_path": str(DATASETS),
+    "dataset": "tiny",
+    "hidden_size": 8,
+    "inner_size": 16,
+    "MAX_ITEM_LIST_LENGTH": 12,
+    "epochs": 2,
+    "clients_per_round": 16,
+    "malicious_ratio": 0.05,
+    "show_progress": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in an empty directory, on one thread: RecBole writes its logs where it stands."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small() -> Callable[..., dict[str, Any]]:
+    """Parameters of a run that takes about a second, with changes."""
+    return lambda **changes: {**SMALL, **changes}
+
+
+@pytest.fixture
+def config(small: Callable[..., dict[str, Any]]) -> Callable[..., AttackConfig]:
+    """A configuration of a small run, with changes."""
+    return lambda **changes: AttackConfig(config_dict=small(**changes))
