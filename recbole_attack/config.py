@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from recbole.config import Config
 from recbole.utils import argument_list
@@ -243,10 +243,9 @@ class AttackConfig(Config):
     def _init_device(self) -> None:
         if "local_rank" in self.external_config_dict:
             raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         super()._init_device()
-        if visible is None and not self.final_config_dict["use_gpu"]:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if not self.final_config_dict["use_gpu"]:
+            self.final_config_dict["device"] = torch.device("cpu")
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters that were given or defaulted, none that RecBole derives from them.

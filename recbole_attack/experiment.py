@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +56,22 @@ class Experiment:
     valid_data: FullSortEvalDataLoader | None
     test_data: FullSortEvalDataLoader | None
 
-    def trainer(self, config: AttackConfig) -> AttackTrainer:
-        """A new victim and its trainer; the same initial weights for every arm.
+    def model(self, config: AttackConfig) -> Any:
+        """A new victim with the same initial weights for every arm.
 
         Args:
             config: The arm's configuration.
         """
         init_seed(config["seed"], config["reproducibility"])
-        model = config.model_class(config, self.dataset).to(config["device"])
-        return TRAINERS[config["scenario"]](config, model, self.threat, self.dataset.split)
+        return config.model_class(config, self.dataset).to(config["device"])
+
+    def trainer(self, config: AttackConfig) -> AttackTrainer:
+        """A new victim in the trainer its scenario asks for.
+
+        Args:
+            config: The arm's configuration.
+        """
+        return TRAINERS[config["scenario"]](config, self.model(config), self.threat, self.dataset.split)
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data: users and items without padding."""
@@ -83,18 +89,18 @@ class Experiment:
         }
 
     def describe_threat(self) -> dict[str, Any]:
-        """Target and malicious-user tokens and what the attacker controls."""
-        dataset, threat = self.dataset, self.threat
-        lengths = dataset.split.train.lengths[threat.malicious_users]
+        """Target and malicious-user tokens and what the attacker knows and controls."""
+        dataset, attacked = self.dataset, self.config["attack"] != "none"
+        users = self.threat.malicious_users if attacked else self.threat.malicious_users[:0]
         return {
             "attack": self.config["attack"],
-            "knowledge": ["global model of every round", "histories of malicious clients", "loss and model code"],
-            "target_items": dataset.tokens(dataset.iid_field, threat.targets),
-            "malicious_clients": len(threat.malicious_users),
-            "malicious_share": len(threat.malicious_users) / (dataset.user_num - 1),
-            "malicious_users": dataset.tokens(dataset.uid_field, threat.malicious_users) if len(lengths) else [],
-            "malicious_interactions": int(lengths.sum()),
+            "knowledge": ["model and training code", "global model of every round", "histories of its own clients"],
+            "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),
             "mode": self.config["malicious_clients"],
+            "malicious_clients": len(users),
+            "malicious_share": len(users) / (dataset.user_num - 1),
+            "malicious_users": dataset.tokens(dataset.uid_field, users) if len(users) else [],
+            "malicious_interactions": int(dataset.split.train.lengths[users].sum()),
         }
 
 
@@ -151,6 +157,10 @@ class ArmResult:
     history: list[dict[str, Any]]
     seconds: float
 
+    def metrics(self) -> dict[str, Any]:
+        """The three results by name."""
+        return {key: getattr(self, key) for key in ("best_valid_result", "test_result", "test_result_full")}
+
 
 def run_arm(experiment: Experiment, config: AttackConfig, saved: bool = True, verbose: bool = True) -> ArmResult:
     """Train and test one arm, continuing where an earlier call was interrupted.
@@ -170,7 +180,7 @@ def run_arm(experiment: Experiment, config: AttackConfig, saved: bool = True, ve
         experiment.valid_data,
         verbose=verbose,
         saved=saved,
-        show_progress=config["show_progress"] and os.environ.get("TERM") != "dumb",
+        show_progress=config["show_progress"],
         report_data=experiment.test_data,
     )
     test = trainer.evaluate(experiment.test_data, load_best_model=saved)

@@ -7,14 +7,13 @@ import platform
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from recbole.utils import get_local_time, init_logger, init_seed
+from recbole.utils import get_local_time, init_logger
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
@@ -62,24 +61,28 @@ def run_recbole_attack(
     else:
         config = AttackConfig(model, dataset, config_file_list, config_dict)
         folder = Path(config["checkpoint_dir"]) / _run_name(config)
+    experiment = prepare(config)
     with _logging(config) as logger:
-        experiment = prepare(config)
         logger.info(config)
         logger.info(experiment.dataset)
+        logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
         if saved:
             write_yaml(folder / "config.yaml", config.to_dict())
             logger.info(f"run folder: {folder}")
-        logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
         arms = {
             name: run_arm(experiment, config.replace(attack=attack, checkpoint_dir=str(folder / name)), saved)
             for name, attack in _arms(config).items()
         }
-        result = _result(experiment, arms)
+        record = _record(experiment, arms)
         if saved:
-            result["result_file"] = str(folder / "result.json")
-            _write_artefacts(folder, experiment, arms, result)
-        logger.info("\n" + result_table(_record(experiment, arms, result)))
-    return result
+            record["artefacts"] = _write_artefacts(folder, record)
+            write_json(folder / "result.json", record)
+        logger.info("\n" + result_table(record))
+    return {
+        **_recbole_result(config, arms),
+        **_comparison(arms),
+        "result_file": str(folder / "result.json") if saved else None,
+    }
 
 
 def objective_function(
@@ -96,17 +99,10 @@ def objective_function(
         RecBole's four result keys and ``model``.
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
-    init_seed(config["seed"], config["reproducibility"])
     folder = Path(config["checkpoint_dir"]) / _run_name(config)
     arm = config.replace(checkpoint_dir=str(folder), show_progress=False)
     outcome = run_arm(prepare(config), arm, saved, verbose=False)
-    return {
-        "model": config["model"],
-        "best_valid_score": outcome.best_valid_score,
-        "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": outcome.best_valid_result,
-        "test_result": outcome.test_result,
-    }
+    return {"model": config["model"], **_recbole_result(config, {"attacked": outcome})}
 
 
 def load_data_and_model(model_file: str) -> tuple[Any, ...]:
@@ -126,8 +122,7 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
         raise DataError(f"{model_file} holds no configuration: expected a checkpoint written by recbole_attack")
     config = AttackConfig(config_dict=checkpoint["config"])
     experiment = prepare(config)
-    init_seed(config["seed"], config["reproducibility"])
-    model = config.model_class(config, experiment.dataset).to(config["device"])
+    model = experiment.model(config)
     model.load_state_dict(checkpoint["state_dict"])
     model.load_other_parameter(checkpoint.get("other_parameter"))
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
@@ -141,32 +136,27 @@ def _arms(config: AttackConfig) -> dict[str, str]:
     return {**clean, "attacked": config["attack"]}
 
 
-def _result(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
-    clean, attacked = arms.get("clean"), arms.get("attacked")
-    main = attacked or clean
-    assert main is not None
-    delta = None
-    if clean and attacked and clean.test_result and attacked.test_result:
-        delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
+def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    """What RecBole's ``run_recbole`` returns, for the attacked arm if there is one."""
+    main = arms.get("attacked") or arms["clean"]
     return {
         "best_valid_score": main.best_valid_score,
-        "valid_score_bigger": experiment.config["valid_metric_bigger"],
+        "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": main.best_valid_result,
         "test_result": main.test_result,
-        "clean": _metrics(clean),
-        "attacked": _metrics(attacked),
-        "delta": delta,
-        "result_file": None,
     }
 
 
-def _metrics(arm: ArmResult | None) -> dict[str, Any] | None:
-    if arm is None:
-        return None
-    return {k: v for k, v in asdict(arm).items() if k.endswith(("result", "result_full"))}
+def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    """Metrics of both arms and attacked minus clean; ``None`` for what was not run."""
+    clean, attacked = arms.get("clean"), arms.get("attacked")
+    delta = None
+    if clean and attacked and clean.test_result and attacked.test_result:
+        delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
+    return {"clean": clean and clean.metrics(), "attacked": attacked and attacked.metrics(), "delta": delta}
 
 
-def _record(experiment: Experiment, arms: Mapping[str, ArmResult], result: Mapping[str, Any]) -> dict[str, Any]:
+def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     """The content of ``result.json``."""
     config = experiment.config
     return {
@@ -176,7 +166,7 @@ def _record(experiment: Experiment, arms: Mapping[str, ArmResult], result: Mappi
         "seed": config["seed"],
         "dataset": experiment.describe_data(),
         "budget": experiment.describe_threat(),
-        **{key: result[key] for key in ("clean", "attacked", "delta")},
+        **_comparison(arms),
         "history": {name: arm.history for name, arm in arms.items()},
         "timing": {name: arm.seconds for name, arm in arms.items()},
         "environment": {
@@ -186,17 +176,14 @@ def _record(experiment: Experiment, arms: Mapping[str, ArmResult], result: Mappi
             "device": str(config["device"]),
             "threads": torch.get_num_threads(),
         },
-        "artefacts": [f"{name}/{file}" for name in arms for file in (f"{config['model']}.pth", "rounds.csv")],
     }
 
 
-def _write_artefacts(
-    folder: Path, experiment: Experiment, arms: Mapping[str, ArmResult], result: Mapping[str, Any]
-) -> None:
-    record = _record(experiment, arms, result)
-    record["artefacts"] = [file for file in record["artefacts"] if (folder / file).is_file()]
+def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Draw the history and list the files of the run, relative to its folder."""
     plot_history(record, folder / "history.png")
-    write_json(folder / "result.json", record)
+    kinds = ("*.png", "*.yaml", "*/*.pth", "*/*.csv")
+    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))
 
 
 def _run_name(config: AttackConfig) -> str:

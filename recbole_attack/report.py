@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from texttable import Texttable
@@ -80,15 +81,56 @@ def _number(value: float | None, sign: bool = False) -> str:
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
+COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
+"""Metrics of a published table, in its order."""
+
+
+def markdown_table(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Mapping[str, Any]) -> str:
+    """Rows of an experiment beside the paper's, with a caption of each row below.
+
+    Args:
+        records: Row name -> the ``result.json`` of every seed; several seeds give mean and standard deviation.
+        paper: Row name -> arm -> metric -> the paper's number; may lack any of them.
+    """
+    lines = [["row", "model", "ranking", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
+    captions = []
+    for row, seeds in records.items():
+        first, candidates = seeds[0], seeds[0]["config"]["exposure_candidates"]
+        rankings = {"test_result": "full" if candidates == "full" else f"{candidates} sampled"}
+        if candidates != "full":
+            rankings["test_result_full"] = "full"
+        for key, ranking in rankings.items():
+            for arm in ("clean", "attacked"):
+                if first[arm]:
+                    results = [record[arm][key] for record in seeds]
+                    lines.append([row, arm, ranking, *(_spread([r.get(m) for r in results]) for m in COLUMNS)])
+                printed = paper.get(row, {}).get(arm) if key == "test_result" else None
+                if printed:
+                    lines.append([row, f"{arm}, paper", ranking, *(_number(printed.get(m)) for m in COLUMNS)])
+        minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
+        all_seeds = ", ".join(str(record["seed"]) for record in seeds)
+        captions.append(f"- `{row}`: {caption(first).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed")
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table + "\n\n" + "\n".join(captions)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return _DASH
+    spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
+    return f"{mean(known):.4f}{spread}"
+
+
 def plot_history(record: Mapping[str, Any], path: Path, k: int = 10) -> None:
     """Exposure and accuracy over epochs, clean and attacked, as a PNG.
 
     Args:
-        record: The content of ``result.json``; needs evaluated epochs with ``hit@k`` or ``er@k``, else no file.
+        record: The content of ``result.json``; without an epoch whose accuracy was measured nothing is drawn.
         path: Where the picture goes.
         k: Cut-off; the smallest measured one if this one was not.
     """
-    history = {name: [e for e in epochs if len(e) > 4] for name, epochs in record["history"].items()}
+    history = record["history"]
     measured = {key for epochs in history.values() for e in epochs for key in e}
     cutoffs = sorted(int(key.split("@")[1]) for key in measured if key.startswith("hit@"))
     if not cutoffs:

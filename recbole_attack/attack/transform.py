@@ -41,7 +41,8 @@ class RandomProfile:
 
     def _draw(self, user: int, length: int, context: AttackContext) -> Int:
         rng = stream(context.seed, "fake profile", user)
-        items = rng.integers(1, context.outside.n_items, length)
+        catalogue = context.outside.n_items - 1
+        items = 1 + rng.choice(catalogue, length, replace=length > catalogue)
         targets = rng.permutation(context.targets.cpu().numpy())[: length - 1]
         items[1 + rng.permutation(length - 1)[: len(targets)]] = targets
         return items
