@@ -112,7 +112,7 @@ class Attack:
         """
         # Repetitions for the same target would transform alike, so each distinct target is transformed once.
         distinct = min(self.repeats, len(context.targets))
-        shift = torch.arange(distinct) + context.epoch * distinct
+        shift = torch.arange(distinct) + context.epoch * self.repeats
         targets = context.targets[shift % len(context.targets)].repeat(len(users))
         with evaluating(model):
             changed = self.transform(model, profile.repeat(distinct), np.repeat(users, distinct), targets, context)

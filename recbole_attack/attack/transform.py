@@ -77,9 +77,7 @@ class Substitute:
         with torch.no_grad():
             chosen = self._project(perturbed, original, model.item_embedding.weight)
             tried = profile.repeat(chosen.shape[1])
-            tried.item_seq[torch.arange(len(tried.item_seq)), position.repeat_interleave(chosen.shape[1])] = (
-                chosen.flatten()
-            )
+            tried.item_seq.scatter_(1, position.repeat_interleave(chosen.shape[1])[:, None], chosen.view(-1, 1))
             states = model.forward(*tried).view(len(rows), chosen.shape[1], -1)
             scores = (states * model.item_embedding(targets)[:, None]).sum(-1)
             item_seq = profile.item_seq.clone()

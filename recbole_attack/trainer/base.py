@@ -147,11 +147,12 @@ class AttackTrainer(Trainer):
         return float(score)
 
     def _log_epoch(self, record: dict[str, Any], bar: Any, verbose: bool) -> None:
-        shown = {k: v for k, v in record.items() if k.startswith(("hit@10", "er@10")) or k == "train_loss"}
-        bar.set_postfix({k.replace("train_", ""): f"{v:.4f}" for k, v in shown.items()}, refresh=False)
+        k = 10 if 10 in self.config["topk"] else self.config["topk"][0]
+        shown = {key: record[key] for key in ("train_loss", f"hit@{k}", f"er@{k}") if key in record}
+        bar.set_postfix({key.removeprefix("train_"): f"{v:.4f}" for key, v in shown.items()}, refresh=False)
         bar.update()
         if verbose:
-            text = ", ".join(f"{k}: {v:.4f}" for k, v in shown.items())
+            text = ", ".join(f"{key}: {value:.4f}" for key, value in shown.items())
             self.logger.info(f"epoch {record['epoch']} [time: {record['seconds']:.2f}s, {text}]")
         for key, value in record.items():
             if key not in ("epoch", "seconds"):

@@ -1,0 +1,132 @@
+"""Target items by token and by selector, against a sorted list."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_attack.data import SELECTORS, resolve_targets
+from recbole_attack.errors import ConfigError, DataError
+
+TOKENS = np.array(["[PAD]", "i2", "i10", "i1", "7", "12"], dtype=object)
+POPULARITY = np.array([0, 3, 1, 1, 0, 3])
+CATALOGUES = st.dictionaries(st.text("abc123", min_size=1, max_size=3), st.integers(0, 3), min_size=1, max_size=9)
+
+
+def resolve(value, tokens=TOKENS, popularity=POPULARITY, seed=0):
+    return resolve_targets(value, tokens, popularity, np.random.default_rng(seed))
+
+
+def named(ids, tokens=TOKENS):
+    return {str(tokens[i]) for i in ids}
+
+
+def from_least_popular(catalogue):
+    return sorted(catalogue, key=lambda token: (catalogue[token], token))
+
+
+def expected_tokens(name, catalogue, count):
+    """The oracle of the selectors that draw nothing."""
+    ranking = from_least_popular(catalogue)
+    if name == "least_popular":
+        return set(ranking[:count])
+    if name == "popular":
+        return set(ranking[len(ranking) - count :])
+    return {ranking[(2 * step + 1) * len(ranking) // (2 * count)] for step in range(count)}
+
+
+def catalogue_arrays(catalogue, order):
+    tokens = np.array(["[PAD]", *order], dtype=object)
+    return tokens, np.array([0, *(catalogue[token] for token in order)])
+
+
+@settings(derandomize=True, deadline=None)
+@given(CATALOGUES, st.sampled_from(["least_popular", "popular", "stratified"]), st.data())
+def test_selectors_follow_the_popularity_ranking(catalogue, name, data):
+    count = data.draw(st.integers(1, len(catalogue)))
+    tokens, popularity = catalogue_arrays(catalogue, data.draw(st.permutations(list(catalogue))))
+    ids = resolve(f"{name}:{count}", tokens, popularity)
+    assert len(set(ids.tolist())) == count
+    assert named(ids, tokens) == expected_tokens(name, catalogue, count)
+    assert ids.tolist() == sorted(ids.tolist())
+
+
+@settings(derandomize=True, deadline=None)
+@given(CATALOGUES, st.sampled_from(sorted(SELECTORS)), st.data())
+def test_the_order_of_the_file_does_not_matter(catalogue, name, data):
+    count = data.draw(st.integers(1, len(catalogue)))
+    chosen = []
+    for _ in range(2):
+        tokens, popularity = catalogue_arrays(catalogue, data.draw(st.permutations(list(catalogue))))
+        chosen.append(named(resolve(f"{name}:{count}", tokens, popularity, seed=5), tokens))
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == count
+
+
+def test_ties_are_broken_by_token():
+    assert named(resolve("least_popular:2")) == {"7", "i1"}
+    assert named(resolve("popular:1")) == {"i2"}
+
+
+def test_random_targets_follow_the_seed_and_reach_every_item():
+    draws = [frozenset(resolve("random:2", seed=seed).tolist()) for seed in range(60)]
+    assert draws == [frozenset(resolve("random:2", seed=seed).tolist()) for seed in range(60)]
+    assert all(len(draw) == 2 for draw in draws)
+    assert frozenset.union(*draws) == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, {"7"}),
+        ("7", {"7"}),
+        ("i10", {"i10"}),
+        ("i10,i1", {"i10", "i1"}),
+        (" i10 , 7 ", {"i10", "7"}),
+        ([12, "i2"], {"12", "i2"}),
+        (("i1", 7, "i1"), {"i1", "7"}),
+        ("7,7", {"7"}),
+    ],
+)
+def test_tokens_in_every_form(value, expected):
+    ids = resolve(value)
+    assert named(ids) == expected
+    assert len(ids) == len(expected)
+    assert ids.tolist() == sorted(ids.tolist())
+    assert ids.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("least_populr:1", "did you mean 'least_popular'"),
+        ("stratifed:2", "did you mean 'stratified'"),
+        ("popular:0", "popular:0"),
+        ("", "empty"),
+        ("i1,,i2", "empty"),
+        ([], "empty"),
+    ],
+)
+def test_what_is_no_target_is_a_config_error(value, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("random:6", "asks for 6 items: the dataset has 5"),
+        ("popular:99999", "99999"),
+        (["i2", "i100"], "'i100' is not in the dataset; did you mean 'i10'"),
+        (13, "'13' is not in the dataset"),
+        ("[PAD]", r"'\[PAD\]' is not in the dataset"),
+    ],
+)
+def test_what_the_dataset_lacks_is_a_data_error(value, message):
+    with pytest.raises(DataError, match=message):
+        resolve(value)
+
+
+def test_all_items_can_be_targets():
+    for name in SELECTORS:
+        assert resolve(f"{name}:5").tolist() == [1, 2, 3, 4, 5]

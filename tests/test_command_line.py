@@ -1,0 +1,248 @@
+"""The command line: what it passes on, what it prints, and that a mistake costs one line and nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_attack import quick_start
+from recbole_attack.attack import ATTACKS
+from recbole_attack.command_line import main, read_arguments
+from recbole_attack.defense import AGGREGATORS
+from recbole_attack.errors import ConfigError
+from recbole_attack.evaluator import EXPOSURE_METRICS
+from recbole_attack.model import MODELS
+from recbole_attack.options import OPTIONS, SCENARIOS
+from recbole_attack.trainer import FederatedTrainer
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = f"--data_path={ROOT / 'dataset'}"
+
+
+@pytest.fixture
+def passed_on(monkeypatch):
+    """What the command line hands to the Python API, call by call."""
+    calls = []
+    monkeypatch.setattr(quick_start, "run_recbole_attack", lambda **kwargs: calls.append(kwargs))
+    return calls
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
+
+
+# What is passed on
+
+
+def test_no_argument_leaves_everything_to_the_defaults(passed_on):
+    assert main([]) == 0
+    assert passed_on == [{"model": None, "dataset": None, "config_file_list": [], "config_dict": {}}]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--model=SASRec", "--dataset=tiny", "--config_files=a.yaml b.yaml", "--seed=3", "--attack=ra"],
+        ["--model", "SASRec", "--dataset", "tiny", "--config_files", "a.yaml b.yaml", "--seed", "3", "--attack", "ra"],
+        ["-m", "SASRec", "-d", "tiny", "-c", "a.yaml b.yaml", "--seed", "3", "--attack=ra"],
+        ["-m=SASRec", "-d=tiny", "-c=a.yaml b.yaml", "--seed=3", "--attack", "ra"],
+    ],
+    ids=["equals", "space", "short", "short-equals"],
+)
+def test_all_forms_of_an_option_mean_the_same(passed_on, argv):
+    assert main(argv) == 0
+    assert passed_on == [
+        {
+            "model": "SASRec",
+            "dataset": "tiny",
+            "config_file_list": ["a.yaml", "b.yaml"],
+            "config_dict": {"seed": 3, "attack": "ra"},
+        }
+    ]
+
+
+def test_values_are_literals_and_never_code(passed_on, tmp_path):
+    code = "__import__('os').mkdir('executed')"
+    argv = ["--topk=[5, 10]", "--min_cosine", "-1", "--mask_history=false", "--target_items=a=b", f"--x={code}"]
+    assert main(argv) == 0
+    assert passed_on[0]["config_dict"] == {
+        "topk": [5, 10],
+        "min_cosine": -1,
+        "mask_history": False,
+        "target_items": "a=b",
+        "x": code,
+    }
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_stay_texts(passed_on):
+    main(["--dataset=100", "--model=1e3"])
+    assert (passed_on[0]["dataset"], passed_on[0]["model"]) == ("100", "1e3")
+
+
+def test_an_option_may_be_repeated_with_the_same_value(passed_on):
+    assert main(["--seed=3", "--seed", "3", "-m", "SASRec", "--model=SASRec"]) == 0
+    assert passed_on[0]["config_dict"] == {"seed": 3}
+
+
+def test_resume_is_passed_on_alone(passed_on):
+    assert main(["--resume=saved/some run"]) == 0
+    assert passed_on == [{"resume": "saved/some run"}]
+
+
+def test_the_programs_own_arguments_are_the_default(monkeypatch, passed_on):
+    monkeypatch.setattr(sys, "argv", ["program", "--seed=5"])
+    assert main() == 0
+    assert passed_on[0]["config_dict"] == {"seed": 5}
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["word"], "found 'word'"),
+        (["--seed=1", "word"], "found 'word'"),
+        (["-x", "1"], "found '-x'"),
+        (["-"], "found '-'"),
+        (["--"], "found '--'"),
+        (["--=1"], "found '--=1'"),
+        (["--seed"], "--seed needs a value"),
+        (["--seed", "--epochs=3"], "--seed needs a value"),
+        (["-m"], "--model needs a value"),
+        (["--seed=1", "--seed=2"], "twice: found '1' and '2'"),
+        (["-m", "SASRec", "--model", "Other"], "--model is given twice"),
+    ],
+    ids=str,
+)
+def test_words_that_are_no_options_are_refused(argv, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_arguments(argv)
+
+
+# Help and list
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--attack=ra", "--help"]], ids=str)
+def test_help_names_attacks_models_aggregators_and_options(argv, capsys, tmp_path):
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    options = {*OPTIONS, "model", "dataset", "config_files", "resume", "list"}
+    assert {*ATTACKS, *MODELS, *AGGREGATORS, *options} <= names(out)
+    assert all(option.help in out for option in OPTIONS.values())
+    assert (err, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_list_names_everything_there_is_to_choose_with_a_description(capsys, tmp_path):
+    assert main(["--list"]) == 0
+    out, err = capsys.readouterr()
+    for name in (*ATTACKS, *MODELS, *AGGREGATORS, *SCENARIOS, *EXPOSURE_METRICS):
+        assert re.search(rf"^  {name} +\S+ \S+", out, re.MULTILINE), name
+    assert (err, list(tmp_path.iterdir())) == ("", [])
+
+
+# Mistakes
+
+
+MISTAKES = {
+    "positional word": (["dvfsr"], "dvfsr"),
+    "missing value": (["--attack"], "--attack"),
+    "twice": (["--seed=1", "--seed=2"], "--seed"),
+    "unknown parameter": (["--atack=ra"], "did you mean 'attack'?"),
+    "parameter of another attack": (["--attack=ra", "--min_cosine=0.1"], "min_cosine"),
+    "unknown attack": (["--attack=dvfrs"], "did you mean 'dvfsr'?"),
+    "no attack name": (["--attack=None"], "did you mean 'none'?"),
+    "unknown model": (["-m", "SASrec"], "did you mean 'SASRec'?"),
+    "unknown aggregator": (["--aggregator=mena"], "did you mean 'mean'?"),
+    "unknown metric": (["--metrics=['Hit','ERR']", "--valid_metric=Hit@10"], "err"),
+    "wrong type": (["--epochs=many"], "epochs must be int"),
+    "out of range": (["--malicious_ratio=2"], "malicious_ratio"),
+    "code": (["--epochs=__import__('os').mkdir('executed')"], "epochs"),
+    "central attack": (["--scenario=central", "--attack=ra"], "central"),
+    "no malicious client": (["--malicious_ratio=0"], "malicious_ratio"),
+    "unmeasured": (["--valid_metric=MRR@10"], "MRR@10"),
+    "zero cut-off": (["--topk=[10, 0]"], "topk"),
+    "two kinds of metrics": (["--metrics=['NDCG', 'AUC']"], "AUC|[Vv]alue"),
+    "part of a dictionary": (["--eval_args={'mode': 'uni100'}"], "mode|split"),
+    "line break": (["--attack=dv\nfsr"], "attack"),
+    "missing file": (["-c", "missing.yaml"], "missing.yaml"),
+    "resume nothing": (["--resume=missing"], "missing is not a run folder"),
+    "resume and more": (["--resume=missing", "--epochs=3"], "--epochs"),
+    "unknown dataset": (["-d", "tini"], "did you mean 'tiny'?"),
+    "unknown target": (["-d", "tiny", "--target_items=i1000"], "i1000"),
+    "unknown time field": (["-d", "tiny", "--TIME_FIELD=timestmp"], "did you mean 'timestamp'?"),
+    "nothing left": (["-d", "tiny", "--user_inter_num_interval=[1000,inf)"], "interaction"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(mistake, capsys, tmp_path):
+    argv, words = MISTAKES[mistake]
+    assert main([DATA, *argv] if "--resume" not in argv[0] else argv) == 2
+    out, err = capsys.readouterr()
+    assert re.search(words.replace("?", r"\?"), err)
+    assert re.fullmatch(r"(ConfigError|DataError): [^\n]+\n", err)
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_says_how_to_continue_and_exits_with_130(monkeypatch, capsys):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quick_start, "run_recbole_attack", interrupted)
+    assert main(["--attack=ra"]) == 130
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "--resume=" in err
+
+
+def test_an_interrupted_run_is_continued_under_the_name_it_printed(monkeypatch, capsys, small):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    argv = [f"--{key}={value}" for key, value in small(attack="none", epochs=1).items()]
+    with monkeypatch.context() as patch:
+        patch.setattr(FederatedTrainer, "_train_epoch", interrupted)
+        assert main(argv) == 130
+    folder = re.search(r"run folder: (\S+)", capsys.readouterr().err)[1]
+    assert not Path(folder, "result.json").exists()
+    assert main(["--resume", folder]) == 0
+    assert Path(folder, "result.json").is_file()
+
+
+def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch):
+    def broken(**_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(quick_start, "run_recbole_attack", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main([])
+
+
+# The program
+
+
+def program(*argv: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    command = [sys.executable, str(ROOT / "run_recbole_attack.py"), *argv]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_the_program_refuses_a_mistake(tmp_path):
+    done = program("--attack=dvfrs")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"ConfigError: [^\n]*did you mean 'dvfsr'\?\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_program_runs_from_any_folder(tmp_path, small):
+    options = [f"--{key}={value}" for key, value in small(epochs=1, compare_clean=False, attack="ra").items()]
+    done = program(*options)
+    assert done.returncode == 0, done.stderr
+    assert "attack ra: 3 malicious clients" in done.stderr
+    assert [p.name for p in tmp_path.glob("saved/*/result.json")] == ["result.json"]

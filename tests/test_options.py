@@ -1,0 +1,150 @@
+"""The table of options: it covers the default files, and its bounds hold."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from recbole_attack.attack import ATTACKS
+from recbole_attack.config import AttackConfig, properties
+from recbole_attack.errors import ConfigError
+from recbole_attack.model import MODELS
+from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
+
+CHECKED_ELSEWHERE = {
+    "checkpoint_dir": "any path",
+    "target_items": "tokens or a selector: checked by as_tokens",
+    "exposure_candidates": "'full' or a number: checked with the options that depend on each other",
+    "metrics": "names and registry: checked by the configuration",
+    "topk": "one number or several: checked by the configuration",
+    "valid_metric": "must be measured: checked by the configuration",
+    "metric_decimal_place": "keeps the type of its default",
+    "hidden_dropout_prob": "the model's own, keeps the type of its default",
+    "attn_dropout_prob": "the model's own, keeps the type of its default",
+}
+FILES = sorted(p for p in properties().rglob("*.yaml"))
+NUMBERS = {name: option for name, option in OPTIONS.items() if option.kind in (int, float)}
+
+
+def defaults(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(properties())))
+def test_every_default_is_an_option_or_is_checked_elsewhere(path):
+    unchecked = set(defaults(path)) - set(OPTIONS) - set(UNSUPPORTED) - set(CHECKED_ELSEWHERE)
+    assert not unchecked
+
+
+def test_nothing_is_excused_that_has_no_default_or_is_an_option():
+    everywhere = {key for path in FILES for key in defaults(path)}
+    assert set(CHECKED_ELSEWHERE) <= everywhere - set(OPTIONS)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack_finds_all_it_reads_in_its_own_file(attack):
+    class Recording(dict):
+        def __missing__(self, key):
+            pytest.fail(f"properties/attack/{attack}.yaml lacks '{key}'")
+
+    path = properties() / "attack" / f"{attack}.yaml"
+    assert path.is_file()
+    read = set()
+
+    class Spy(Recording):
+        def __getitem__(self, key):
+            read.add(key)
+            return super().__getitem__(key)
+
+    ATTACKS[attack](Spy(defaults(path)))
+    assert read == set(defaults(path)), "parameters that the attack never reads"
+
+
+def test_there_is_no_file_for_an_attack_or_model_that_does_not_exist():
+    assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == set(ATTACKS)
+    assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_defaults_are_valid(attack):
+    check_options(AttackConfig(config_dict={"attack": attack}).to_dict())
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_explain_themselves_in_one_line(name):
+    option = OPTIONS[name]
+    assert option.help.strip()
+    assert "\n" not in option.help + option.expected
+    assert option.choices or option.kind in (bool, int, float)
+
+
+def accepts(option: Option, value: object) -> bool:
+    try:
+        option.check("name", value)
+    except ConfigError as error:
+        assert "name" in str(error)
+        return False
+    return True
+
+
+def inside(option: Option, value: float) -> bool:
+    return (
+        (option.low is None or value >= option.low)
+        and (option.high is None or value <= option.high)
+        and (option.above is None or value > option.above)
+    )
+
+
+bound = st.none() | st.integers(-5, 5).map(float)
+
+
+@given(bound, bound, bound, st.integers(-7, 7) | st.floats(-7, 7))
+def test_numbers_are_valid_exactly_inside_the_bounds(low, high, above, value):
+    option = Option("help", float, low=low, high=high, above=above)
+    assert accepts(option, value) == inside(option, value)
+    whole = Option("help", int, low=low, high=high, above=above)
+    assert accepts(whole, value) == (isinstance(value, int) and inside(option, value))
+
+
+@given(st.booleans() | st.none() | st.text() | st.lists(st.integers()) | st.complex_numbers() | st.binary())
+@pytest.mark.parametrize("kind", [int, float])
+def test_what_is_no_number_is_no_number(kind, value):
+    assert not accepts(Option("help", kind), value)
+
+
+@given(st.none() | st.text() | st.integers() | st.floats())
+def test_only_true_and_false_are_booleans(value):
+    assert not accepts(Option("help", bool), value)
+    assert accepts(Option("help", bool), True) and accepts(Option("help", bool), False)
+
+
+@given(st.text() | st.integers() | st.none() | st.lists(st.text(max_size=1), max_size=2))
+def test_only_the_choices_can_be_chosen(value):
+    option = Option("help", str, ("one", "two"))
+    assume(value not in ("one", "two"))
+    assert not accepts(option, value)
+    assert accepts(option, "one") and accepts(option, "two")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_edges_of_every_numeric_option(name):
+    option = NUMBERS[name]
+    step = 1 if option.kind is int else 1e-9
+    for edge, outward in ((option.low, -step), (option.high, step)):
+        if edge is not None:
+            assert accepts(option, option.kind(edge))
+            assert not accepts(option, option.kind(edge + outward))
+    if option.above is not None:
+        assert not accepts(option, option.kind(option.above))
+        assert accepts(option, option.kind(option.above + step))
+    assert accepts(option, None) == option.optional
+
+
+@pytest.mark.parametrize("name", [name for name, option in NUMBERS.items() if option.kind is float])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_options_must_be_finite(name, value):
+    assert not accepts(OPTIONS[name], value)

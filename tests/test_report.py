@@ -1,0 +1,186 @@
+"""Tables, captions and pictures of a hand-made record."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pytest
+
+from recbole_attack.report import COLUMNS, caption, markdown_table, plot_history, result_table
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def record():
+    """A record whose every number can be recognised."""
+
+    def metrics(hit, er):
+        return {"best_valid_result": None, "test_result": {"hit@10": hit, "er@10": er}, "test_result_full": None}
+
+    def epochs(*values):
+        return [
+            {"epoch": i, "learning_rate": 0.1, "train_loss": 0.7, "seconds": 1.0, "hit@10": h, "er@10": e}
+            for i, (h, e) in enumerate(values)
+        ]
+
+    return {
+        "config": {
+            "model": "SASRec",
+            "scenario": "federated",
+            "attack": "dvfsr",
+            "aggregator": "mean",
+            "learner": "adam",
+            "learning_rate": 0.003,
+            "epochs": 30,
+            "clients_per_round": 64,
+            "exposure_candidates": "full",
+            "mask_history": True,
+            "target_items": "least_popular:1",
+            "seed": 2020,
+        },
+        "dataset": {"name": "tiny", "users": 60, "items": 39},
+        "budget": {"target_items": ["i22"], "malicious_clients": 3, "malicious_share": 0.05, "mode": "clone"},
+        "clean": metrics(0.5, 0.0),
+        "attacked": metrics(0.4375, 0.25),
+        "delta": {"hit@10": -0.0625, "er@10": 0.25},
+        "history": {"clean": epochs((0.1, 0.0), (0.5, 0.0)), "attacked": epochs((0.1, 0.1), (0.4, 0.2))},
+    }
+
+
+def rows(table: str) -> list[list[str]]:
+    return [line.split() for line in table.splitlines()]
+
+
+def test_the_caption_says_what_was_run(record):
+    assert caption(record) == (
+        "SASRec on tiny (60 users, 39 items); federated, 64 clients a round, server adam 0.003, 30 epochs, mean; "
+        "full ranking, history masked; target item i22 (least_popular:1); "
+        "attack dvfsr: 3 malicious clients (5 %, cloned); seed 2020"
+    )
+
+
+def test_the_caption_of_a_clean_central_run_speaks_of_no_attacker(record):
+    record["config"].update(scenario="central", attack="none", mask_history=False, exposure_candidates=1000)
+    assert caption(record) == (
+        "SASRec on tiny (60 users, 39 items); central, adam 0.003, 30 epochs; "
+        "1000 sampled candidates, history not masked; target item i22 (least_popular:1); seed 2020"
+    )
+
+
+def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
+    record["budget"].update(target_items=["i1", "i2"], mode="compromise", malicious_share=0.00123)
+    assert "target 2 items" in caption(record)
+    assert "(0.12 %, compromised)" in caption(record)
+
+
+def test_the_table_has_a_row_for_each_metric_and_signed_differences(record):
+    lines = rows(result_table(record))
+    assert ["metric", "clean", "attacked", "delta"] in lines
+    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in lines
+    assert ["er@10", "0.0000", "0.2500", "+0.2500"] in lines
+    assert result_table(record).startswith(caption(record) + "\n")
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_undefined_numbers_are_dashes(record, missing):
+    record["clean"]["test_result"]["er@10"] = missing
+    record["delta"]["er@10"] = missing
+    assert ["er@10", "-", "0.2500", "-"] in rows(result_table(record))
+
+
+@pytest.mark.parametrize("arm", ["clean", "attacked"])
+def test_one_arm_makes_one_column_and_no_difference(record, arm):
+    record.update({"clean": None, "attacked": None, "delta": None, arm: record[arm]})
+    lines = rows(result_table(record))
+    assert ["metric", arm] in lines
+    assert ["hit@10", {"clean": "0.5000", "attacked": "0.4375"}[arm]] in lines
+
+
+def test_without_test_users_there_is_a_sentence_instead_of_a_table(record):
+    for arm in ("clean", "attacked"):
+        record[arm]["test_result"] = None
+    record["delta"] = None
+    assert result_table(record) == caption(record) + "\nno test user"
+
+
+def test_sampled_rankings_come_with_full_ones(record):
+    record["config"]["exposure_candidates"] = 100
+    for arm in ("clean", "attacked"):
+        record[arm]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
+    sampled, full = result_table(record).split("the same models under full ranking:\n")
+    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in rows(sampled)
+    assert ["hit@10", "0.1250", "0.1250"] in rows(full)
+
+
+def test_the_record_as_json_makes_the_same_table(record):
+    assert result_table(json.loads(json.dumps(record))) == result_table(record)
+
+
+def cells(table: str) -> list[dict[str, str]]:
+    header, _, *body = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def test_a_published_table_has_seeds_averaged_beside_the_paper(record):
+    record["timing"] = {"clean": 60.0, "attacked": 60.0}
+    other = copy.deepcopy(record)
+    other["config"]["seed"] = other["seed"] = 2021
+    record["seed"] = 2020
+    other["attacked"]["test_result"] = {"hit@10": 0.5625, "er@10": None}
+    text = markdown_table({"DV-FSR": [record, other]}, {"DV-FSR": {"attacked": {"hit@10": 0.1}}})
+    clean, attacked, paper = cells(text)
+    assert (clean["model"], clean["hit@10"], clean["er@5"]) == ("clean", "0.5000 ± 0.0000", "-")
+    assert (attacked["model"], attacked["hit@10"], attacked["er@10"]) == ("attacked", "0.5000 ± 0.0884", "0.2500")
+    assert (paper["model"], paper["hit@10"], paper["er@10"]) == ("attacked, paper", "0.1000", "-")
+    assert set(COLUMNS) <= set(clean)
+    assert text.endswith("; seeds 2020, 2021; 2.0 min a seed")
+
+
+def test_a_published_table_shows_full_rankings_below_sampled_ones(record):
+    record["timing"], record["seed"] = {"attacked": 60.0}, 2020
+    record["config"]["exposure_candidates"] = 1000
+    record["clean"] = None
+    record["attacked"]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
+    rows = cells(markdown_table({"row": [record]}, {}))
+    assert [(r["model"], r["ranking"], r["hit@10"]) for r in rows] == [
+        ("attacked", "1000 sampled", "0.4375"),
+        ("attacked", "full", "0.1250"),
+    ]
+
+
+def test_the_history_becomes_a_png(record, tmp_path):
+    plot_history(record, tmp_path / "folder" / "history.png")
+    assert (tmp_path / "folder" / "history.png").read_bytes().startswith(PNG)
+    assert len(list((tmp_path / "folder").iterdir())) == 1
+
+
+@pytest.mark.parametrize("cutoff", [5, 10, 30])
+@pytest.mark.filterwarnings("error:No artists with labels")
+def test_accuracy_at_any_cut_off_is_enough_for_a_picture(record, tmp_path, cutoff):
+    for epochs in record["history"].values():
+        for epoch in epochs:
+            del epoch["er@10"]
+            epoch[f"hit@{cutoff}"] = epoch.pop("hit@10")
+    plot_history(record, tmp_path / "history.png")
+    assert (tmp_path / "history.png").is_file()
+
+
+def test_epochs_without_evaluation_and_undefined_values_leave_gaps(record, tmp_path):
+    del record["history"]["clean"][0]["hit@10"], record["history"]["clean"][0]["er@10"]
+    record["history"]["attacked"][0]["er@10"] = math.nan
+    plot_history(record, tmp_path / "history.png")
+    assert (tmp_path / "history.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "history",
+    [{}, {"clean": []}, {"clean": [{"epoch": 0, "train_loss": 0.7}]}, {"clean": [{"epoch": 0, "er@10": 0.7}]}],
+    ids=str,
+)
+def test_without_measurements_there_is_no_picture(record, tmp_path, history):
+    record["history"] = history
+    plot_history(record, tmp_path / "history.png")
+    assert not list(tmp_path.iterdir())

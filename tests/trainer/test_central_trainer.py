@@ -1,0 +1,78 @@
+"""Training without federation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_attack import AttackConfig
+from recbole_attack.experiment import Experiment, prepare
+
+NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
+ONE_BATCH = 10**6
+
+
+@pytest.fixture
+def central(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]:
+    return lambda **changes: config(**{"scenario": "central", "attack": "none", **changes})
+
+
+def trained(config: AttackConfig, experiment: Experiment | None = None) -> Any:
+    experiment = experiment or prepare(config)
+    trainer = experiment.trainer(config)
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    return trainer
+
+
+def assert_close(a: Any, b: Any) -> None:
+    for (name, left), right in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert torch.allclose(left, right, rtol=1e-4, atol=2e-6), name
+
+
+def test_the_loss_falls(central: Callable[..., AttackConfig]) -> None:
+    trainer = trained(central(epochs=20, train_batch_size=128, learning_rate=0.02))
+    losses = [record["train_loss"] for record in trainer.history]
+    assert losses[0] == pytest.approx(0.693, abs=0.05), "an untrained model guesses"
+    assert losses[-1] < losses[0] - 0.05
+    assert min(losses[10:]) < min(losses[:5])
+    assert len(losses) == 20
+    assert trainer.rounds == []
+
+
+def test_one_batch_is_one_step_along_the_gradient(central: Callable[..., AttackConfig]) -> None:
+    settings = central(epochs=1, train_batch_size=ONE_BATCH, learner="sgd", learning_rate=0.5, **NO_DROPOUT)
+    experiment = prepare(settings)
+    expected, data = experiment.trainer(settings).model, experiment.train_data
+    batch = data.batch(data.trainable_users, data.negatives(0))
+    loss = (expected.client_losses(batch) * batch.lengths).sum() / batch.lengths.sum()
+    loss.backward()
+    torch.optim.SGD(expected.parameters(), lr=0.5).step()
+    trainer = trained(settings, experiment)
+    assert trainer.history[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert_close(trainer.model, expected)
+
+
+def test_it_is_federated_training_with_everybody_in_one_round(central: Callable[..., AttackConfig]) -> None:
+    """Clients weighted by their examples, one gradient each, plain SGD: the two scenarios are the same."""
+    common = {"epochs": 3, "learner": "sgd", "learning_rate": 0.5, **NO_DROPOUT}
+    alone = trained(central(train_batch_size=ONE_BATCH, **common))
+    together = trained(
+        central(scenario="federated", clients_per_round=1000, client_weighting="examples", **common),
+    )
+    assert_close(alone.model, together.model)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(central: Callable[..., AttackConfig]) -> None:
+    first, again, other = (trained(central(seed=seed, train_batch_size=128)) for seed in (4, 4, 5))
+    weights = [list(trainer.model.state_dict().values()) for trainer in (first, again, other)]
+    assert all(torch.equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+    assert first.best_valid_result == again.best_valid_result
+
+
+def test_the_learning_rate_halves_on_schedule(central: Callable[..., AttackConfig]) -> None:
+    trainer = trained(central(epochs=3, lr_decay_step=1, learning_rate=0.4, learner="sgd"))
+    assert [record["learning_rate"] for record in trainer.history] == pytest.approx([0.4, 0.2, 0.1])

@@ -1,0 +1,324 @@
+"""Federated training: rounds against hand-made steps, backends against each other, and what a run records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_attack import AttackConfig
+from recbole_attack.attack import ATTACKS, AttackContext, Profile
+from recbole_attack.experiment import Experiment, prepare, run_arm
+
+NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
+SGD = {"learner": "sgd", "learning_rate": 0.5}
+EVERYBODY = 1000
+TEST_ONLY = {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"}
+
+Config = Callable[..., AttackConfig]
+Weights = dict[str, torch.Tensor]
+
+
+def weights_of(model: Any) -> Weights:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def trained(config: AttackConfig, experiment: Experiment | None = None) -> Any:
+    """A trainer after :meth:`fit`, nothing written."""
+    experiment = experiment or prepare(config)
+    trainer = experiment.trainer(config)
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    return trainer
+
+
+def approx(value: Any) -> Any:
+    return pytest.approx(value, rel=1e-4)
+
+
+def equal(a: Weights, b: Weights) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def assert_close(a: Weights, b: Weights, atol: float = 2e-6) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.allclose(a[name], b[name], rtol=1e-4, atol=atol), name
+
+
+def without_time(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "examples"])
+@pytest.mark.parametrize("attack", ["none", "dvfsr", "ra"])
+def test_a_round_is_one_sgd_step_along_the_mean_gradient(config: Config, attack: str, weighting: str) -> None:
+    settings = config(
+        attack=attack, epochs=1, clients_per_round=EVERYBODY, client_weighting=weighting, **SGD, **NO_DROPOUT
+    )
+    experiment = prepare(settings)
+    start, data, threat = experiment.trainer(settings).model, experiment.train_data, experiment.threat
+    before = weights_of(start)
+    users = data.trainable_users
+    losses = [start.client_losses(data.batch(users, data.negatives(0)))]
+    if attack != "none":
+        mine = threat.malicious_users
+        profile = Profile(*(torch.from_numpy(part) for part in data.sequences.last(mine, data.max_length)))
+        context = AttackContext(torch.from_numpy(threat.targets), data.outside, data.seed)
+        losses.append(ATTACKS[attack](settings.final_config_dict).losses(start, profile, mine, context))
+        users = np.concatenate([users, mine])
+    factors = torch.tensor([len(data.sequences[u]) - 1 if weighting == "examples" else 1 for u in users])
+    factors = factors.clamp(max=data.max_length) / factors.clamp(max=data.max_length).sum()
+    (factors * torch.cat(losses)).sum().backward()
+
+    trainer = trained(settings, experiment)
+    after = weights_of(trainer.model)
+    assert len(trainer.rounds) == 1
+    for name, parameter in start.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        assert torch.allclose(after[name], before[name] - 0.5 * gradient, rtol=1e-4, atol=1e-6), name
+    assert trainer.history[0]["train_loss"] == pytest.approx(losses[0].mean().item(), rel=1e-5)
+    norm = torch.cat([p.grad.flatten() for p in start.parameters() if p.grad is not None]).norm().item()
+    assert trainer.rounds[0]["update_norm"] == pytest.approx(norm, rel=1e-4)
+    if attack != "none":
+        assert trainer.rounds[0]["malicious_loss"] == pytest.approx(losses[1].mean().item(), rel=1e-4)
+
+
+def test_several_rounds_and_local_epochs_against_a_simple_server(config: Config) -> None:
+    """FedAvg written down: clients train locally, the server moves to their mean (rate 1)."""
+    settings = config(
+        attack="none",
+        epochs=2,
+        local_epochs=2,
+        local_learning_rate=0.2,
+        learner="sgd",
+        learning_rate=1.0,
+        clients_per_round=20,
+        **NO_DROPOUT,
+    )
+    experiment = prepare(settings)
+    data, server = experiment.train_data, experiment.trainer(settings).model
+    pool, local = experiment.trainer(settings).clients(data), experiment.trainer(settings).model
+    for epoch in range(2):
+        batches = [data.batch(pool.users, data.negatives(epoch, step)) for step in range(2)]
+        for clients in pool.rounds(data.seed, epoch, 20):
+            total = {name: torch.zeros_like(value) for name, value in server.state_dict().items()}
+            for client in clients:
+                local.load_state_dict(server.state_dict())
+                optimizer = torch.optim.SGD(local.parameters(), lr=0.2)
+                for batch in batches:
+                    optimizer.zero_grad()
+                    local.client_losses(batch.rows(torch.tensor([client]))).sum().backward()
+                    optimizer.step()
+                for name, value in local.state_dict().items():
+                    total[name] += value
+            server.load_state_dict({name: value / len(clients) for name, value in total.items()})
+    assert_close(weights_of(trained(settings, experiment).model), weights_of(server))
+
+
+@pytest.mark.parametrize("local_epochs", [1, 2])
+@pytest.mark.parametrize(
+    "threat",
+    [
+        {"attack": "dvfsr", "malicious_clients": "clone"},
+        {"attack": "dvfsr", "malicious_clients": "compromise", "target_items": "random:3", "attack_repeats": 4},
+        {"attack": "ra", "malicious_clients": "clone", "client_weighting": "examples"},
+        {"attack": "none"},
+    ],
+    ids=["dvfsr", "dvfsr-three-targets", "ra", "none"],
+)
+def test_backends_give_the_same_parameters(config: Config, threat: dict[str, Any], local_epochs: int) -> None:
+    common = {"epochs": 1, "local_epochs": local_epochs, "chunk_tokens": 100, **SGD, **NO_DROPOUT, **threat}
+    fast, slow = (trained(config(backend=backend, **common)) for backend in ("vectorised", "loop"))
+    assert_close(weights_of(fast.model), weights_of(slow.model))
+    for a, b in zip(without_time(fast.rounds), without_time(slow.rounds), strict=True):
+        assert a.pop("malicious_loss") == (None if b["malicious_loss"] is None else approx(b["malicious_loss"]))
+        del b["malicious_loss"]
+        assert a == approx(b)
+    start = weights_of(prepare(config(**common)).trainer(config(**common)).model)
+    assert not torch.allclose(
+        weights_of(fast.model)["item_embedding.weight"], start["item_embedding.weight"], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"attack": "ra", "local_epochs": 2}])
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: Config, changes: dict[str, Any]) -> None:
+    first, again, other = (trained(config(seed=seed, **changes)) for seed in (11, 11, 12))
+    assert equal(weights_of(first.model), weights_of(again.model))
+    assert without_time(first.history) == without_time(again.history)
+    assert without_time(first.rounds) == without_time(again.rounds)
+    assert first.best_valid_result == again.best_valid_result
+    assert not equal(weights_of(first.model), weights_of(other.model))
+    assert without_time(first.history) != without_time(other.history)
+
+
+def test_a_run_does_not_depend_on_the_global_random_state(config: Config) -> None:
+    settings = config(epochs=1)
+    experiment = prepare(settings)
+    results = []
+    for noise in (1, 2):
+        trainer = experiment.trainer(settings)
+        torch.manual_seed(noise)
+        np.random.seed(noise)  # noqa: NPY002
+        trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+        results.append(weights_of(trainer.model))
+    assert equal(*results)
+
+
+@pytest.mark.parametrize("local_epochs", [1, 2])
+def test_the_size_of_chunks_changes_nothing(config: Config, local_epochs: int) -> None:
+    common = {"local_epochs": local_epochs, "epochs": 1, **SGD, **NO_DROPOUT}
+    runs = [trained(config(chunk_tokens=tokens, **common)) for tokens in (1, 77, 10**6)]
+    for other in runs[1:]:
+        assert_close(weights_of(runs[0].model), weights_of(other.model))
+        assert runs[0].history[-1]["train_loss"] == pytest.approx(other.history[-1]["train_loss"], rel=1e-5)
+
+
+def test_clean_and_attacked_start_from_the_same_weights(config: Config) -> None:
+    settings = config()
+    experiment = prepare(settings)
+    attacked, clean = (experiment.trainer(settings.replace(attack=a)) for a in ("dvfsr", "none"))
+    assert equal(weights_of(attacked.model), weights_of(clean.model))
+    assert attacked.clients(experiment.train_data).malicious.any()
+    assert not clean.clients(experiment.train_data).malicious.any()
+    other = prepare(config(seed=3)).trainer(config(seed=3))
+    assert not equal(weights_of(attacked.model), weights_of(other.model))
+
+
+def test_clones_change_nothing_for_honest_clients_of_the_first_round(config: Config) -> None:
+    """With everybody in one round, the honest loss is the clean twin's to the last bit, dropout included."""
+    settings = config(clients_per_round=EVERYBODY, malicious_ratio=0.2, epochs=2)
+    experiment = prepare(settings)
+    attacked, clean = (trained(settings.replace(attack=a), experiment) for a in ("dvfsr", "none"))
+    assert attacked.rounds[0]["loss"] == clean.rounds[0]["loss"]
+    assert attacked.rounds[1]["loss"] != clean.rounds[1]["loss"]
+
+
+@pytest.mark.parametrize("attack", ["dvfsr", "ra"])
+def test_an_attack_leaves_the_training_data_alone(config: Config, attack: str) -> None:
+    settings = config(attack=attack, malicious_clients="compromise", malicious_ratio=0.3)
+    experiment = prepare(settings)
+    data = experiment.train_data
+    users, negatives = data.trainable_users, data.negatives(0)
+    items, batch = data.sequences.items.copy(), data.batch(users, negatives)
+    trained(settings, experiment)
+    assert (data.sequences.items == items).all()
+    assert all(torch.equal(a, b) for a, b in zip(data.batch(users, data.negatives(0)), batch, strict=True))
+
+
+@pytest.mark.parametrize(("mode", "extra"), [("clone", 12), ("compromise", 0)])
+def test_rounds_record_every_client_once_per_epoch(config: Config, mode: str, extra: int) -> None:
+    settings = config(malicious_clients=mode, malicious_ratio=0.2, clients_per_round=16)
+    experiment = prepare(settings)
+    trainer = trained(settings, experiment)
+    clients = len(experiment.train_data.trainable_users) + extra
+    per_epoch = -(-clients // 16)
+    assert [(r["epoch"], r["round"]) for r in trainer.rounds] == [(e, r) for e in range(2) for r in range(per_epoch)]
+    for epoch in range(2):
+        records = [r for r in trainer.rounds if r["epoch"] == epoch]
+        assert [r["honest"] + r["malicious"] for r in records[:-1]] == [16] * (per_epoch - 1)
+        assert sum(r["honest"] + r["malicious"] for r in records) == clients
+        assert sum(r["malicious"] for r in records) == 12
+        honest = sum(r["honest"] for r in records)
+        mean = sum(r["loss"] * r["honest"] for r in records) / honest
+        assert trainer.history[epoch]["train_loss"] == pytest.approx(mean, rel=1e-6)
+    for record in trainer.rounds:
+        assert (record["malicious_loss"] is None) == (record["malicious"] == 0)
+        assert np.isfinite(record["update_norm"])
+        assert record["update_norm"] > 0
+
+
+def test_the_learning_rate_halves_on_schedule(config: Config) -> None:
+    settings = config(epochs=5, lr_decay_step=2, lr_decay_gamma=0.5, learner="sgd", learning_rate=0.4)
+    trainer = trained(settings)
+    assert [r["learning_rate"] for r in trainer.history] == pytest.approx([0.4, 0.4, 0.2, 0.2, 0.1])
+    for record in trainer.rounds:
+        assert record["learning_rate"] == trainer.history[record["epoch"]]["learning_rate"]
+    constant = trained(config(epochs=3, learning_rate=0.4))
+    assert [r["learning_rate"] for r in constant.history] == pytest.approx([0.4] * 3)
+
+
+def test_the_schedule_takes_effect(config: Config) -> None:
+    common = {"epochs": 2, "learner": "sgd", "learning_rate": 1.0}
+    first, halved, constant = (
+        weights_of(trained(config(**{**common, **changes})).model)["item_embedding.weight"]
+        for changes in ({"epochs": 1}, {"lr_decay_step": 1, "lr_decay_gamma": 1e-6}, {})
+    )
+    assert torch.allclose(halved, first, atol=1e-5)
+    assert not torch.allclose(constant, first, atol=1e-3)
+
+
+def test_training_stops_when_validation_stops_improving(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(epochs=10, stopping_step=2)
+    experiment = prepare(settings)
+    trainer = experiment.trainer(settings)
+    scores = iter([0.1, 0.5, 0.4, 0.45, 0.3, 0.9, 0.9, 0.9, 0.9, 0.9])
+    saved = []
+
+    def evaluate(eval_data: Any, load_best_model: bool = True, **kwargs: Any) -> dict[str, float]:
+        saved.append(weights_of(trainer.model))
+        return {"ndcg@10": next(scores)}
+
+    monkeypatch.setattr(trainer, "evaluate", evaluate)
+    called = []
+    score, result = trainer.fit(
+        experiment.train_data, experiment.valid_data, verbose=False, callback_fn=lambda *args: called.append(args)
+    )
+    # Improvement at epoch 1, then more than `stopping_step` evaluations without one.
+    assert [r["epoch"] for r in trainer.history] == [0, 1, 2, 3, 4]
+    assert called == list(enumerate([0.1, 0.5, 0.4, 0.45, 0.3]))
+    assert (score, result) == (0.5, {"ndcg@10": 0.5})
+    best = torch.load(trainer.saved_model_file, weights_only=True)
+    assert best["epoch"] == 1
+    assert equal(best["state_dict"], saved[1])
+
+
+def test_the_best_model_is_tested(config: Config) -> None:
+    settings = config(epochs=4, learning_rate=0.02)
+    experiment = prepare(settings)
+    trainer = experiment.trainer(settings)
+    score, result = trainer.fit(experiment.train_data, experiment.valid_data, verbose=False)
+    assert score == max(record["ndcg@10"] for record in trainer.history)
+    assert result is not None
+    assert trainer.evaluate(experiment.valid_data, load_best_model=True) == result
+
+
+def test_without_validation_data_the_last_model_counts_and_test_results_are_reported(config: Config) -> None:
+    settings = config(epochs=3, eval_step=2, eval_args=TEST_ONLY)
+    experiment = prepare(settings)
+    assert experiment.valid_data is None
+    result = run_arm(experiment, settings, verbose=False)
+    assert (result.best_valid_score, result.best_valid_result) == (float("-inf"), None)
+    assert ["er@10" in record for record in result.history] == [False, True, False]
+    assert len(result.history) == 3
+    assert set(result.test_result) <= set(result.history[1])
+    # The last epoch's model is the one tested: evaluating every epoch shows it.
+    every = run_arm(prepare(settings), settings.replace(eval_step=1, checkpoint_dir="every"), verbose=False)
+    assert {key: every.history[-1][key] for key in every.test_result} == every.test_result == result.test_result
+
+
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+def test_an_update_that_is_not_finite_stops_the_run_before_it_is_applied(config: Config, backend: str) -> None:
+    settings = config(attack_weight=1e39, clients_per_round=EVERYBODY, backend=backend, epochs=1)
+    experiment = prepare(settings)
+    trainer = experiment.trainer(settings)
+    before = weights_of(trainer.model)
+    with pytest.raises(ValueError, match="not finite"):
+        trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    assert equal(weights_of(trainer.model), before)
+
+
+def test_training_teaches_honest_clients(config: Config) -> None:
+    trainer = trained(config(epochs=15, learning_rate=0.02, **NO_DROPOUT))
+    losses = [record["train_loss"] for record in trainer.history]
+    assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("attack", ["dvfsr", "s_fsr", "c_fsr"])
+def test_targeted_attacks_raise_exposure(config: Config, attack: str) -> None:
+    settings = config(attack=attack, malicious_ratio=0.2, epochs=6, learning_rate=0.02)
+    experiment = prepare(settings)
+    attacked, clean = (trained(settings.replace(attack=a), experiment) for a in (attack, "none"))
+    assert attacked.history[-1]["er@5"] > clean.history[-1]["er@5"]

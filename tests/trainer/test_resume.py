@@ -1,0 +1,250 @@
+"""An interrupted run ends like one that was never interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_attack import AttackConfig
+from recbole_attack.errors import DataError
+from recbole_attack.experiment import Experiment, prepare, run_arm
+
+ARMS: dict[str, dict[str, Any]] = {
+    "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
+    "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
+    "test_only": {
+        "eval_args": {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"},
+        "attack": "ra",
+        "clients_per_round": 32,
+    },
+}
+
+
+class Interrupted(Exception):
+    """Stands for the power cut."""
+
+
+@dataclass
+class Ending:
+    """Everything a run leaves behind, wall-clock time aside."""
+
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    history: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]
+    best: tuple[float, dict[str, float] | None]
+    test: dict[str, float]
+    files: dict[str, Any]
+
+
+def timeless(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+
+
+def fit(trainer: Any, experiment: Experiment, **arguments: Any) -> None:
+    trainer.fit(
+        experiment.train_data, experiment.valid_data, verbose=False, report_data=experiment.test_data, **arguments
+    )
+
+
+def ending(trainer: Any, experiment: Experiment) -> Ending:
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    best = torch.load(trainer.saved_model_file, weights_only=True)
+    csv = trainer.resume_file.with_name("rounds.csv")
+    lines = csv.read_text().splitlines() if csv.is_file() else []
+    return Ending(
+        weights=weights,
+        optimizer=trainer.optimizer.state_dict(),
+        history=timeless(trainer.history),
+        rounds=timeless(trainer.rounds),
+        best=(trainer.best_valid_score, trainer.best_valid_result),
+        test=trainer.evaluate(experiment.test_data),
+        files={
+            "best epoch": best["epoch"],
+            "best model": best["state_dict"],
+            "rounds.csv": [line.rsplit(",", 1)[0] for line in lines],
+        },
+    )
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def assert_same(a: Ending, b: Ending) -> None:
+    for name, value in vars(a).items():
+        assert same(value, getattr(b, name)), name
+
+
+def interrupt_epoch(monkeypatch: pytest.MonkeyPatch, trainer: Any, epoch: int) -> None:
+    """Fail before ``epoch`` trains."""
+    plain = trainer._train_epoch
+
+    def train(data: Any, index: int, *args: Any, **kwargs: Any) -> Any:
+        if index == epoch:
+            raise Interrupted
+        return plain(data, index, *args, **kwargs)
+
+    monkeypatch.setattr(trainer, "_train_epoch", train)
+
+
+@pytest.fixture
+def arm(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]:
+    return lambda name, **changes: config(**{"epochs": 3, "learning_rate": 0.01, **ARMS[name], **changes})
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("name", ARMS)
+def test_resuming_after_any_epoch_gives_the_same_end(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, name: str, epoch: int
+) -> None:
+    whole = arm(name, checkpoint_dir="whole")
+    experiment = prepare(whole)
+    trainer = experiment.trainer(whole)
+    fit(trainer, experiment)
+    expected = ending(trainer, experiment)
+    assert len(expected.history) == 3
+
+    pieces = arm(name, checkpoint_dir="pieces")
+    first = experiment.trainer(pieces)
+    interrupt_epoch(monkeypatch, first, epoch)
+    with pytest.raises(Interrupted):
+        fit(first, experiment)
+    assert len(first.history) == epoch
+
+    second = experiment.trainer(pieces)
+    second.resume_checkpoint(first.resume_file)
+    assert second.start_epoch == epoch
+    fit(second, experiment)
+    assert_same(ending(second, experiment), expected)
+
+
+def test_an_epoch_cut_off_in_the_middle_is_repeated_whole(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = arm("federated", checkpoint_dir="whole")
+    experiment = prepare(whole)
+    trainer = experiment.trainer(whole)
+    fit(trainer, experiment)
+
+    pieces = arm("federated", checkpoint_dir="pieces")
+    first = experiment.trainer(pieces)
+    plain, calls = first._round, []
+
+    def one_round(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 4:
+            raise Interrupted
+        return plain(*args)
+
+    monkeypatch.setattr(first, "_round", one_round)
+    with pytest.raises(Interrupted):
+        fit(first, experiment)
+    assert len(first.rounds) == 3, "cut off in the second epoch's second round"
+    second = experiment.trainer(pieces)
+    second.resume_checkpoint(first.resume_file)
+    fit(second, experiment)
+    assert_same(ending(second, experiment), ending(trainer, experiment))
+
+
+def test_a_run_interrupted_after_validation_is_resumed(arm: Callable[..., AttackConfig]) -> None:
+    """The best model is already that of the epoch that will be repeated."""
+    whole = arm("federated", checkpoint_dir="whole")
+    experiment = prepare(whole)
+    trainer = experiment.trainer(whole)
+    fit(trainer, experiment)
+
+    def stop(epoch: int, score: float) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    pieces = arm("federated", checkpoint_dir="pieces")
+    first = experiment.trainer(pieces)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, experiment, callback_fn=stop)
+    second = experiment.trainer(pieces)
+    second.resume_checkpoint(first.resume_file)
+    assert second.start_epoch == 1
+    fit(second, experiment)
+    assert_same(ending(second, experiment), ending(trainer, experiment))
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_run_arm_continues_where_it_was_interrupted(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole, pieces = (arm(name, checkpoint_dir=folder) for folder in ("whole", "pieces"))
+    experiment = prepare(whole)
+    expected = run_arm(experiment, whole, verbose=False)
+
+    kind = type(experiment.trainer(pieces))
+    plain, trained = kind._train_epoch, []
+
+    def train(self: Any, data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        if epoch == 1 and not trained.count("cut"):
+            trained.append("cut")
+            raise Interrupted
+        trained.append(epoch)
+        return plain(self, data, epoch, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "_train_epoch", train)
+    with pytest.raises(Interrupted):
+        run_arm(experiment, pieces, verbose=False)
+    result = run_arm(experiment, pieces, verbose=False)
+    assert trained == [0, "cut", 1, 2]
+    assert result.test_result == expected.test_result
+    assert result.best_valid_result == expected.best_valid_result
+    assert result.best_valid_score == expected.best_valid_score
+    assert timeless(result.history) == timeless(expected.history)
+
+    again = run_arm(experiment, pieces, verbose=False)
+    assert trained == [0, "cut", 1, 2], "a finished run does not train again"
+    assert again.test_result == expected.test_result
+    assert timeless(again.history) == timeless(expected.history)
+
+
+def test_a_run_that_stopped_early_stays_stopped(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = arm("federated", epochs=8, stopping_step=1)
+    experiment = prepare(settings)
+    scores = [0.5, 0.4, 0.3, 0.9, 0.9, 0.9, 0.9, 0.9]
+
+    def judged(trainer: Any) -> Any:
+        def evaluate(*args: Any, **kwargs: Any) -> dict[str, float]:
+            return {"ndcg@10": scores[trainer.start_epoch]}
+
+        monkeypatch.setattr(trainer, "evaluate", evaluate)
+        return trainer
+
+    first = judged(experiment.trainer(settings))
+    interrupt_epoch(monkeypatch, first, 2)
+    with pytest.raises(Interrupted):
+        fit(first, experiment)
+    for _ in range(2):
+        later = judged(experiment.trainer(settings))
+        later.resume_checkpoint(later.resume_file)
+        fit(later, experiment)
+        assert len(later.history) == 3, "patience is counted across the interruption"
+        assert later.best_valid_score == 0.5
+
+
+def test_only_safe_and_existing_checkpoints_are_resumed(arm: Callable[..., AttackConfig], tmp_path: Path) -> None:
+    settings = arm("federated")
+    trainer = prepare(settings).trainer(settings)
+    with pytest.raises(DataError, match="not found"):
+        trainer.resume_checkpoint(tmp_path / "none.pth")
+    torch.save({"state_dict": {}, "trainer": Interrupted()}, tmp_path / "code.pth")
+    with pytest.raises(DataError, match="safe"):
+        trainer.resume_checkpoint(tmp_path / "code.pth")
