@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from recbole_attack.errors import ConfigError, DataError
 
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return _run(given)
     except (ConfigError, DataError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted; continue with --resume=<the run folder named above>", file=sys.stderr)
@@ -40,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: dict[str, str]) -> int:
-    from recbole_attack.config import parse_value
     from recbole_attack.quick_start import run_recbole_attack
 
     if "resume" in given:
@@ -52,11 +50,8 @@ def _run(given: dict[str, str]) -> int:
         run_recbole_attack(resume=given["resume"])
         return 0
     files = given.pop("config_files", "").split()
-    values: dict[str, Any] = {
-        key: value if key in ("model", "dataset") else parse_value(value) for key, value in given.items()
-    }
-    model, dataset = values.pop("model", None), values.pop("dataset", None)
-    run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=values)
+    model, dataset = given.pop("model", None), given.pop("dataset", None)
+    run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=given)
     return 0
 
 

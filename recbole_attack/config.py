@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import yaml
 from recbole.config import Config
+from recbole.evaluator import metric_types
 from recbole.utils import argument_list
 
 from recbole_attack.attack import ATTACKS
@@ -35,6 +36,12 @@ DERIVED_KEYS = frozenset(
     }
 )
 """Parameters RecBole computes from others."""
+
+_TEXT_KEYS = frozenset(
+    {"model", "dataset", "data_path", "checkpoint_dir", "target_items"}
+    | {"user_inter_num_interval", "item_inter_num_interval"}
+)
+"""Parameters whose text is meant as it stands, even where it reads like a number or a list."""
 
 _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
@@ -84,6 +91,13 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def _typed(key: str, value: Any) -> Any:
+    """A parameter's value as plain Python: texts parsed, NumPy scalars unwrapped."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return parse_value(value) if isinstance(value, str) and key not in _TEXT_KEYS else value
+
+
 class AttackConfig(Config):
     """RecBole's ``Config`` for this package; same arguments, same priorities among them.
 
@@ -130,7 +144,7 @@ class AttackConfig(Config):
         return _YamlLoader
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {k: parse_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+        return {key: _typed(key, value) for key, value in config_dict.items()}
 
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -140,7 +154,7 @@ class AttackConfig(Config):
                 raise DataError(f"configuration file {file} not found{did_you_mean(Path(file).name, near)}")
             try:
                 values = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise DataError(
                     f"configuration file {file} is not valid YAML: {' '.join(str(error).split())}"
                 ) from error
@@ -157,16 +171,19 @@ class AttackConfig(Config):
     def _get_model_and_dataset(self, model: Any, dataset: str | None) -> tuple[str, Any, str]:
         model = model or self.external_config_dict.get("model", "SASRec")
         dataset = dataset or self.external_config_dict.get("dataset", "ml-100k")
+        if not isinstance(model, str) and not (isinstance(model, type) and issubclass(model, tuple(MODELS.values()))):
+            raise ConfigError(f"model must be a name or a subclass of {', '.join(MODELS)}: found {model!r}")
         model_class = lookup(MODELS, model, "model") if isinstance(model, str) else model
         return model_class.__name__, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
-        super()._load_internal_config_dict(model, model_class, dataset)
+        base = next(cls.__name__ for cls in model_class.__mro__ if cls in MODELS.values())
+        super()._load_internal_config_dict(base, model_class, dataset)
         overall = self._load_properties("overall")
         central = self.external_config_dict.get("scenario") == "central"
         attack = self.external_config_dict.get("attack", "none" if central else overall["attack"])
         lookup(ATTACKS, attack, "attack")
-        for file in ("overall", f"model/{model}", f"attack/{attack}", f"dataset/{dataset}"):
+        for file in ("overall", f"model/{base}", f"attack/{attack}", f"dataset/{dataset}"):
             values = self._load_properties(file)
             self.internal_config_dict.update(values)
             listed = {key for keys in self.parameters.values() for key in keys}
@@ -183,17 +200,21 @@ class AttackConfig(Config):
         self._check_known()
         self._check_types()
         self._load_needed_fields()
+        self._complete_evaluation()
         check_options(self.final_config_dict)
         self._check_metrics()
-        super()._set_default_parameters()
-        for k in self.final_config_dict["topk"]:
-            if isinstance(k, bool) or not isinstance(k, int):
-                raise ConfigError(f"topk must hold integers: found {k!r}")
+        try:
+            super()._set_default_parameters()
+        except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            raise ConfigError(str(error)) from error
 
     def _check_known(self) -> None:
         arguments = [key for keys in self.parameters.values() for key in keys]
-        known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, *DERIVED_KEYS, "model", "dataset"}
+        known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, "model", "dataset"}
+        known -= DERIVED_KEYS - {"train_neg_sample_args", "valid_metric_bigger"}
         attack = self.internal_config_dict["attack"]
+        if "local_rank" in self.external_config_dict:
+            raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         for key in self.external_config_dict:
             if key not in known:
                 raise ConfigError(
@@ -204,7 +225,11 @@ class AttackConfig(Config):
         """Parameters keep the type of RecBole's default, where it is a plain one."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in {"gpu_id", "dataset", "model", "exposure_candidates", "target_items"} or value is None:
+            if key in {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col"}:
+                continue
+            if value is None and default is not None:
+                raise ConfigError(f"{key} must not be empty (default {default!r})")
+            if value is None:
                 continue
             if isinstance(default, (bool, int, float)):
                 expected: tuple[type, ...] = (int, float) if type(default) is float else (type(default),)
@@ -220,29 +245,33 @@ class AttackConfig(Config):
         columns = values["load_col"]
         if columns is None:
             return
+        if not isinstance(columns, Mapping):
+            raise ConfigError(f"load_col must be a mapping of file suffix to fields: found {columns!r}")
         loaded = list(columns.get("inter") or [])
         missing = [field for field in needed if field not in loaded and loaded != ["*"]]
         if missing and "load_col" in self.external_config_dict:
             raise ConfigError(f"load_col must list {', '.join(needed)} for .inter: found {', '.join(map(str, loaded))}")
         values["load_col"] = {**columns, "inter": loaded + missing}
 
-    def _check_metrics(self) -> None:
-        from recbole.evaluator import metric_types
-
+    def _complete_evaluation(self) -> None:
+        """Fill what a partial ``eval_args`` leaves out, and make ``metrics`` and ``topk`` lists."""
         values = self.final_config_dict
-        metrics = [values["metrics"]] if isinstance(values["metrics"], str) else values["metrics"]
+        values["eval_args"] = {"group_by": "user", **self.internal_config_dict["eval_args"], **values["eval_args"]}
+        for key in ("metrics", "topk"):
+            values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
+
+    def _check_metrics(self) -> None:
+        metrics, topk = self.final_config_dict["metrics"], self.final_config_dict["topk"]
         for metric in metrics:
-            lookup(metric_types, str(metric).lower(), "metric")
-        name, _, k = str(values["valid_metric"]).lower().partition("@")
-        topk = [values["topk"]] if isinstance(values["topk"], int) else values["topk"]
-        if name not in {str(m).lower() for m in metrics} or (k and k not in {str(x) for x in topk}):
-            raise ConfigError(
-                f"valid_metric '{values['valid_metric']}' is not measured: expected one of {metrics} at {topk}"
-            )
+            lookup(metric_types, str(metric).lower(), "name in metrics")
+        if not topk or not all(type(k) is int and k > 0 for k in topk):
+            raise ConfigError(f"topk must be an integer at least 1, or a list of such: found {topk}")
+        wanted = str(self.final_config_dict["valid_metric"])
+        measured = {f"{metric}@{k}".lower() for metric in metrics for k in topk}
+        if wanted.lower() not in measured and not (wanted.lower() == "gauc" and "gauc" in map(str.lower, metrics)):
+            raise ConfigError(f"valid_metric '{wanted}' is not measured: expected one of {metrics} at {topk}")
 
     def _init_device(self) -> None:
-        if "local_rank" in self.external_config_dict:
-            raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         super()._init_device()
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["device"] = torch.device("cpu")

@@ -30,10 +30,12 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
     with warnings.catch_warnings():
         # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
         warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
-        dataset = RaggedSequentialDataset(config)
-    if not len(dataset.inter_feat):
-        raise DataError(f"dataset '{config['dataset']}' has no interaction left after filtering")
-    return dataset
+        try:
+            return RaggedSequentialDataset(config)
+        except DataError:
+            raise
+        except ValueError as error:
+            raise DataError(f"dataset '{config['dataset']}' leaves no usable interaction: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         state = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise DataError(
-            f"{path} is not a safe checkpoint: expected tensors and plain values only ({str(error).splitlines()[0]})"
+            f"{path} is not a safe checkpoint: expected tensors and plain values only, found {type(error).__name__}"
         ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DataError(f"{path} is not a RecBole checkpoint: expected a dict with 'state_dict'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -48,7 +49,7 @@ class Option:
         if self.choices:
             lookup(dict.fromkeys(self.choices), value, name)
             return
-        number = isinstance(value, Real) and not isinstance(value, bool)
+        number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
             raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
@@ -63,7 +64,9 @@ class Option:
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        words = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}[self.kind]
+        words = {bool: "True or False", int: "an integer", float: "a number", str: "a string", dict: "a mapping"}[
+            self.kind
+        ]
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("at least", self.low), ("above", self.above), ("at most", self.high))
@@ -99,7 +102,20 @@ OPTIONS: dict[str, Option] = {
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
     "loss_type": Option("the victim's loss", str, ("BCE",)),
     "initializer": Option("initial weights", str, ("normal", "xavier_normal")),
-    "seed": Option("random seed", int, low=0),
+    "n_layers": Option("transformer layers", int, low=1),
+    "n_heads": Option("attention heads", int, low=1),
+    "hidden_size": Option("size of embeddings and hidden states", int, low=1),
+    "inner_size": Option("size of the feed-forward layers", int, low=1),
+    "hidden_dropout_prob": Option("dropout of hidden states", float, low=0.0, high=1.0),
+    "attn_dropout_prob": Option("dropout of attention", float, low=0.0, high=1.0),
+    "hidden_act": Option("activation", str, ("gelu", "relu", "swish", "tanh", "sigmoid")),
+    "initializer_range": Option("standard deviation of initial weights", float, above=0.0),
+    "layer_norm_eps": Option("numerical stability of layer norms", float, above=0.0),
+    "weight_decay": Option("L2 penalty", float, low=0.0),
+    "clip_grad_norm": Option("arguments of clip_grad_norm_", dict, optional=True),
+    "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
+    "metric_decimal_place": Option("decimals of metrics", int, low=0),
+    "seed": Option("random seed", int, low=0, high=2**32 - 1),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
@@ -135,6 +151,10 @@ def check_options(values: Mapping[str, Any]) -> None:
     as_tokens(values["target_items"])
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
+    if values["hidden_size"] % values["n_heads"]:
+        raise ConfigError(
+            f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
+        )
     if values["scenario"] == "central" and values["attack"] != "none":
         raise ConfigError(
             f"attack '{values['attack']}' poisons federated clients: expected scenario 'federated', found 'central'"
@@ -155,6 +175,9 @@ def _check_evaluation(eval_args: Mapping[str, Any]) -> None:
     if not isinstance(split, Mapping) or list(split) != ["LS"]:
         raise ConfigError(f"eval_args split must be {{'LS': <mode>}}: found {split!r}")
     lookup(dict.fromkeys(LEAVE_ONE_OUT_MODES), split["LS"], "leave-one-out mode")
+    for key, only in (("order", "TO"), ("group_by", "user")):
+        if eval_args[key] != only:
+            raise ConfigError(f"eval_args {key} must be '{only}': found {eval_args[key]!r}")
     modes = set(eval_args["mode"].values()) if isinstance(eval_args["mode"], Mapping) else {eval_args["mode"]}
     if modes != {"full"}:
         raise ConfigError(

@@ -8,17 +8,17 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from recbole.utils import get_local_time, init_logger
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.errors import ConfigError, DataError, did_you_mean
 from recbole_attack.experiment import ArmResult, Experiment, prepare, run_arm
 from recbole_attack.files import load_checkpoint, write_json, write_yaml
 from recbole_attack.report import plot_history, result_table
@@ -53,22 +53,15 @@ def run_recbole_attack(
         ConfigError: A parameter is not valid; nothing was written.
         DataError: A file, field or token is missing; no run folder was made.
     """
-    if resume is not None:
-        if model or dataset or config_file_list or config_dict:
-            raise DataError("resume continues a run as it was configured: expected no other argument")
-        folder = Path(resume)
-        config = AttackConfig(config_dict=_saved_config(folder))
-    else:
+    if resume is None:
         config = AttackConfig(model, dataset, config_file_list, config_dict)
-        folder = Path(config["checkpoint_dir"]) / _run_name(config)
+    elif model or dataset or config_file_list or config_dict:
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    else:
+        config = AttackConfig(config_file_list=[str(_saved_config(Path(resume)))])
     experiment = prepare(config)
-    with _logging(config) as logger:
-        logger.info(config)
-        logger.info(experiment.dataset)
-        logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
-        if saved:
-            write_yaml(folder / "config.yaml", config.to_dict())
-            logger.info(f"run folder: {folder}")
+    with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
+        _announce(logger, experiment, folder)
         arms = {
             name: run_arm(experiment, config.replace(attack=attack, checkpoint_dir=str(folder / name)), saved)
             for name, attack in _arms(config).items()
@@ -99,9 +92,9 @@ def objective_function(
         RecBole's four result keys and ``model``.
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
-    folder = Path(config["checkpoint_dir"]) / _run_name(config)
-    arm = config.replace(checkpoint_dir=str(folder), show_progress=False)
-    outcome = run_arm(prepare(config), arm, saved, verbose=False)
+    with _run_folder(config, saved, None) as folder:
+        arm = config.replace(checkpoint_dir=str(folder / "trial"), show_progress=False)
+        outcome = run_arm(prepare(config), arm, saved, verbose=False)
     return {"model": config["model"], **_recbole_result(config, {"attacked": outcome})}
 
 
@@ -191,12 +184,33 @@ def _run_name(config: AttackConfig) -> str:
     return "-".join([*map(str, parts), secrets.token_hex(3)])
 
 
-def _saved_config(folder: Path) -> dict[str, Any]:
+def _saved_config(folder: Path) -> Path:
     file = folder / "config.yaml"
     if not file.is_file():
         near = [p.parent.name for p in folder.parent.glob("*/config.yaml")]
         raise DataError(f"{folder} is not a run folder: expected {file}{did_you_mean(folder.name, near)}")
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return file
+
+
+@contextmanager
+def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterator[Path]:
+    """The folder of a new or resumed run; a temporary one when nothing is to be kept."""
+    if not saved:
+        with TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    elif resume is not None:
+        yield Path(resume)
+    else:
+        folder = Path(config["checkpoint_dir"]) / _run_name(config)
+        write_yaml(folder / "config.yaml", config.to_dict())
+        yield folder
+
+
+def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
+    logger.info(experiment.config)
+    logger.info(experiment.dataset)
+    logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
+    logger.info(f"run folder: {folder}")
 
 
 @contextmanager

@@ -139,8 +139,10 @@ def plot_history(record: Mapping[str, Any], path: Path, k: int = 10) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3), layout="constrained")
-    panels = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
-    for axes, (metric, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+    titles = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
+    panels = {metric: title for metric, title in titles.items() if metric in measured}
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (metric, title) in zip(grid, panels.items(), strict=True):
         for name, epochs in history.items():
             points = [(e["epoch"] + 1, e[metric]) for e in epochs if metric in e]
             axes.plot(*zip(*points, strict=True), label=name, marker=".")

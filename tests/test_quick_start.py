@@ -160,6 +160,11 @@ def test_a_split_without_one_part_has_no_result_for_it(small, mode, missing):
     assert set(strict_json(Path(result["result_file"]))) >= SCHEMA
 
 
+def test_a_run_that_is_never_validated_still_has_a_test_result(small):
+    result = run_recbole_attack(config_dict=small(epochs=1, eval_step=5))
+    assert set(result["delta"]) == METRICS
+
+
 def test_a_model_class_can_be_run(small):
     from recbole_attack.model import SASRec
 

@@ -47,7 +47,8 @@ def as_tokens(value: Any) -> list[str] | None:
     """The item tokens ``value`` lists, or ``None`` when it is a selector.
 
     Args:
-        value: One token, a comma-separated string or a sequence of tokens; numbers stand for their digits.
+        value: One token, a comma-separated string (in brackets or not) or a sequence of tokens; numbers stand for
+            their digits.
 
     Raises:
         ConfigError: The selector or its count is not valid.
@@ -61,7 +62,7 @@ def as_tokens(value: Any) -> list[str] | None:
                     f"{', '.join(f'{name}:<count>' for name in SELECTORS)}{did_you_mean(match[1], SELECTORS)}"
                 )
             return None
-        value = [token.strip() for token in value.split(",")]
+        value = [token.strip(" '\"") for token in value.strip("[]()").split(",")]
     tokens = [str(v) for v in value] if isinstance(value, Sequence) else [str(value)]
     if not tokens or not all(tokens):
         raise ConfigError(f"target_items is empty: expected item tokens or a selector, found {value!r}")

@@ -88,13 +88,14 @@ class AttackTrainer(Trainer):
             verbose: Log every epoch.
             saved: Write the best model and, after every epoch, the state to resume from.
             show_progress: Show progress bars on a terminal.
-            callback_fn: Called with (epoch, validation score) after every validation.
+            callback_fn: Called with (epoch, validation score).
             report_data: Evaluated for the history when there is no validation data; selects nothing.
 
         Returns:
             Best validation score and result; ``(-inf, None)`` without validation data.
         """
         self.eval_collector.data_collect(train_data)
+        report_data = None if valid_data else report_data
         bar = tqdm(
             total=self.epochs,
             initial=self.start_epoch,
@@ -104,22 +105,16 @@ class AttackTrainer(Trainer):
         )
         with bar:
             while self.start_epoch < self.epochs and not self.finished:
-                epoch = self.start_epoch
-                record = self._one_epoch(train_data, epoch, show_progress)
-                if valid_data and (epoch + 1) % self.eval_step == 0:
+                record = self._one_epoch(train_data, self.start_epoch, show_progress)
+                due = (record["epoch"] + 1) % self.eval_step == 0
+                if valid_data and due:
                     score = self._validate(valid_data, record, saved)
                     if callback_fn:
-                        callback_fn(epoch, score)
-                elif not valid_data:
-                    if report_data and (epoch + 1) % self.eval_step == 0:
-                        record.update(self.evaluate(report_data, load_best_model=False) or {})
-                    if saved:
-                        self._save_checkpoint(epoch, verbose=False)
+                        callback_fn(record["epoch"], score)
+                elif report_data and due:
+                    record.update(self.evaluate(report_data, load_best_model=False) or {})
+                self._finish_epoch(record, saved, best_is_last=not valid_data)
                 self._log_epoch(record, bar, verbose)
-                self.start_epoch = epoch + 1
-                self.finished |= self.start_epoch == self.epochs
-                if saved:
-                    self._save_state()
         return self.best_valid_score, self.best_valid_result
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
@@ -145,6 +140,14 @@ class AttackTrainer(Trainer):
             if saved:
                 self._save_checkpoint(record["epoch"], verbose=False)
         return float(score)
+
+    def _finish_epoch(self, record: dict[str, Any], saved: bool, best_is_last: bool) -> None:
+        self.start_epoch = record["epoch"] + 1
+        self.finished |= self.start_epoch == self.epochs
+        if saved and best_is_last:
+            self._save_checkpoint(record["epoch"], verbose=False)
+        if saved:
+            self._save_state()
 
     def _log_epoch(self, record: dict[str, Any], bar: Any, verbose: bool) -> None:
         k = 10 if 10 in self.config["topk"] else self.config["topk"][0]

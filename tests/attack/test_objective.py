@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from recbole_attack.attack import Attack, AttackContext, Profile
 from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
 from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
-from recbole_attack.data import TrainBatch, TrainData
+from recbole_attack.data import NonInteracted, TrainBatch, TrainData
+from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
 
 N_ITEMS = 40
@@ -154,6 +155,14 @@ def test_contrastive_negatives_are_outside_the_history_and_drawn_anew(parts: tup
     assert all((a == b).all() for a, b in zip(first, draw(), strict=True))
     for changes in ({"epoch": 1}, {"step": 1}, {"seed": 2}):
         assert all((a != b).any() for a, b in zip(first, draw(**changes), strict=True)), changes
+
+
+def test_contrastive_negatives_differ_between_users_of_the_same_history(model: Any) -> None:
+    profile, nobody = profile_of((3, 3)), NonInteracted(from_pairs(np.array([], int), np.array([], int), 50, N_ITEMS))
+    same = Profile(profile.item_seq[[0, 0]], profile.item_seq_len)
+    context = AttackContext(torch.tensor([7]), nobody, seed=1)
+    first, second = Contrastive(20)(model, same, same, np.array([1, 2]), 1, context)
+    assert first != second
 
 
 def test_training_loss_is_eq_2_on_the_profile(parts: tuple[Any, TrainData], monkeypatch: pytest.MonkeyPatch) -> None:

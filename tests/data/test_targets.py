@@ -86,6 +86,7 @@ def test_random_targets_follow_the_seed_and_reach_every_item():
         ([12, "i2"], {"12", "i2"}),
         (("i1", 7, "i1"), {"i1", "7"}),
         ("7,7", {"7"}),
+        ("[i10, 'i1']", {"i10", "i1"}),
     ],
 )
 def test_tokens_in_every_form(value, expected):
@@ -119,7 +120,7 @@ def test_what_is_no_target_is_a_config_error(value, message):
         ("popular:99999", "99999"),
         (["i2", "i100"], "'i100' is not in the dataset; did you mean 'i10'"),
         (13, "'13' is not in the dataset"),
-        ("[PAD]", r"'\[PAD\]' is not in the dataset"),
+        (["[PAD]"], r"'\[PAD\]' is not in the dataset"),
     ],
 )
 def test_what_the_dataset_lacks_is_a_data_error(value, message):

@@ -273,5 +273,5 @@ def test_a_users_metric_sees_the_targets_ranks(registries, config, small):
         listed = ranking[: max(TOPK)]
         ranks += [listed.index(t) + 1 if t in listed else max(TOPK) + 1 for t in experiment.threat.targets]
     assert evaluate(experiment, trainer)["mean_target_rank"] == pytest.approx(sum(ranks) / len(ranks))
-    settings = AttackConfig(config_dict=small(metrics=["Mean_Target_Rank"], valid_metric="Mean_Target_Rank"))
+    settings = AttackConfig(config_dict=small(metrics=["Mean_Target_Rank"], valid_metric="Mean_Target_Rank@5"))
     assert settings["valid_metric_bigger"] is False

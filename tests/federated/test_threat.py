@@ -20,7 +20,8 @@ def trainable(experiment: Experiment) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "count"), [(0.0, 0), (0.0001, 1), (0.016, 1), (0.034, 2), (0.05, 3), (0.1, 6), (0.5, 30), (0.99, 59)]
+    ("ratio", "count"),
+    [(0.0, 0), (0.0001, 1), (0.016, 1), (0.034, 2), (0.0495, 2), (0.05, 3), (0.1, 6), (0.5, 30), (0.99, 59)],
 )
 def test_the_count_is_a_share_of_all_users_rounded_down_but_not_to_nobody(
     config: Callable[..., Any], ratio: float, count: int
