@@ -13,11 +13,13 @@ import torch
 import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.attack import ATTACKS
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
-from recbole_attack.evaluator import register_metrics
+from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import MODELS
 from recbole_attack.options import check_options
 
@@ -268,7 +270,8 @@ class AttackConfig(Config):
             raise ConfigError(f"topk must be an integer at least 1, or a list of such: found {topk}")
         wanted = str(self.final_config_dict["valid_metric"])
         measured = {f"{metric}@{k}".lower() for metric in metrics for k in topk}
-        if wanted.lower() not in measured and not (wanted.lower() == "gauc" and "gauc" in map(str.lower, metrics)):
+        measured |= {m.lower() for m in metrics if not issubclass(metrics_dict[m.lower()], (TopkMetric, TargetMetric))}
+        if wanted.lower() not in measured:
             raise ConfigError(f"valid_metric '{wanted}' is not measured: expected one of {metrics} at {topk}")
 
     def _init_device(self) -> None:

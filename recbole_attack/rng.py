@@ -15,7 +15,8 @@ import torch
 
 
 def _sequence(seed: int, purpose: str, keys: tuple[int, ...]) -> np.random.SeedSequence:
-    return np.random.SeedSequence([int(seed), crc32(purpose.encode()), *(int(k) for k in keys)])
+    # Keys go into the spawn key: entropy is padded with zeros, so a last key of 0 there would equal no key.
+    return np.random.SeedSequence([int(seed), crc32(purpose.encode())], spawn_key=tuple(int(k) for k in keys))
 
 
 def stream(seed: int, purpose: str, *keys: int) -> np.random.Generator:

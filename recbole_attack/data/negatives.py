@@ -34,7 +34,7 @@ class NonInteracted:
 
     def at_rank(self, users: Int, ranks: Int) -> Int:
         """The non-interacted items of ``users`` at ``ranks`` (both ``[...]``, ``0 <= rank < counts[user]``)."""
-        users, ranks = np.broadcast_arrays(users, ranks)
+        users, ranks = np.broadcast_arrays(np.asarray(users, dtype=np.int64), ranks)
         owned_below = np.searchsorted(self._keys, users * self.n_items + ranks, side="right")
         items = ranks + 1 + owned_below - self._owned.offsets[users]
         return np.where(self.counts[users] > 0, items, ranks + 1)

@@ -62,7 +62,8 @@ def as_tokens(value: Any) -> list[str] | None:
                     f"{', '.join(f'{name}:<count>' for name in SELECTORS)}{did_you_mean(match[1], SELECTORS)}"
                 )
             return None
-        value = [token.strip(" '\"") for token in value.strip("[]()").split(",")]
+        inner = value[1:-1] if value[:1] + value[-1:] in ("[]", "()") else value
+        value = [token.strip(" '\"") for token in inner.split(",")]
     tokens = [str(v) for v in value] if isinstance(value, Sequence) else [str(value)]
     if not tokens or not all(tokens):
         raise ConfigError(f"target_items is empty: expected item tokens or a selector, found {value!r}")

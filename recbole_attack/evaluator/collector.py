@@ -18,8 +18,9 @@ _REDRAWN = "data.label"
 class AttackCollector(Collector):
     """RecBole's collector plus the targets' ranks.
 
-    Two faults of RecBole 1.2.1 do not occur here: values that are not tensors (item counts) no longer crash the
-    metrics that need them, and whatever a batch added is cleared after every evaluation.
+    Three faults of RecBole 1.2.1 do not occur here: values that are not tensors (item counts) no longer crash the
+    metrics that need them, whatever a batch added is cleared after every evaluation, and items that do not compete
+    (scored minus infinity) do not count as recommended.
 
     Args:
         config: The run's configuration.
@@ -50,19 +51,20 @@ class AttackCollector(Collector):
         if missing > 0:
             scores_tensor = F.pad(scores_tensor, (0, missing), value=-np.inf)
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        values, items = torch.topk(scores_tensor, max(self.topk), dim=-1)
+        listed = torch.where(torch.isfinite(values), items, 0)
+        if self.register.need("rec.items"):
+            self.data_struct["rec.items"][-len(listed) :] = listed
         users = interaction[self._user_field].cpu().long()
         self.data_struct.update_tensor("rec.users", users)
         self.data_struct.update_tensor("rec.target_eligible", self._eligible[users])
-        self.data_struct.update_tensor("rec.target_rank", self._target_ranks(scores_tensor))
+        self.data_struct.update_tensor("rec.target_rank", self._target_ranks(listed.cpu()))
 
-    def _target_ranks(self, scores: torch.Tensor) -> torch.Tensor:
-        """``[B, T]`` ranks from 1; ``max(topk) + 1`` for a target outside the list."""
-        depth = max(self.topk)
-        values, items = (x.cpu() for x in torch.topk(scores, depth, dim=-1))
-        listed = torch.isfinite(values) & (items < len(self._column))
-        column = self._column[torch.where(listed, items, 0)]
+    def _target_ranks(self, listed: torch.Tensor) -> torch.Tensor:
+        """``[B, K]`` items, 0 past the list's end -> ``[B, T]`` ranks from 1, ``K + 1`` for an unlisted target."""
+        column = self._column[listed]
         row, position = torch.nonzero(column >= 0, as_tuple=True)
-        ranks = torch.full((len(scores), self._eligible.shape[1]), depth + 1)
+        ranks = torch.full((len(listed), self._eligible.shape[1]), listed.shape[1] + 1)
         ranks[row, column[row, position]] = position + 1
         return ranks
 
