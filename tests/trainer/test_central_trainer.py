@@ -73,6 +73,24 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(central: Call
     assert first.best_valid_result == again.best_valid_result
 
 
+def test_every_epoch_trains_under_dropout_of_its_own(
+    central: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = central(epochs=3, train_batch_size=ONE_BATCH)
+    experiment = prepare(settings)
+    trainer, seeds = experiment.trainer(settings), []
+    plain = trainer.model.calculate_loss
+
+    def calculate_loss(interaction: Any) -> torch.Tensor:
+        assert trainer.model.training
+        seeds.append(torch.initial_seed())
+        return plain(interaction)
+
+    monkeypatch.setattr(trainer.model, "calculate_loss", calculate_loss)
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    assert len(set(seeds)) == len(seeds) == 3
+
+
 def test_the_learning_rate_halves_on_schedule(central: Callable[..., AttackConfig]) -> None:
     trainer = trained(central(epochs=3, lr_decay_step=1, learning_rate=0.4, learner="sgd"))
     assert [record["learning_rate"] for record in trainer.history] == pytest.approx([0.4, 0.2, 0.1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.attack import ATTACKS, AttackContext, Profile
+from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
+from recbole_attack.attack.transform import Keep
 from recbole_attack.experiment import Experiment, prepare, run_arm
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
@@ -165,6 +167,44 @@ def test_a_run_does_not_depend_on_the_global_random_state(config: Config) -> Non
         trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
         results.append(weights_of(trainer.model))
     assert equal(*results)
+
+
+def test_every_round_trains_under_dropout_of_its_own(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config()
+    experiment = prepare(settings)
+    trainer, seeds = experiment.trainer(settings), []
+    plain = trainer._round
+
+    def one_round(*args: Any) -> Any:
+        assert trainer.model.training, "the evaluation between epochs must not leave dropout off"
+        seeds.append(torch.initial_seed())
+        return plain(*args)
+
+    monkeypatch.setattr(trainer, "_round", one_round)
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    assert len(seeds) == len(trainer.rounds) > 2
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+def test_an_attack_is_told_epoch_and_local_step(config: Config, backend: str) -> None:
+    settings = config(local_epochs=2, clients_per_round=EVERYBODY, backend=backend)
+    experiment = prepare(settings)
+    trainer, seen = experiment.trainer(settings), []
+
+    def objective(model: Any, profile: Profile, original: Any, users: Any, repeats: int, context: Any) -> torch.Tensor:
+        seen.extend((context.epoch, context.step, int(user)) for user in users)
+        return model.forward(*profile).sum(dim=1)
+
+    trainer.attack = Attack(Keep(), objective)
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    users = experiment.threat.malicious_users
+    assert sorted(seen) == [(epoch, step, user) for epoch in range(2) for step in range(2) for user in users]
+
+
+def test_nothing_is_written_unless_asked(config: Config, tmp_path: Path) -> None:
+    trained(config(checkpoint_dir="kept", epochs=1))
+    assert not list(tmp_path.glob("kept/*"))
 
 
 @pytest.mark.parametrize("local_epochs", [1, 2])
