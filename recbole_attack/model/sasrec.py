@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from recbole_attack.data.batches import TrainBatch
-from recbole_attack.model.dropout import use_fast_dropout
 from recbole_attack.model.host import SASRec as RecBoleSASRec
+from recbole_attack.model.kernels import use_fast_kernels
 
 
 class SASRec(RecBoleSASRec):
@@ -32,7 +32,7 @@ class SASRec(RecBoleSASRec):
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
         super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
         self.loss_type = config["loss_type"]
-        use_fast_dropout(self)
+        use_fast_kernels(self)
         if config["initializer"] == "xavier_normal":
             self.apply(_xavier_normal)
 

@@ -1,13 +1,14 @@
-"""Dropout against PyTorch's own: what it keeps, how it scales, when it does nothing."""
+"""Fast layers against the ones they stand for."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from recbole.model.layers import FeedForward
 from scipy.stats import binomtest
 from torch import nn
 
-from recbole_attack.model.dropout import Dropout, use_fast_dropout
+from recbole_attack.model.kernels import Dropout, use_fast_kernels
 
 
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5, 0.9])
@@ -49,7 +50,18 @@ def test_limits_and_evaluation_equal_pytorch():
 def test_replaces_every_dropout_and_no_parameter():
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3), nn.Sequential(nn.Dropout(0.7)))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    use_fast_dropout(model)
+    use_fast_kernels(model)
     assert [m.p for m in model.modules() if isinstance(m, Dropout)] == [0.3, 0.7]
     assert not any(type(m) is nn.Dropout for m in model.modules())
     assert before.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "swish"])
+def test_feed_forward_layers_compute_the_same(activation):
+    torch.manual_seed(0)
+    layer = FeedForward(4, 8, 0.0, activation, 1e-12)
+    values = torch.randn(5, 4, requires_grad=True)
+    (expected,) = torch.autograd.grad(layer(values).pow(2).sum(), values)
+    use_fast_kernels(nn.Sequential(layer))
+    (found,) = torch.autograd.grad(layer(values).pow(2).sum(), values)
+    assert torch.allclose(found, expected, atol=1e-5)

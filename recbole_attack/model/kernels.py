@@ -1,9 +1,11 @@
-"""Dropout whose masks cost a fraction of PyTorch's on a CPU."""
+"""Faster equivalents of layers RecBole's models are made of."""
 
 from __future__ import annotations
 
 import torch
+from recbole.model.layers import FeedForward
 from torch import nn
+from torch.nn import functional as F
 
 _LEVELS = 1 << 16
 _WORD = 4
@@ -29,9 +31,11 @@ class Dropout(nn.Dropout):
         return values * keep.mul_(_LEVELS / (_LEVELS - dropped))
 
 
-def use_fast_dropout(model: nn.Module) -> None:
-    """Put :class:`Dropout` in the place of every ``nn.Dropout`` of a model; parameters and buffers stay as they are."""
+def use_fast_kernels(model: nn.Module) -> None:
+    """Replace dropout by :class:`Dropout` and RecBole's composed GELU by PyTorch's; parameters stay as they are."""
     for module in list(model.modules()):
+        if isinstance(module, FeedForward) and module.intermediate_act_fn == module.gelu:
+            module.intermediate_act_fn = F.gelu
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, Dropout(child.p))
