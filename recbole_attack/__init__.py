@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: `--help` and errors should not wait for torch.
+    # Imported on first use, so that a mistyped option is reported before torch is loaded.
     homes = {"AttackConfig": "config", "register_metric": "evaluator"}
     if name in __all__:
         from importlib import import_module

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from recbole_attack.errors import ConfigError, DataError
+from recbole_attack.errors import ConfigError, DataError, TrainingError
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 _SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code: 0 done, 2 a mistake in the arguments or data (one line on stderr), 130 interrupted.
+        Exit code: 0 done, 1 training diverged, 2 a mistake in the arguments or data, 130 interrupted; all but 0 with
+        one line on stderr.
     """
     try:
         given = read_arguments(sys.argv[1:] if argv is None else argv)
@@ -30,9 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(catalogue.usage() if "help" in given else catalogue.listing())
             return 0
         return _run(given)
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, OSError) as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE
+    except TrainingError as error:
+        print(f"TrainingError: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted; continue with --resume=<the run folder named above>", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -20,6 +20,10 @@ class DataError(ValueError):
     """An atomic file, a token or a stored artefact is missing or not what it should be."""
 
 
+class TrainingError(ValueError):
+    """Training diverged: an update or a score is not finite."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?`` for the name nearest to ``name``, or nothing when none is near."""
     candidates = {str(k).lower(): str(k) for k in known}

@@ -34,7 +34,7 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
             return RaggedSequentialDataset(config)
         except DataError:
             raise
-        except ValueError as error:
+        except (ValueError, LookupError) as error:
             raise DataError(f"dataset '{config['dataset']}' leaves no usable interaction: {error}") from error
 
 

@@ -101,6 +101,7 @@ OPTIONS: dict[str, Option] = {
     "substitution_candidates": Option("items T tried in the substitution", int, low=1),
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
     "loss_type": Option("the victim's loss", str, ("BCE",)),
+    "position_alignment": Option("positions count from the first or to the last item", str, ("left", "right")),
     "initializer": Option("initial weights", str, ("normal", "xavier_normal")),
     "n_layers": Option("transformer layers", int, low=1),
     "n_heads": Option("attention heads", int, low=1),
@@ -119,7 +120,7 @@ OPTIONS: dict[str, Option] = {
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
-    "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=1),
+    "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=2),
 }
 """Parameters with checked values, in the order ``--help`` shows them."""
 
@@ -151,6 +152,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     as_tokens(values["target_items"])
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
+    _check_clipping(values.get("clip_grad_norm"))
     if values["hidden_size"] % values["n_heads"]:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
@@ -162,6 +164,14 @@ def check_options(values: Mapping[str, Any]) -> None:
     if values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
+        )
+
+
+def _check_clipping(value: Any) -> None:
+    allowed = {"max_norm", "norm_type", "error_if_nonfinite"}
+    if value and ("max_norm" not in value or not set(value) <= allowed):
+        raise ConfigError(
+            f"clip_grad_norm must hold max_norm, and may hold {sorted(allowed - {'max_norm'})}: found {value}"
         )
 
 
@@ -178,8 +188,6 @@ def _check_evaluation(eval_args: Mapping[str, Any]) -> None:
     for key, only in (("order", "TO"), ("group_by", "user")):
         if eval_args[key] != only:
             raise ConfigError(f"eval_args {key} must be '{only}': found {eval_args[key]!r}")
-    modes = set(eval_args["mode"].values()) if isinstance(eval_args["mode"], Mapping) else {eval_args["mode"]}
-    if modes != {"full"}:
-        raise ConfigError(
-            f"eval_args mode must be 'full': found {sorted(modes)}; use exposure_candidates=<n> for sampled rankings"
-        )
+    mode = eval_args["mode"]
+    if any(value != "full" for value in (mode.values() if isinstance(mode, Mapping) else [mode])):
+        raise ConfigError(f"eval_args mode must be 'full': found {mode!r}; exposure_candidates=<n> samples rankings")

@@ -61,8 +61,10 @@ def result_table(record: Mapping[str, Any]) -> str:
 
 def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:
     arms = {name: record[name][key] for name in ("clean", "attacked") if record[name] and record[name][key]}
+    if not arms and key == "test_result":
+        return "no test user; best validation:\n" + _table(record, "best_valid_result", None)
     if not arms:
-        return "no test user"
+        return "no evaluated user"
     table = Texttable()
     table.set_deco(Texttable.HEADER)
     header = ["metric", *arms, *(["delta"] if delta else [])]

@@ -101,6 +101,11 @@ class Attack:
     repeats: int = 1
     weight: float = 1.0
 
+    def rows(self, n_targets: int) -> int:
+        """Most sequences a client has in memory at once when there are ``n_targets`` targets."""
+        tried = getattr(self.transform, "candidates", 1) * min(self.repeats, n_targets)
+        return max(self.repeats, tried)
+
     def losses(self, model: Any, profile: Profile, users: Int, context: AttackContext) -> torch.Tensor:
         """``[M]`` losses of ``M`` malicious clients, whose gradients are what they upload.
 

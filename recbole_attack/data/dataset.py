@@ -42,7 +42,7 @@ class RaggedSequentialDataset(SequentialDataset):
         super()._load_data(token, dataset_path)
 
     def _check_header(self, inter: Path) -> None:
-        with inter.open(encoding=self.config["encoding"]) as file:
+        with inter.open(encoding=self.config["encoding"], errors="replace") as file:
             fields = [
                 column.split(":")[0] for column in file.readline().rstrip("\n").split(self.config["field_separator"])
             ]

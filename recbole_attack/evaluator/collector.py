@@ -64,8 +64,8 @@ class AttackCollector(Collector):
         """``[B, K]`` items, 0 past the list's end -> ``[B, T]`` ranks from 1, ``K + 1`` for an unlisted target."""
         column = self._column[listed]
         row, position = torch.nonzero(column >= 0, as_tuple=True)
-        ranks = torch.full((len(listed), self._eligible.shape[1]), listed.shape[1] + 1)
-        ranks[row, column[row, position]] = position + 1
+        ranks = torch.full((len(listed), self._eligible.shape[1]), listed.shape[1] + 1, dtype=torch.int16)
+        ranks[row, column[row, position]] = (position + 1).to(ranks.dtype)
         return ranks
 
     def get_data_struct(self) -> DataStruct:

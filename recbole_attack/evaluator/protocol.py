@@ -47,7 +47,10 @@ class RankingProtocol:
         truth = scores[rows, positives].clone()
         if self.candidates is not None:
             kept = torch.full_like(scores, -torch.inf)
-            for columns in (torch.from_numpy(self._sampled[users]), torch.from_numpy(self.targets)[None]):
+            for columns in (
+                torch.from_numpy(self._sampled[users].astype(np.int64)),
+                torch.from_numpy(self.targets)[None],
+            ):
                 columns = columns.to(scores.device).expand(len(scores), -1)
                 kept.scatter_(1, columns, scores.gather(1, columns))
             scores = kept
@@ -69,7 +72,7 @@ class RankingProtocol:
         """``[n_users, n]`` candidates, 0 where a user has fewer."""
         assert self.candidates is not None
         outside = NonInteracted(self.sequences)
-        table = np.zeros((self.sequences.n_users, self.candidates), dtype=np.int64)
+        table = np.zeros((self.sequences.n_users, self.candidates), dtype=np.int32)
         for user in range(1, len(table)):
             drawn = outside.sample_distinct(stream(self.seed, "candidates", user), user, self.candidates)
             table[user, : len(drawn)] = drawn

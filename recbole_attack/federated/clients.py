@@ -28,21 +28,17 @@ class ClientPool:
     def rounds(self, seed: int, epoch: int, clients_per_round: int) -> list[Int]:
         """One epoch: every client once, in random order, ``clients_per_round`` a round.
 
-        Honest clients come in the same order whatever clones join them, so that a clean run and its attacked twin
-        differ by the attack alone.
+        Clones join rounds drawn at random, on top of the clients these have anyway. So a clean run and its attacked
+        twin take the same steps with the same honest clients, and differ by the attack alone.
 
         Returns:
             Indices into :attr:`users`, one array per round; the last may be shorter.
         """
         regular = len(self.users) - self.n_clones
-        key = np.concatenate(
-            [
-                stream(seed, "client order", epoch).random(regular),
-                stream(seed, "clone order", epoch).random(self.n_clones),
-            ]
-        )
-        order = np.argsort(key, kind="stable")
-        return np.split(order, np.arange(clients_per_round, len(order), clients_per_round))
+        order = stream(seed, "client order", epoch).permutation(regular)
+        rounds = np.split(order, np.arange(clients_per_round, regular, clients_per_round))
+        joined = stream(seed, "clone rounds", epoch).integers(0, len(rounds), self.n_clones)
+        return [np.concatenate([clients, regular + np.flatnonzero(joined == i)]) for i, clients in enumerate(rounds)]
 
 
 def client_pool(users: Int, malicious_users: Int, clone: bool) -> ClientPool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,9 +58,10 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
 def vectorised(
     model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any
 ) -> tuple[Update, torch.Tensor]:
-    """Many clients at once, for aggregators that are a weighted sum; no client's own update is kept."""
-    total = torch.cat([group.weights for group in groups]).sum()
-    parts = [_weighted_sum(model, group, group.weights / total, config) for group in groups]
+    """Many clients at once; no client's own update is kept."""
+    factors = aggregator.factors(torch.cat([group.weights for group in groups]))
+    shares = factors.split([len(group.weights) for group in groups])
+    parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
     return update, torch.cat([losses.cpu() for _, losses in parts])
 
@@ -74,19 +75,20 @@ def _weighted_sum(model: Any, group: ClientGroup, weights: torch.Tensor, config:
         return summed_gradient(model, group.losses, group.lengths, weights, config["chunk_tokens"])
     total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     losses = torch.zeros(len(weights))
-    if not group.batches:
-        looped = looped_updates(
-            model, group.losses, len(weights), config["local_epochs"], config["local_learning_rate"]
-        )
-        for client, (update, loss) in enumerate(looped):
-            losses[client] = loss
-            for name, value in update.items():
-                total[name] += weights[client] * value
-        return total, losses
-    for clients, updates, first in stacked_updates(
-        model, group.batches, config["local_learning_rate"], config["chunk_tokens"]
-    ):
+    for clients, updates, first in _local_updates(model, group, config):
         losses[clients] = first.cpu()
         for name, value in updates.items():
             total[name] += torch.tensordot(weights[clients], value, dims=1)
     return total, losses
+
+
+def _local_updates(model: Any, group: ClientGroup, config: Any) -> Iterator[tuple[torch.Tensor, Update, torch.Tensor]]:
+    """Parameter differences of a group's clients, stacked where their steps can be, one by one otherwise."""
+    rate = config["local_learning_rate"]
+    if group.batches:
+        yield from stacked_updates(model, group.batches, rate, config["chunk_tokens"])
+        return
+    looped = looped_updates(model, group.losses, len(group.weights), config["local_epochs"], rate)
+    for client, (update, loss) in enumerate(looped):
+        stacked = {name: value.unsqueeze(0) for name, value in update.items()}
+        yield torch.tensor([client]), stacked, torch.tensor([loss])

@@ -27,6 +27,10 @@ LossFunction = Callable[[nn.Module, torch.Tensor, int], torch.Tensor]
 """``(model, clients [B], local step) -> [B]`` losses; client ``c``'s loss depends on no other client."""
 
 
+_STACKED_PARAMETERS = 1 << 26
+"""Parameters that stacked clients may hold at once: 256 MiB."""
+
+
 def looped_updates(
     model: nn.Module, losses: LossFunction, n_clients: int, local_epochs: int, local_learning_rate: float
 ) -> Iterator[tuple[Update, float]]:
@@ -66,7 +70,8 @@ def summed_gradient(
         losses: The clients' losses.
         lengths: ``[N]`` length of each client's sequence, on the CPU.
         weights: ``[N]`` factors.
-        chunk_tokens: At most about this many padded tokens are in memory at once; no effect on the result.
+        chunk_tokens: At most about this many padded tokens are in memory at once; without dropout it does not change
+            the result, with dropout it changes which masks are drawn.
 
     Returns:
         The summed gradient and the ``[N]`` losses.
@@ -106,7 +111,8 @@ def stacked_updates(
         return functional_call(wrapped, {f"model.{k}": v for k, v in parameters.items()}, (one,))
 
     step_all = vmap(grad_and_value(loss), in_dims=(0, 0), randomness="different")
-    for clients in length_chunks(batches[0].lengths.cpu(), chunk_tokens):
+    size = sum(p.numel() for p in start.values())
+    for clients in length_chunks(batches[0].lengths.cpu(), chunk_tokens, _STACKED_PARAMETERS // size):
         local = {name: p.expand(len(clients), *p.shape) for name, p in start.items()}
         first = torch.zeros(len(clients))
         for step, batch in enumerate(batches):
@@ -116,12 +122,19 @@ def stacked_updates(
         yield clients, {name: start[name] - p for name, p in local.items()}, first
 
 
-def length_chunks(lengths: torch.Tensor, chunk_tokens: int) -> Iterator[torch.Tensor]:
-    """Split clients, sorted by length, into runs of at most ``chunk_tokens`` padded tokens (at least one client)."""
+def length_chunks(lengths: torch.Tensor, chunk_tokens: int, most_clients: int | None = None) -> Iterator[torch.Tensor]:
+    """Split clients, sorted by length, into runs of at most ``chunk_tokens`` padded tokens (at least one client).
+
+    Args:
+        lengths: ``[N]`` lengths.
+        chunk_tokens: Clients times the longest length of a run.
+        most_clients: Most clients in a run.
+    """
     order = torch.argsort(lengths, stable=True)
     start = 0
     for end in range(1, len(order) + 1):
         full = end == len(order) or (end + 1 - start) * int(lengths[order[end]]) > chunk_tokens
+        full = full or (most_clients is not None and end - start >= most_clients)
         if full:
             yield order[start:end]
             start = end

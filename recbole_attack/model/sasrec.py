@@ -22,8 +22,11 @@ class SASRec(RecBoleSASRec):
     """RecBole's SASRec with a next-item loss at every position instead of the last one.
 
     Parameters carry RecBole's names and shapes, so a RecBole SASRec checkpoint's weights load into this model and
-    score the same. RecBole trains one augmented row per position; here one pass over a user's sequence trains all its
-    positions, since a causal encoder's output at a position only sees what stands before it.
+    score the same, positions counting from the first item (``position_alignment: left``). Aligned to the right, the
+    last item always stands at the last position, as left padding has it in DV-FSR's released code.
+
+    RecBole trains one augmented row per position; here one pass over a user's sequence trains all its positions,
+    since a causal encoder's output at a position only sees what stands before it.
     """
 
     input_type = InputType.POINTWISE
@@ -32,6 +35,7 @@ class SASRec(RecBoleSASRec):
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
         super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
         self.loss_type = config["loss_type"]
+        self.right_aligned = config["position_alignment"] == "right"
         use_fast_kernels(self)
         if config["initializer"] == "xavier_normal":
             self.apply(_xavier_normal)
@@ -51,6 +55,9 @@ class SASRec(RecBoleSASRec):
             ``[B, L, H]``; undefined at padded positions.
         """
         positions = torch.arange(item_seq.shape[1], device=item_seq.device)
+        if self.right_aligned:
+            lengths = (item_seq != 0).sum(dim=1, keepdim=True)
+            positions = (self.max_seq_length - lengths + positions).clamp(max=self.max_seq_length - 1)
         hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
         return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
 

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_attack.data import Split
+from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, RankingProtocol
 from recbole_attack.federated import Threat
 from recbole_attack.files import load_checkpoint, save_checkpoint, write_text
@@ -159,7 +160,7 @@ class AttackTrainer(Trainer):
             self.logger.info(f"epoch {record['epoch']} [time: {record['seconds']:.2f}s, {text}]")
         for key, value in record.items():
             if key not in ("epoch", "seconds"):
-                tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Valid/{key}")
+                tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Eval/{key}")
                 self.tensorboard.add_scalar(tag, value, record["epoch"])
         self.wandblogger.log_metrics(record, head="train")
 
@@ -199,6 +200,8 @@ class AttackTrainer(Trainer):
 
     def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
         interaction, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
+        if not torch.isfinite(scores[:, 1:]).all():
+            raise TrainingError("a score is not finite: training diverged")
         users = interaction[self.config["USER_ID_FIELD"]].cpu().numpy()
         history = interaction["history_length"].cpu().numpy()
         scores = self.protocol.restrict(scores, users, history, positive_i.to(scores.device))

@@ -15,6 +15,7 @@ from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import AGGREGATORS
+from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, Threat, client_pool
 from recbole_attack.federated.rounds import BACKENDS, ClientGroup
 from recbole_attack.rng import torch_stream
@@ -69,7 +70,7 @@ class FederatedTrainer(AttackTrainer):
             parameter.grad = update[name]
         norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in update.values()])).item()
         if not np.isfinite(norm):
-            raise ValueError(f"the aggregated update of epoch {epoch} is not finite")
+            raise TrainingError(f"the aggregated update is not finite in epoch {epoch}: training diverged")
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
@@ -117,5 +118,5 @@ class FederatedTrainer(AttackTrainer):
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
             return attack.losses(model, part, users[rows.cpu().numpy()], context)
 
-        cost = torch.from_numpy(lengths * attack.repeats)
+        cost = torch.from_numpy(lengths * attack.rows(len(targets)))
         return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses)
