@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from recbole_attack import AttackConfig
+
+# A shared machine can be slow at any moment; how long an example takes says nothing about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 DATASETS = Path(__file__).resolve().parent.parent / "dataset"
 SMALL = {

@@ -34,8 +34,10 @@ def test_mean_of_three_clients_by_hand() -> None:
     assert mean(updates, torch.tensor([2.0, 1.0, 1.0])).tolist() == pytest.approx([1.5, -0.75])
 
 
-def test_mean_is_a_fixed_weighted_sum() -> None:
-    assert AGGREGATORS["mean"].linear
+def test_sum_is_the_mean_times_the_weight() -> None:
+    updates, weights = torch.tensor([[1.0, 0.0], [4.0, 3.0]]), torch.tensor([2.0, 1.0])
+    assert AGGREGATORS["sum"].combine(updates, weights).tolist() == [6.0, 3.0]
+    assert same(AGGREGATORS["sum"].combine(updates, weights), 3 * mean(updates, weights))
 
 
 @given(rounds())
