@@ -1,35 +1,156 @@
-"""How the server combines client updates."""
+"""How the server combines client updates: each rule wired with its parameters.
+
+A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
+returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
+:mod:`~recbole_attack.defense.weighting` and :mod:`~recbole_attack.defense.coordinates`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
+
+from recbole_attack.defense import coordinates, weighting
+from recbole_attack.defense.coordinates import CoordinateRule
+from recbole_attack.defense.screening import screen, squared_norms
+from recbole_attack.defense.weighting import Weighting, WeightingRule, gram_matrix
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What the server makes of one round.
+
+    Attributes:
+        update: ``[P]``.
+        client_weights: ``[N]`` in float64, ``update`` being their weighted sum of updates, 0 for rejected clients;
+            ``None`` for rules that look at single coordinates.
+        kept: ``[N]``, False for clients rejected by :func:`~recbole_attack.defense.screening.screen`.
+        iterations: See :class:`~recbole_attack.defense.weighting.Weighting`.
+        residual: See :class:`~recbole_attack.defense.weighting.Weighting`.
+    """
+
+    update: torch.Tensor
+    client_weights: torch.Tensor | None
+    kept: torch.Tensor
+    iterations: int = 0
+    residual: float = 0.0
 
 
 @dataclass(frozen=True)
 class Aggregator:
-    """A rule that turns client updates into one.
+    """A rule that turns client updates into one. It has exactly one of ``weigh`` and ``combine``.
 
     Attributes:
-        combine: ``(updates [N, P], weights [N]) -> [P]``; weights are positive and need not sum to 1.
-        linear: Whether the result is a weighted sum whose weights do not depend on the updates. Then one batched
-            backward pass gives it, and no client's own update has to exist.
+        weigh: A rule on the Gram matrix of updates: ``(gram [N, N], weights [N]) -> Weighting``.
+        combine: A rule on coordinates: ``(values [N, p], weights [N]) -> [p]``.
+        linear: Whether the weights of ``weigh`` do not depend on the updates. Then one batched backward pass gives the
+            result, no client's own update has to exist, and none can be rejected.
     """
 
-    combine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    weigh: WeightingRule | None = None
+    combine: CoordinateRule | None = None
     linear: bool = False
 
+    def __post_init__(self) -> None:
+        if (self.weigh is None) == (self.combine is None):
+            raise ValueError("an aggregator needs exactly one of weigh and combine")
+        if self.linear and self.weigh is None:
+            raise ValueError("a linear aggregator needs weigh")
 
-def mean(updates: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """FedAvg (McMahan et al. 2017): ``sum_c w_c u_c / sum_c w_c``.
+    def apply(self, updates: torch.Tensor, weights: torch.Tensor) -> Aggregate:
+        """Aggregate whole updates: slow and obvious, for updates that fit into memory side by side.
 
-    >>> mean(torch.tensor([[1.0, 0.0], [4.0, 3.0]]), torch.tensor([2.0, 1.0]))
-    tensor([2., 1.])
+        Args:
+            updates: ``[N, P]``; what no rule could bear is left out, and without any client left the result is zero.
+            weights: ``[N]``, positive.
+        """
+        norms = squared_norms(updates)
+        kept = torch.ones_like(norms, dtype=torch.bool) if self.linear else screen(norms, updates.dtype)
+        if not kept.any():
+            return Aggregate(torch.zeros_like(updates[0]), None if self.combine else torch.zeros_like(norms), kept)
+        chosen, chosen_weights = (updates, weights) if kept.all() else (updates[kept], weights[kept])
+        if self.combine is not None:
+            return Aggregate(self.combine(chosen, chosen_weights), None, kept)
+        found = self.weighting(chosen, chosen_weights)
+        client_weights = torch.zeros_like(norms).masked_scatter(kept, found.client_weights)
+        update = found.client_weights.to(updates.dtype) @ chosen
+        return Aggregate(update, client_weights, kept, found.iterations, found.residual)
+
+    def weighting(self, updates: torch.Tensor, weights: torch.Tensor) -> Weighting:
+        """The weights ``weigh`` gives; a linear rule looks at no update, so its Gram matrix is left empty."""
+        assert self.weigh is not None
+        gram = torch.zeros(len(updates), len(updates), device=updates.device) if self.linear else gram_matrix(updates)
+        return self.weigh(gram, weights)
+
+
+def mean(config: Mapping[str, Any]) -> Aggregator:
+    """Weighted mean (FedAvg, McMahan et al. 2017). Not robust, and clients that are not finite stop the run."""
+    return Aggregator(weighting.mean, linear=True)
+
+
+def geometric_median(config: Mapping[str, Any]) -> Aggregator:
+    """Geometric median by Weiszfeld's iteration (RFA, Pillutla et al. 2022; DV-FSR, eq. 9)."""
+    return Aggregator(_weiszfeld(config))
+
+
+def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
+    """Mean and geometric median mixed (mixed-RFA, DV-FSR, eq. 10).
+
+    Released code agrees: 0.3 of the mean, 0.7 of the geometric median. Its geometric median weights clients by the
+    length of their sequences (``client_weighting: examples``) and is cut short after 4 iterations; we iterate until it
+    stands still. Set ``weiszfeld_iterations: 4`` and ``weiszfeld_start: mean`` for theirs.
     """
-    return weights @ updates / weights.sum()
+    return Aggregator(partial(weighting.mixed, mean_share=config["mean_share"], median=_weiszfeld(config)))
 
 
-AGGREGATORS: dict[str, Aggregator] = {"mean": Aggregator(mean, linear=True)}
+def median(config: Mapping[str, Any]) -> Aggregator:
+    """Coordinate-wise median (Yin et al. 2018)."""
+    return Aggregator(combine=coordinates.median)
+
+
+def trimmed_mean(config: Mapping[str, Any]) -> Aggregator:
+    """Coordinate-wise trimmed mean (Yin et al. 2018)."""
+    return Aggregator(combine=partial(coordinates.trimmed_mean, trim_ratio=config["trim_ratio"]))
+
+
+def krum(config: Mapping[str, Any]) -> Aggregator:
+    """Krum: the one update nearest to its neighbours (Blanchard et al. 2017)."""
+    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]))
+
+
+def multi_krum(config: Mapping[str, Any]) -> Aggregator:
+    """Multi-Krum: the mean of the updates nearest to their neighbours (Blanchard et al. 2017)."""
+    options = {"byzantine_ratio": config["byzantine_ratio"], "selected": config["krum_selected"]}
+    return Aggregator(partial(weighting.multi_krum, **options))
+
+
+def norm_clipping(config: Mapping[str, Any]) -> Aggregator:
+    """Mean of updates clipped to a norm (Sun et al. 2019)."""
+    return Aggregator(partial(weighting.norm_clipping, clip_norm=config["clip_norm"]))
+
+
+AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
+    "mean": mean,
+    "geometric_median": geometric_median,
+    "mixed_rfa": mixed_rfa,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "norm_clipping": norm_clipping,
+}
 """Aggregation rules by the name ``--aggregator`` takes."""
+
+
+def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:
+    return partial(
+        weighting.geometric_median,
+        max_iterations=config["weiszfeld_iterations"],
+        tolerance=config["weiszfeld_tolerance"],
+        smoothing=config["weiszfeld_smoothing"],
+        start=config["weiszfeld_start"],
+    )

@@ -49,7 +49,7 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
             flat.append(torch.cat([u.flatten() for u in update.values()]))
             losses.append(loss)
-    combined = aggregator.combine(torch.stack(flat), weights)
+    combined = aggregator.apply(torch.stack(flat), weights).update
     parameters = dict(model.named_parameters())
     pieces = combined.split([p.numel() for p in parameters.values()])
     return {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}, torch.tensor(losses)
