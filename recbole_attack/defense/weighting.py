@@ -48,9 +48,13 @@ def gram_matrix(updates: torch.Tensor, columns: int = 1024) -> torch.Tensor:
 
 
 def squared_distances(gram: torch.Tensor) -> torch.Tensor:
-    """``[N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, clamped at 0 against rounding."""
-    squares = gram.diagonal()
-    return (squares[:, None] - 2 * gram + squares[None, :]).clamp(min=0).fill_diagonal_(0)
+    """``[N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, and 0 where that is no more than rounding.
+
+    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32.
+    """
+    sums = gram.diagonal()[:, None] + gram.diagonal()[None, :]
+    distances = sums - 2 * gram
+    return torch.where(distances > 1e-14 * sums, distances, 0.0).fill_diagonal_(0)
 
 
 def mean(gram: torch.Tensor, weights: torch.Tensor) -> Weighting:
@@ -101,8 +105,11 @@ def geometric_median(
     tensor([1.5988, 0.9090], dtype=torch.float64)
     """
     gram, shares = gram.double(), _shares(weights)
-    typical = _typical_distances(gram, shares)
-    nearest = smoothing * _weighted_median(typical, shares).clamp(min=torch.finfo(torch.float64).tiny)
+    typical = _weighted_median(squared_distances(gram).sqrt(), shares)
+    together = shares * (typical == 0)
+    if together.any():  # a point that holds half of the weight is a geometric median
+        return Weighting(together / together.sum())
+    nearest = smoothing * _weighted_median(typical, shares)
     current = STARTS[start](shares, typical)
     image, squares = gram @ current, gram.diagonal()
     for iteration in range(max_iterations + 1):
@@ -126,10 +133,8 @@ def from_typical_distances(shares: torch.Tensor, typical: torch.Tensor) -> torch
     """Each client by its weight over its typical distance, its weighted median distance to all clients.
 
     A hostile client's weight falls as fast as it moves away while clients of more than half the weight stay together.
-    Where a client coincides with half of the weight it is a geometric median itself.
     """
-    together = typical == 0
-    raw = shares * together if together.any() else shares * (typical.min() / typical)
+    raw = shares * (typical.min() / typical)
     return raw / raw.sum()
 
 
@@ -229,10 +234,6 @@ def _weighted_median(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor
     below = shares.expand_as(values).gather(-1, order).cumsum(-1)
     place = (below < 0.5 - 1e-12).sum(-1, keepdim=True).clamp(max=values.shape[-1] - 1)
     return ordered.gather(-1, place).squeeze(-1)
-
-
-def _typical_distances(gram: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    return _weighted_median(squared_distances(gram).sqrt(), shares)
 
 
 def _krum_order(gram: torch.Tensor, hostile: int) -> torch.Tensor:
