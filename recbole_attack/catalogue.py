@@ -47,7 +47,7 @@ def listing() -> str:
         "metrics, besides RecBole's": _first_lines(EXPOSURE_METRICS),
     }
     return "\n\n".join(
-        f"{title}\n" + "\n".join(f"  {name:<16}{text}" for name, text in rows) for title, rows in sections.items()
+        f"{title}\n" + "\n".join(f"  {name:<18}{text}" for name, text in rows) for title, rows in sections.items()
     )
 
 

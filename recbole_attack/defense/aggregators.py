@@ -8,7 +8,7 @@ returns an :class:`Aggregator`. Formulas, citations and worked examples stand wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -68,23 +68,35 @@ class Aggregator:
             updates: ``[N, P]``; what no rule could bear is left out, and without any client left the result is zero.
             weights: ``[N]``, positive.
         """
-        norms = squared_norms(updates)
-        kept = torch.ones_like(norms, dtype=torch.bool) if self.linear else screen(norms, updates.dtype)
-        if not kept.any():
-            return Aggregate(torch.zeros_like(updates[0]), None if self.combine else torch.zeros_like(norms), kept)
-        chosen, chosen_weights = (updates, weights) if kept.all() else (updates[kept], weights[kept])
         if self.combine is not None:
-            return Aggregate(self.combine(chosen, chosen_weights), None, kept)
-        found = self.weighting(chosen, chosen_weights)
-        client_weights = torch.zeros_like(norms).masked_scatter(kept, found.client_weights)
-        update = found.client_weights.to(updates.dtype) @ chosen
-        return Aggregate(update, client_weights, kept, found.iterations, found.residual)
+            kept = screen(squared_norms(updates), updates.dtype)
+            if not kept.any():
+                return Aggregate(torch.zeros_like(updates[0]), None, kept)
+            return Aggregate(self.combine(*_only(kept, updates, weights)), None, kept)
+        n = len(updates)
+        gram = updates.new_zeros(n, n, dtype=torch.float64) if self.linear else gram_matrix(updates)
+        kept, found = self.weighting(gram, weights, updates.dtype)
+        chosen, client_weights = _only(kept, updates, found.client_weights)
+        update = client_weights.to(updates.dtype) @ chosen
+        return Aggregate(update, found.client_weights, kept, found.iterations, found.residual)
 
-    def weighting(self, updates: torch.Tensor, weights: torch.Tensor) -> Weighting:
-        """The weights ``weigh`` gives; a linear rule looks at no update, so its Gram matrix is left empty."""
+    def weighting(
+        self, gram: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, Weighting]:
+        """The clients ``[N]`` that are kept, and the weight of each; rejected ones have none.
+
+        Args:
+            gram: ``[N, N]`` in float64; a linear rule does not look at it.
+            weights: ``[N]``, positive.
+            dtype: The type clients send.
+        """
         assert self.weigh is not None
-        gram = torch.zeros(len(updates), len(updates), device=updates.device) if self.linear else gram_matrix(updates)
-        return self.weigh(gram, weights)
+        kept = screen(gram.diagonal(), dtype)
+        if not kept.any():
+            return kept, Weighting(torch.zeros_like(gram.diagonal()))
+        found = self.weigh(gram[kept][:, kept], weights[kept])
+        everyone = torch.zeros_like(gram.diagonal()).masked_scatter(kept, found.client_weights)
+        return kept, replace(found, client_weights=everyone)
 
 
 def mean(config: Mapping[str, Any]) -> Aggregator:
@@ -144,6 +156,11 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "norm_clipping": norm_clipping,
 }
 """Aggregation rules by the name ``--aggregator`` takes."""
+
+
+def _only(kept: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Rows of kept clients, without a copy where that is all."""
+    return values if bool(kept.all()) else tuple(value[kept] for value in values)
 
 
 def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:

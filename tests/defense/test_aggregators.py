@@ -264,17 +264,16 @@ def test_a_hostile_minority_does_not_move_robust_rules_far(name: str, iterations
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
 @pytest.mark.parametrize("name", [*ROBUST, "mixed_rfa"])
 def test_what_no_rule_could_bear_is_left_out(name: str, bad: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    updates, weights = torch.randn(7, 5, generator=generator), torch.arange(1.0, 8.0)
+    updates, weights = torch.randn(7, 50, generator=torch.Generator().manual_seed(0)), torch.arange(1.0, 8.0)
     hostile = updates.clone()
     hostile[1, 2] = hostile[4] = hostile[6, 0] = bad
     honest = [0, 2, 3, 5]
     result = rule(name).apply(hostile, weights)
     assert result.kept.nonzero().flatten().tolist() == honest
     expected = rule(name).apply(updates[honest], weights[honest])
-    assert torch.equal(result.update, expected.update)
+    assert torch.allclose(result.update, expected.update, rtol=1e-4, atol=1e-5)  # with them, products are in float64
     if result.client_weights is not None:
-        assert torch.equal(result.client_weights[honest], expected.client_weights)
+        assert torch.allclose(result.client_weights[honest], expected.client_weights, rtol=1e-4)
         assert float(result.client_weights[[1, 4, 6]].abs().sum()) == 0
 
 
