@@ -58,7 +58,12 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
 def vectorised(
     model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any
 ) -> tuple[Update, torch.Tensor]:
-    """Many clients at once, for aggregators that are a weighted sum; no client's own update is kept."""
+    """Many clients at once, for aggregators that are a weighted sum; no client's own update is kept.
+
+    Other aggregators need every client's own update, so for them it is :func:`loop`.
+    """
+    if not aggregator.linear:
+        return loop(model, groups, aggregator, config)
     total = torch.cat([group.weights for group in groups]).sum()
     parts = [_weighted_sum(model, group, group.weights / total, config) for group in groups]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
