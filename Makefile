@@ -22,3 +22,4 @@ slow:  ## tests that need minutes or the papers' datasets
 
 bench:  ## speed, side by side
 	python benchmarks/federated_epoch.py
+	python benchmarks/geometric_median.py

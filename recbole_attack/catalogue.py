@@ -42,12 +42,12 @@ def listing() -> str:
         "scenarios": SCENARIOS.items(),
         "models": _first_lines(MODELS),
         "attacks": _first_lines(ATTACKS),
-        "aggregators": _first_lines({name: rule.combine for name, rule in AGGREGATORS.items()}),
+        "aggregators": _first_lines(AGGREGATORS),
         "target selectors (name:count)": _first_lines(SELECTORS),
         "metrics, besides RecBole's": _first_lines(EXPOSURE_METRICS),
     }
     return "\n\n".join(
-        f"{title}\n" + "\n".join(f"  {name:<16}{text}" for name, text in rows) for title, rows in sections.items()
+        f"{title}\n" + "\n".join(f"  {name:<18}{text}" for name, text in rows) for title, rows in sections.items()
     )
 
 

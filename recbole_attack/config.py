@@ -18,6 +18,7 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.attack import ATTACKS
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import MODELS
@@ -39,6 +40,12 @@ DERIVED_KEYS = frozenset(
 )
 """Parameters RecBole computes from others."""
 
+_RECIPES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "attack": ("attack", ATTACKS),
+    "aggregator": ("defense", AGGREGATORS),
+}
+"""Parameters that name a recipe: the folder of its default parameters, and the names there are."""
+
 _TEXT_KEYS = frozenset(
     {"model", "dataset", "data_path", "checkpoint_dir", "target_items"}
     | {"user_inter_num_interval", "item_inter_num_interval"}
@@ -49,15 +56,7 @@ _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
 )
-_NUMPY_ALIASES = {
-    "bool": bool,
-    "int": int,
-    "float": float,
-    "complex": complex,
-    "object": object,
-    "str": str,
-    "long": int,
-}
+_NUMPY_ALIASES = {kind.__name__: kind for kind in (bool, int, float, complex, object, str)} | {"long": int}
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -183,14 +182,17 @@ class AttackConfig(Config):
         super()._load_internal_config_dict(base, model_class, dataset)
         overall = self._load_properties("overall")
         central = self.external_config_dict.get("scenario") == "central"
-        attack = self.external_config_dict.get("attack", "none" if central else overall["attack"])
-        lookup(ATTACKS, attack, "attack")
-        for file in ("overall", f"model/{base}", f"attack/{attack}", f"dataset/{dataset}"):
+        defaults = {**overall, "attack": "none" if central else overall["attack"]}
+        chosen = {key: self.external_config_dict.get(key, defaults[key]) for key in _RECIPES}
+        for key, (_, table) in _RECIPES.items():
+            lookup(table, chosen[key], key)
+        recipes = [f"{folder}/{chosen[key]}" for key, (folder, _) in _RECIPES.items()]
+        for file in ("overall", f"model/{base}", *recipes, f"dataset/{dataset}"):
             values = self._load_properties(file)
             self.internal_config_dict.update(values)
             listed = {key for keys in self.parameters.values() for key in keys}
             self.parameters["Attack"] += [key for key in values if key not in listed]
-        self.internal_config_dict["attack"] = attack
+        self.internal_config_dict.update(chosen)
 
     def _load_properties(self, name: str) -> dict[str, Any]:
         """Default parameters of one of this package's files, none if there is no such file."""
@@ -214,14 +216,12 @@ class AttackConfig(Config):
         arguments = [key for keys in self.parameters.values() for key in keys]
         known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, "model", "dataset"}
         known -= DERIVED_KEYS - {"train_neg_sample_args", "valid_metric_bigger"}
-        attack = self.internal_config_dict["attack"]
+        chosen = ", ".join(f"{key} {self.internal_config_dict[key]}" for key in _RECIPES)
         if "local_rank" in self.external_config_dict:
             raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         for key in self.external_config_dict:
             if key not in known:
-                raise ConfigError(
-                    f"unknown parameter '{key}' (model {self.model}, attack {attack}){did_you_mean(key, known)}"
-                )
+                raise ConfigError(f"unknown parameter '{key}' (model {self.model}, {chosen}){did_you_mean(key, known)}")
 
     def _check_types(self) -> None:
         """Parameters keep the type of RecBole's default, where it is a plain one."""
@@ -289,8 +289,10 @@ class AttackConfig(Config):
         return values
 
     def replace(self, **changes: Any) -> AttackConfig:
-        """The same configuration with some parameters changed; another attack drops this one's parameters."""
+        """The same configuration with some parameters changed; another attack or aggregator drops this one's own."""
         values = self.to_dict()
-        if changes.get("attack", values["attack"]) != values["attack"]:
-            values = {k: v for k, v in values.items() if k not in self._load_properties(f"attack/{values['attack']}")}
+        for key, (folder, _) in _RECIPES.items():
+            if changes.get(key, values[key]) != values[key]:
+                own = self._load_properties(f"{folder}/{values[key]}")
+                values = {k: v for k, v in values.items() if k not in own}
         return type(self)(model=self.model_class, config_dict={**values, **changes})

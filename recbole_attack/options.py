@@ -11,7 +11,7 @@ from typing import Any
 from recbole_attack.attack import ATTACKS
 from recbole_attack.data import LEAVE_ONE_OUT_MODES
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, STARTS
 from recbole_attack.errors import ConfigError, lookup
 
 SCENARIOS = {
@@ -100,6 +100,15 @@ OPTIONS: dict[str, Option] = {
     "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
     "substitution_candidates": Option("items T tried in the substitution", int, low=1),
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
+    "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
+    "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
+    "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
+    "weiszfeld_start": Option("where the geometric median starts", str, tuple(STARTS)),
+    "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
+    "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
+    "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
+    "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
+    "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
     "loss_type": Option("the victim's loss", str, ("BCE",)),
     "position_alignment": Option("positions count from the first or to the last item", str, ("left", "right")),
     "initializer": Option("initial weights", str, ("normal", "xavier_normal")),

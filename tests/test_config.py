@@ -77,6 +77,43 @@ def test_only_the_chosen_attacks_parameters_are_loaded(config, given_attack):
         config(attack=given_attack, min_cosine=0.1)
 
 
+@pytest.mark.parametrize("given_aggregator", ["mean", "krum", "trimmed_mean"])
+def test_only_the_chosen_aggregators_parameters_are_loaded(config, given_aggregator):
+    assert "weiszfeld_start" not in config(aggregator=given_aggregator).to_dict()
+    assert config(aggregator="mixed_rfa")["mean_share"] == 0.3
+    with pytest.raises(ConfigError, match=f"unknown parameter 'mean_share'.*aggregator {given_aggregator}"):
+        config(aggregator=given_aggregator, mean_share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("aggregator", "changes"),
+    [
+        ("geometric_median", {"weiszfeld_start": "median"}),
+        ("geometric_median", {"weiszfeld_iterations": 0}),
+        ("geometric_median", {"weiszfeld_tolerance": -1e-3}),
+        ("geometric_median", {"weiszfeld_smoothing": 0.0}),
+        ("mixed_rfa", {"mean_share": 1.5}),
+        ("trimmed_mean", {"trim_ratio": 0.6}),
+        ("krum", {"byzantine_ratio": 0.7}),
+        ("krum", {"byzantine_ratio": "half"}),
+        ("multi_krum", {"krum_selected": 2.5}),
+        ("norm_clipping", {"clip_norm": 0}),
+    ],
+)
+def test_an_aggregators_parameters_are_checked(config, aggregator, changes):
+    (name,) = changes
+    with pytest.raises(ConfigError, match=name):
+        config(aggregator=aggregator, **changes)
+
+
+def test_another_attack_or_aggregator_drops_what_only_the_first_reads(config):
+    first = config(aggregator="mixed_rfa", mean_share=0.5, attack="dvfsr", min_cosine=0.2)
+    assert first.replace(epochs=3)["mean_share"] == 0.5
+    second = first.replace(aggregator="krum", attack="ra").to_dict()
+    assert not {"mean_share", "weiszfeld_start", "min_cosine"} & set(second)
+    assert second["byzantine_ratio"] is None
+
+
 def test_the_central_scenario_has_no_attack_unless_one_is_named(config):
     assert config(scenario="central")["attack"] == "none"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig, properties
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
@@ -42,13 +43,15 @@ def test_nothing_is_excused_that_has_no_default_or_is_an_option():
     assert set(CHECKED_ELSEWHERE) <= everywhere - set(OPTIONS)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_every_attack_finds_all_it_reads_in_its_own_file(attack):
+@pytest.mark.parametrize(
+    ("folder", "name"), [("attack", name) for name in ATTACKS] + [("defense", name) for name in AGGREGATORS]
+)
+def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, name):
     class Recording(dict):
         def __missing__(self, key):
-            pytest.fail(f"properties/attack/{attack}.yaml lacks '{key}'")
+            pytest.fail(f"properties/{folder}/{name}.yaml lacks '{key}'")
 
-    path = properties() / "attack" / f"{attack}.yaml"
+    path = properties() / folder / f"{name}.yaml"
     assert path.is_file()
     read = set()
 
@@ -57,18 +60,21 @@ def test_every_attack_finds_all_it_reads_in_its_own_file(attack):
             read.add(key)
             return super().__getitem__(key)
 
-    ATTACKS[attack](Spy(defaults(path)))
-    assert read == set(defaults(path)), "parameters that the attack never reads"
+    {"attack": ATTACKS, "defense": AGGREGATORS}[folder][name](Spy(defaults(path)))
+    assert read == set(defaults(path)), "parameters that the recipe never reads"
 
 
-def test_there_is_no_file_for_an_attack_or_model_that_does_not_exist():
+def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == set(ATTACKS)
+    assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == set(AGGREGATORS)
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_the_defaults_are_valid(attack):
-    check_options(AttackConfig(config_dict={"attack": attack}).to_dict())
+@pytest.mark.parametrize(
+    "changes", [{"attack": a} for a in ATTACKS] + [{"aggregator": a} for a in AGGREGATORS], ids=str
+)
+def test_the_defaults_are_valid(changes):
+    check_options(AttackConfig(config_dict=changes).to_dict())
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -1,48 +1,185 @@
-"""How the server combines client updates."""
+"""How the server combines client updates: each rule wired with its parameters.
+
+A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
+returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
+:mod:`~recbole_attack.defense.weighting` and :mod:`~recbole_attack.defense.coordinates`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
+
+from recbole_attack.defense import coordinates, weighting
+from recbole_attack.defense.coordinates import CoordinateRule
+from recbole_attack.defense.screening import screen, squared_norms
+from recbole_attack.defense.weighting import Weighting, WeightingRule, gram_matrix
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What the server makes of one round.
+
+    Attributes:
+        update: ``[P]``.
+        client_weights: ``[N]`` in float64, ``update`` being their weighted sum of updates, 0 for rejected clients;
+            ``None`` for rules that look at single coordinates.
+        kept: ``[N]``, False for clients rejected by :func:`~recbole_attack.defense.screening.screen`.
+        iterations: See :class:`~recbole_attack.defense.weighting.Weighting`.
+        residual: See :class:`~recbole_attack.defense.weighting.Weighting`.
+    """
+
+    update: torch.Tensor
+    client_weights: torch.Tensor | None
+    kept: torch.Tensor
+    iterations: int = 0
+    residual: float = 0.0
 
 
 @dataclass(frozen=True)
 class Aggregator:
-    """A rule that turns client updates into one weighted sum of them.
-
-    The factors of the rules here do not depend on the updates. So one batched backward pass gives the result, and no
-    client's own update has to exist.
+    """A rule that turns client updates into one. It has exactly one of ``weigh`` and ``combine``.
 
     Attributes:
-        factors: ``weights [N] -> factors [N]``; weights are positive and need not sum to 1.
+        weigh: A rule on the Gram matrix of updates: ``(gram [N, N], weights [N]) -> Weighting``.
+        combine: A rule on coordinates: ``(values [N, p], weights [N]) -> [p]``.
+        linear: Whether the weights of ``weigh`` do not depend on the updates. Then one batched backward pass gives the
+            result, no client's own update has to exist, and none can be rejected.
     """
 
-    factors: Callable[[torch.Tensor], torch.Tensor]
+    weigh: WeightingRule | None = None
+    combine: CoordinateRule | None = None
+    linear: bool = False
 
-    def combine(self, updates: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """``(updates [N, P], weights [N]) -> [P]``."""
-        return self.factors(weights) @ updates
+    def __post_init__(self) -> None:
+        if (self.weigh is None) == (self.combine is None):
+            raise ValueError("an aggregator needs exactly one of weigh and combine")
+        if self.linear and self.weigh is None:
+            raise ValueError("a linear aggregator needs weigh")
+
+    def apply(self, updates: torch.Tensor, weights: torch.Tensor) -> Aggregate:
+        """Aggregate whole updates: slow and obvious, for updates that fit into memory side by side.
+
+        Args:
+            updates: ``[N, P]``; what no rule could bear is left out, and without any client left the result is zero.
+            weights: ``[N]``, positive.
+        """
+        if self.combine is not None:
+            kept = screen(squared_norms(updates), updates.dtype)
+            if not kept.any():
+                return Aggregate(torch.zeros_like(updates[0]), None, kept)
+            return Aggregate(self.combine(*_only(kept, updates, weights)), None, kept)
+        n = len(updates)
+        gram = updates.new_zeros(n, n, dtype=torch.float64) if self.linear else gram_matrix(updates)
+        kept, found = self.weighting(gram, weights, updates.dtype)
+        chosen, client_weights = _only(kept, updates, found.client_weights)
+        update = client_weights.to(updates.dtype) @ chosen
+        return Aggregate(update, found.client_weights, kept, found.iterations, found.residual)
+
+    def factors(self, weights: torch.Tensor) -> torch.Tensor:
+        """``[N]`` factors of a linear rule, which depend on the weights alone."""
+        assert self.linear and self.weigh is not None
+        nothing = weights.new_zeros(len(weights), len(weights), dtype=torch.float64)
+        return self.weigh(nothing, weights).client_weights.to(weights.dtype)
+
+    def weighting(
+        self, gram: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, Weighting]:
+        """The clients ``[N]`` that are kept, and the weight of each; rejected ones have none.
+
+        Args:
+            gram: ``[N, N]`` in float64; a linear rule does not look at it.
+            weights: ``[N]``, positive.
+            dtype: The type clients send.
+        """
+        assert self.weigh is not None
+        kept = screen(gram.diagonal(), dtype)
+        if not kept.any():
+            return kept, Weighting(torch.zeros_like(gram.diagonal()))
+        found = self.weigh(gram[kept][:, kept], weights[kept])
+        everyone = torch.zeros_like(gram.diagonal()).masked_scatter(kept, found.client_weights)
+        return kept, replace(found, client_weights=everyone)
 
 
-def mean(weights: torch.Tensor) -> torch.Tensor:
-    """FedAvg (McMahan et al. 2017): ``sum_c w_c u_c / sum_c w_c``.
+def mean(config: Mapping[str, Any]) -> Aggregator:
+    """Weighted mean (FedAvg, McMahan et al. 2017). Not robust, and clients that are not finite stop the run."""
+    return Aggregator(weighting.mean, linear=True)
 
-    >>> Aggregator(mean).combine(torch.tensor([[1.0, 0.0], [4.0, 3.0]]), torch.tensor([2.0, 1.0]))
-    tensor([2., 1.])
+
+def sum_(config: Mapping[str, Any]) -> Aggregator:
+    """Weighted sum, the step of DV-FSR's released code without a defence. Not robust."""
+    return Aggregator(weighting.sum_, linear=True)
+
+
+def geometric_median(config: Mapping[str, Any]) -> Aggregator:
+    """Geometric median by Weiszfeld's iteration (RFA, Pillutla et al. 2022; DV-FSR, eq. 9)."""
+    return Aggregator(_weiszfeld(config))
+
+
+def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
+    """Mean and geometric median mixed (mixed-RFA, DV-FSR, eq. 10).
+
+    Released code agrees: 0.3 of the mean, 0.7 of the geometric median. Its geometric median weights clients by the
+    length of their sequences (``client_weighting: examples``) and is cut short after 4 iterations; we iterate until it
+    stands still. Set ``weiszfeld_iterations: 4`` and ``weiszfeld_start: mean`` for theirs.
     """
-    return weights / weights.sum()
+    return Aggregator(partial(weighting.mixed, mean_share=config["mean_share"], median=_weiszfeld(config)))
 
 
-def sum_(weights: torch.Tensor) -> torch.Tensor:
-    """Sum of the updates, as in DV-FSR's released code: ``sum_c w_c u_c``.
-
-    >>> Aggregator(sum_).combine(torch.tensor([[1.0, 0.0], [4.0, 3.0]]), torch.tensor([2.0, 1.0]))
-    tensor([6., 3.])
-    """
-    return weights
+def median(config: Mapping[str, Any]) -> Aggregator:
+    """Coordinate-wise median (Yin et al. 2018)."""
+    return Aggregator(combine=coordinates.median)
 
 
-AGGREGATORS: dict[str, Aggregator] = {"mean": Aggregator(mean), "sum": Aggregator(sum_)}
+def trimmed_mean(config: Mapping[str, Any]) -> Aggregator:
+    """Coordinate-wise trimmed mean (Yin et al. 2018)."""
+    return Aggregator(combine=partial(coordinates.trimmed_mean, trim_ratio=config["trim_ratio"]))
+
+
+def krum(config: Mapping[str, Any]) -> Aggregator:
+    """Krum: the one update nearest to its neighbours (Blanchard et al. 2017)."""
+    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]))
+
+
+def multi_krum(config: Mapping[str, Any]) -> Aggregator:
+    """Multi-Krum: the mean of the updates nearest to their neighbours (Blanchard et al. 2017)."""
+    options = {"byzantine_ratio": config["byzantine_ratio"], "selected": config["krum_selected"]}
+    return Aggregator(partial(weighting.multi_krum, **options))
+
+
+def norm_clipping(config: Mapping[str, Any]) -> Aggregator:
+    """Mean of updates clipped to a norm (Sun et al. 2019)."""
+    return Aggregator(partial(weighting.norm_clipping, clip_norm=config["clip_norm"]))
+
+
+AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
+    "mean": mean,
+    "sum": sum_,
+    "geometric_median": geometric_median,
+    "mixed_rfa": mixed_rfa,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "norm_clipping": norm_clipping,
+}
 """Aggregation rules by the name ``--aggregator`` takes."""
+
+
+def _only(kept: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Rows of kept clients, without a copy where that is all."""
+    return values if bool(kept.all()) else tuple(value[kept] for value in values)
+
+
+def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:
+    return partial(
+        weighting.geometric_median,
+        max_iterations=config["weiszfeld_iterations"],
+        tolerance=config["weiszfeld_tolerance"],
+        smoothing=config["weiszfeld_smoothing"],
+        start=config["weiszfeld_start"],
+    )

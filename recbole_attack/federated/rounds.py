@@ -49,7 +49,7 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
             flat.append(torch.cat([u.flatten() for u in update.values()]))
             losses.append(loss)
-    combined = aggregator.combine(torch.stack(flat), weights)
+    combined = aggregator.apply(torch.stack(flat), weights).update
     parameters = dict(model.named_parameters())
     pieces = combined.split([p.numel() for p in parameters.values()])
     return {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}, torch.tensor(losses)
@@ -58,7 +58,12 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
 def vectorised(
     model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any
 ) -> tuple[Update, torch.Tensor]:
-    """Many clients at once; no client's own update is kept."""
+    """Many clients at once, for aggregators that are a weighted sum; no client's own update is kept.
+
+    Other aggregators need every client's own update, so for them it is :func:`loop`.
+    """
+    if not aggregator.linear:
+        return loop(model, groups, aggregator, config)
     factors = aggregator.factors(torch.cat([group.weights for group in groups]))
     shares = factors.split([len(group.weights) for group in groups])
     parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]

@@ -32,7 +32,7 @@ class FederatedTrainer(AttackTrainer):
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
         self.attack = ATTACKS[config["attack"]](config.final_config_dict)
-        self.aggregator = AGGREGATORS[config["aggregator"]]
+        self.aggregator = AGGREGATORS[config["aggregator"]](config.final_config_dict)
         self.backend = BACKENDS[config["backend"]]
 
     def clients(self, train_data: TrainData) -> ClientPool:

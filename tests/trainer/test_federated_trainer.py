@@ -13,6 +13,7 @@ import torch
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.attack.transform import Keep
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import Experiment, prepare, run_arm
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
@@ -143,6 +144,19 @@ def test_backends_give_the_same_parameters(config: Config, threat: dict[str, Any
     assert not torch.allclose(
         weights_of(fast.model)["item_embedding.weight"], start["item_embedding.weight"], atol=1e-3
     )
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+def test_every_aggregator_trains_and_gives_another_model_than_the_mean(config: Config, aggregator: str) -> None:
+    common = {"epochs": 1, "malicious_ratio": 0.1, **SGD, **NO_DROPOUT}
+    fast, slow, mean = (
+        weights_of(trained(config(aggregator=name, backend=backend, **common)).model)
+        for name, backend in ((aggregator, "vectorised"), (aggregator, "loop"), ("mean", "loop"))
+    )
+    assert_close(fast, slow)
+    assert all(value.isfinite().all() for value in fast.values())
+    same = torch.allclose(slow["item_embedding.weight"], mean["item_embedding.weight"], atol=1e-4)
+    assert same == (aggregator == "mean")
 
 
 @pytest.mark.parametrize("changes", [{}, {"attack": "ra", "local_epochs": 2}])
@@ -340,6 +354,13 @@ def test_without_validation_data_the_last_model_counts_and_test_results_are_repo
     # The last epoch's model is the one tested: evaluating every epoch shows it.
     every = run_arm(prepare(settings), settings.replace(eval_step=1, checkpoint_dir="every"), verbose=False)
     assert {key: every.history[-1][key] for key in every.test_result} == every.test_result == result.test_result
+
+
+@pytest.mark.parametrize("aggregator", [name for name in AGGREGATORS if name != "mean"])
+def test_malicious_updates_that_are_not_finite_do_not_stop_other_aggregators(config: Config, aggregator: str) -> None:
+    trainer = trained(config(attack_weight=1e39, clients_per_round=EVERYBODY, epochs=1, aggregator=aggregator))
+    assert trainer.rounds[0]["malicious"] > 0
+    assert all(value.isfinite().all() for value in weights_of(trainer.model).values())
 
 
 @pytest.mark.parametrize("backend", ["vectorised", "loop"])

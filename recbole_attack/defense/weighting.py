@@ -1,0 +1,285 @@
+"""Rules that weight whole updates. They see inner products of updates and never an update itself.
+
+Every rule is ``(gram [N, N], weights [N]) -> Weighting``: ``gram[i, j] = <u_i, u_j>`` of finite updates, and positive
+weights of any sum. The aggregate is ``sum_c client_weights[c] * u_c``. All distances follow from the Gram matrix, so a
+rule costs ``N x N`` however long updates are and however they are stored. Computations are in float64, where a hostile
+update of 1e30 leaves the distances between honest ones as they are.
+
+The examples in this package aggregate the same five updates, the last one hostile; each rule gives another result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What a rule gives each client.
+
+    Attributes:
+        client_weights: ``[N]`` in float64, not negative; they sum to 1 unless the rule shrinks updates.
+        iterations: Steps of an iterative rule, 0 for a closed form.
+        residual: How far an iterative rule is from its fixed point, 0 for a closed form; its docstring has the unit.
+    """
+
+    client_weights: torch.Tensor
+    iterations: int = 0
+    residual: float = 0.0
+
+
+WeightingRule = Callable[[torch.Tensor, torch.Tensor], Weighting]
+"""``(gram [N, N], weights [N]) -> Weighting``."""
+
+
+def gram_matrix(updates: torch.Tensor, columns: int = 4096) -> torch.Tensor:
+    """``[N, N]`` inner products of ``updates [N, P]`` in float64, without a float64 copy of all updates.
+
+    Float32 updates are multiplied in float32, parts of the columns at a time, and summed in float64; where that
+    overflows, underflows or leaves too little of the distances, all is done again in float64. Entries of updates that
+    are not finite are not finite, those of others are as without them.
+    """
+    if updates.dtype == torch.float32:
+        gram = _products(updates, torch.float32, columns)
+        if _resolved(gram):
+            return gram
+    return _products(updates, torch.float64, columns)
+
+
+def _products(updates: torch.Tensor, dtype: torch.dtype, columns: int) -> torch.Tensor:
+    n = len(updates)
+    total = updates.new_zeros(n, n, dtype=torch.float64)
+    step = max(-(-n // 4), 16)
+    for part in updates.split(columns, dim=1):
+        factor = part.to(dtype)
+        for row in range(0, n, step):  # the lower triangle, by blocks: the rest is its mirror image
+            total[row : row + step, : row + step] += factor[row : row + step] @ factor[: row + step].T
+    return total.tril() + total.tril(-1).T
+
+
+def _resolved(gram: torch.Tensor) -> bool:
+    """Whether float32 products tell most updates apart: squared distances of 1e-3 of squared norms keep 3 digits."""
+    squares = gram.diagonal()
+    if not bool(squares.isfinite().all()):
+        return False
+    norm, distance = squares.median(), squared_distances(gram).median(dim=1).values.median()
+    return bool(norm > 1e-24) and bool(distance > 1e-3 * norm)
+
+
+def squared_distances(gram: torch.Tensor) -> torch.Tensor:
+    """``[N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, and 0 where that is no more than rounding.
+
+    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32.
+    """
+    sums = gram.diagonal()[:, None] + gram.diagonal()[None, :]
+    distances = sums - 2 * gram
+    return torch.where(distances > 1e-14 * sums, distances, 0.0).fill_diagonal_(0)
+
+
+def mean(gram: torch.Tensor, weights: torch.Tensor) -> Weighting:
+    """FedAvg (McMahan et al. 2017): ``sum_c w_c u_c / sum_c w_c``. One hostile client moves it anywhere.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> mean(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([2.8000, 2.4000], dtype=torch.float64)
+    """
+    return Weighting(_shares(weights))
+
+
+def sum_(gram: torch.Tensor, weights: torch.Tensor) -> Weighting:
+    """Sum of the updates, as the released code of DV-FSR steps without a defence: ``sum_c w_c u_c``.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> sum_(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([14., 12.], dtype=torch.float64)
+    """
+    return Weighting(weights.double())
+
+
+def geometric_median(
+    gram: torch.Tensor,
+    weights: torch.Tensor,
+    max_iterations: int = 100,
+    tolerance: float = 1e-5,
+    smoothing: float = 1e-6,
+    start: str = "robust",
+) -> Weighting:
+    """The point nearest to all updates: ``argmin_v sum_i w_i |v - u_i|`` (RFA, Pillutla et al. 2022; DV-FSR, eq. 9).
+
+    Weiszfeld's iteration on the Gram matrix ``G``: ``v = sum_c a_c u_c`` stands at
+    ``d_i^2 = G_ii - 2 (G a)_i + a'G a`` from ``u_i``, and the next ``a_i`` is proportional to ``w_i / max(d_i, nu)``.
+    Bounded while clients of less than half the weight are hostile, however long it iterates, if the start is robust;
+    from the mean, each step takes back only part of what a hostile client did (a factor of 2 with 1 of 3 hostile).
+
+    Implementations differ in what is an option here: the released code of DV-FSR, after RFA, starts at the mean and
+    stops after 4 iterations (``nu`` = 1e-5, or when the objective falls by less than 1e-6 of itself); geom-median
+    starts at the mean (100 iterations, 1e-6, 1e-20), byzfl at zero (3 iterations, 0.1), byzpy at the coordinate-wise
+    median (256 iterations, 1e-12, until a step is shorter than 1e-6). We do not stop on the objective: beside a client
+    at 1e30 no change of the other distances shows in it.
+
+    Args:
+        gram: ``[N, N]`` inner products.
+        weights: ``[N]``.
+        max_iterations: Most steps taken.
+        tolerance: Stop at this residual: the length of ``sum_i w_i (v - u_i) / max(d_i, nu)``, the gradient of the
+            objective, over ``sum_i w_i``. It lies between 0 and 1 and does not change with the scale of updates; the
+            objective's excess goes with its square.
+        smoothing: ``nu`` in units of the typical distance between clients (the weighted median over clients of each
+            one's weighted median distance to all).
+        start: A name in :data:`STARTS`.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> result = geometric_median(gram_matrix(updates), torch.ones(5))
+    >>> result.client_weights @ updates
+    tensor([1.5988, 0.9090], dtype=torch.float64)
+    """
+    gram, shares = gram.double(), _shares(weights)
+    typical = _weighted_median(squared_distances(gram).sqrt(), shares)
+    together = shares * (typical == 0)
+    if together.any():  # a point that holds half of the weight is a geometric median
+        return Weighting(together / together.sum())
+    nearest = smoothing * _weighted_median(typical, shares)
+    return _weiszfeld(gram, shares, STARTS[start](shares, typical), nearest, max_iterations, tolerance)
+
+
+def _weiszfeld(
+    gram: torch.Tensor,
+    shares: torch.Tensor,
+    current: torch.Tensor,
+    nearest: torch.Tensor,
+    max_iterations: int,
+    tolerance: float,
+) -> Weighting:
+    image, squares = gram @ current, gram.diagonal()
+    for iteration in range(max_iterations + 1):
+        distances = (squares - 2 * image + current @ image).clamp(min=0).sqrt().maximum(nearest)
+        pulls = shares / distances
+        following = pulls / pulls.sum()
+        step, step_image = following - current, gram @ following - image
+        residual = float((step @ step_image).clamp(min=0).sqrt() * pulls.sum())
+        if residual <= tolerance or iteration == max_iterations:
+            break
+        current, image = following, image + step_image
+    return Weighting(current, iteration, residual)
+
+
+def from_mean(shares: torch.Tensor, typical: torch.Tensor) -> torch.Tensor:
+    """The weighted mean."""
+    return shares
+
+
+def from_typical_distances(shares: torch.Tensor, typical: torch.Tensor) -> torch.Tensor:
+    """Each client by its weight over its typical distance, its weighted median distance to all clients.
+
+    A hostile client's weight falls as fast as it moves away while clients of more than half the weight stay together.
+    """
+    raw = shares * (typical.min() / typical)
+    return raw / raw.sum()
+
+
+STARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "robust": from_typical_distances,
+    "mean": from_mean,
+}
+"""Where Weiszfeld's iteration starts, by the name ``--weiszfeld_start`` takes."""
+
+
+def mixed(gram: torch.Tensor, weights: torch.Tensor, mean_share: float, median: WeightingRule) -> Weighting:
+    """Mixed-RFA: ``lambda mean + (1 - lambda) GM`` (DV-FSR, eq. 10; ``lambda`` = 0.3 in the paper).
+
+    Not bounded for any ``lambda`` above 0: a hostile client keeps ``lambda w_c / sum w`` of its pull on the mean.
+    Iterations and residual are the geometric median's.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> mixed(gram_matrix(updates), torch.ones(5), 0.3, geometric_median).client_weights @ updates
+    tensor([1.9592, 1.3563], dtype=torch.float64)
+    """
+    found = median(gram, weights)
+    client_weights = mean_share * _shares(weights) + (1 - mean_share) * found.client_weights
+    return Weighting(client_weights, found.iterations, found.residual)
+
+
+def krum(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None = None) -> Weighting:
+    """The update nearest to its nearest neighbours (Blanchard et al. 2017).
+
+    ``argmin_i sum_{j in near(i)} |u_i - u_j|^2``, ``near(i)`` the ``N - f - 2`` other clients nearest to ``i``, at
+    least one; ``f`` as in :func:`assumed_hostile`. As in the paper and in Flower; byzfl takes ``N - f - 1`` of them. Of
+    equal scores the first wins. Weights are ignored: one client's update stands for all.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> krum(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([0., 0.], dtype=torch.float64)
+    """
+    chosen = torch.zeros(len(gram), dtype=torch.float64, device=gram.device)
+    chosen[_krum_order(gram, assumed_hostile(len(gram), byzantine_ratio))[0]] = 1
+    return Weighting(chosen)
+
+
+def multi_krum(
+    gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None = None, selected: int | None = None
+) -> Weighting:
+    """The weighted mean of the ``m`` updates with the smallest scores of :func:`krum` (Blanchard et al. 2017).
+
+    ``m`` is ``selected``, at most ``N``; by default ``N - f - 2``, at least one, so that an honest majority can fill
+    every place (El Mhamdi et al. 2018). byzfl takes ``N - f``. With equal weights it is the paper's plain mean.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> multi_krum(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([0.0000, 0.5000], dtype=torch.float64)
+    """
+    hostile = assumed_hostile(len(gram), byzantine_ratio)
+    best = _krum_order(gram, hostile)[: selected or max(len(gram) - hostile - 2, 1)]
+    chosen = torch.zeros(len(gram), dtype=torch.float64, device=gram.device)
+    chosen[best] = weights.double()[best]
+    return Weighting(chosen / chosen.sum())
+
+
+def assumed_hostile(clients: int, byzantine_ratio: float | None) -> int:
+    """Krum's ``f``: a share of the round's clients, rounded down; at most, and by default, ``(N - 3) // 2``.
+
+    Krum's theorem needs ``2 f + 2 < N``.
+
+    >>> assumed_hostile(10, 0.2), assumed_hostile(10, None), assumed_hostile(1, 0.2)
+    (2, 3, 0)
+    """
+    most = max((clients - 3) // 2, 0)
+    return most if byzantine_ratio is None else min(int(byzantine_ratio * clients + 1e-9), most)
+
+
+def norm_clipping(gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | None = None) -> Weighting:
+    """The weighted mean of updates no longer than a bound: ``sum_c w_c min(1, b / |u_c|) u_c / sum_c w_c``.
+
+    ``b`` is ``clip_norm`` (Sun et al. 2019, "Can You Really Backdoor Federated Learning?"), by default the median of
+    the round's norms, each client counting once, the mean of the middle two if there are two. Weights sum to less
+    than 1 where updates were clipped.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> norm_clipping(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([1.0157, 0.7047], dtype=torch.float64)
+    """
+    norms = gram.diagonal().double().clamp(min=0).sqrt()
+    middle = norms.sort().values[[(len(norms) - 1) // 2, len(norms) // 2]].mean()
+    bound = middle if clip_norm is None else middle.new_tensor(clip_norm)
+    return Weighting(_shares(weights) * torch.where(norms > bound, bound / norms, 1.0))
+
+
+def _shares(weights: torch.Tensor) -> torch.Tensor:
+    return weights.double() / weights.double().sum()
+
+
+def _weighted_median(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Along the last dimension, the smallest value with at least half of the weight at or below it."""
+    ordered, order = values.sort(dim=-1)
+    below = shares.expand_as(values).gather(-1, order).cumsum(-1)
+    place = (below < 0.5 - 1e-12).sum(-1, keepdim=True).clamp(max=values.shape[-1] - 1)
+    return ordered.gather(-1, place).squeeze(-1)
+
+
+def _krum_order(gram: torch.Tensor, hostile: int) -> torch.Tensor:
+    """Clients by Krum's score, best first."""
+    others = squared_distances(gram.double()).fill_diagonal_(torch.inf).sort(dim=1).values
+    neighbours = min(max(len(gram) - hostile - 2, 1), max(len(gram) - 1, 1))
+    return others[:, :neighbours].sum(dim=1).sort(stable=True).indices

@@ -1,0 +1,95 @@
+"""Rules against independent libraries, where they are installed: ``pip install .[peers]``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_attack.defense import gram_matrix
+from recbole_attack.defense.coordinates import median, trimmed_mean
+from recbole_attack.defense.weighting import assumed_hostile, geometric_median, krum, squared_distances
+
+SHAPES = [(n, p, seed) for n in (5, 8, 21) for p in (2, 30) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def geom_median() -> Any:
+    return pytest.importorskip("geom_median.torch", reason="geom-median is not installed: pip install .[peers]")
+
+
+@pytest.fixture(scope="module")
+def byzfl() -> Any:
+    """byzfl's aggregators without its benchmarks, which want a torchvision that fits."""
+    spec = importlib.util.find_spec("byzfl")
+    if spec is None:
+        pytest.skip("byzfl is not installed: pip install .[peers]")
+    bare = ModuleType("byzfl")
+    bare.__path__ = list(spec.submodule_search_locations or [])
+    sys.modules.setdefault("byzfl", bare)
+    return importlib.import_module("byzfl.aggregators.aggregators")
+
+
+def random_round(n: int, p: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    updates = torch.randn(n, p, generator=generator, dtype=torch.float64)
+    updates[: n // 4] += 20
+    return updates, 0.5 + torch.rand(n, generator=generator, dtype=torch.float64)
+
+
+def same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Equal in float32, which byzfl computes in whatever it is given."""
+    return torch.allclose(ours.float(), theirs.float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("iterations", [1, 4, 20])
+def test_geometric_median_is_geom_medians_step_by_step(geom_median: Any, shape: Any, iterations: int) -> None:
+    updates, weights = random_round(*shape)
+    theirs = geom_median.compute_geometric_median(list(updates), weights, eps=1e-9, maxiter=iterations, ftol=-1.0)
+    ours = geometric_median(gram_matrix(updates), weights, iterations, 0.0, 1e-9, "mean")
+    assert torch.allclose(ours.client_weights @ updates, theirs.median, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_geometric_median_ends_where_geom_median_ends(geom_median: Any, shape: Any) -> None:
+    updates, weights = random_round(*shape)
+    theirs = geom_median.compute_geometric_median(list(updates), weights, maxiter=2000).median
+    ours = geometric_median(gram_matrix(updates), weights, 2000, 1e-7).client_weights @ updates
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_geometric_median_ends_where_byzfl_ends(byzfl: Any, shape: Any) -> None:
+    updates, _ = random_round(*shape)
+    theirs = byzfl.GeometricMedian(nu=1e-6, T=2000)(updates).double()
+    ours = geometric_median(gram_matrix(updates), torch.ones(len(updates)), 2000, 1e-7).client_weights @ updates
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_median_and_trimmed_mean_are_byzfls(byzfl: Any, shape: Any) -> None:
+    updates, weights = random_round(*shape)
+    n = len(updates)
+    assert n % 2 == 0 or same(median(updates, weights), byzfl.Median()(updates))
+    for cut in range(1, (n - 1) // 2):
+        assert same(trimmed_mean(updates, weights, cut / n), byzfl.TrMean(f=cut)(updates))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_krum_is_byzfls_up_to_its_count_of_neighbours(byzfl: Any, shape: Any) -> None:
+    """byzfl sums over N - f - 1 neighbours: its Krum for f + 1 is the paper's for f."""
+    updates, weights = random_round(*shape)
+    gram, n = gram_matrix(updates), len(updates)
+    f = assumed_hostile(n, None)
+    ours = krum(gram, weights).client_weights @ updates
+    theirs = byzfl.Krum(f=f + 1)(updates)
+    assert same(ours, theirs)
+    other = byzfl.Krum(f=f)(updates)
+    nearest = squared_distances(gram).sort(dim=1).values[:, 1 : n - f].sum(dim=1)
+    assert same(other, updates[nearest.argmin()])
