@@ -63,7 +63,9 @@ def size(updates: torch.Tensor) -> float:
     return float(updates.abs().max()) + 1e-9
 
 
+AVERAGES = [name for name in AGGREGATORS if name != "sum"]
 each = pytest.mark.parametrize("name", AGGREGATORS)
+each_average = pytest.mark.parametrize("name", AVERAGES)
 
 
 # By hand, and the wiring
@@ -73,6 +75,7 @@ def test_rules_give_different_results_on_the_documented_example() -> None:
     results = {name: aggregate(name, EXAMPLE, torch.ones(5)) for name in AGGREGATORS}
     expected = {
         "mean": [2.8, 2.4],
+        "sum": [14.0, 12.0],
         "geometric_median": [1.59885, 0.90896],  # found by scipy.optimize.minimize
         "mixed_rfa": [0.3 * 2.8 + 0.7 * 1.59885, 0.3 * 2.4 + 0.7 * 0.90896],
         "median": [2.0, 1.0],
@@ -92,8 +95,11 @@ def test_the_documented_examples_hold(module: Any) -> None:
     assert (failed, tried > 0) == (0, True)
 
 
-def test_only_the_mean_is_a_fixed_weighted_sum() -> None:
-    assert [name for name in AGGREGATORS if rule(name).linear] == ["mean"]
+def test_mean_and_sum_alone_have_fixed_factors() -> None:
+    assert [name for name in AGGREGATORS if rule(name).linear] == ["mean", "sum"]
+    weights = torch.tensor([2.0, 1.0, 1.0])
+    assert rule("mean").factors(weights).tolist() == [0.5, 0.25, 0.25]
+    assert rule("sum").factors(weights).tolist() == [2.0, 1.0, 1.0]
 
 
 def test_an_aggregator_is_one_kind_of_rule() -> None:
@@ -162,7 +168,7 @@ def test_the_result_is_the_weighted_sum_it_says(name: str, data: Round) -> None:
         assert name in ("median", "trimmed_mean")
         return
     assert (result.client_weights >= 0).all()
-    total = float(result.client_weights.sum())
+    total = float(result.client_weights.sum()) / (float(weights.sum()) if name == "sum" else 1)
     assert total <= 1 + 1e-9 if name == "norm_clipping" else total == pytest.approx(1)
     assert torch.allclose(result.client_weights @ updates, result.update, rtol=1e-9, atol=1e-9 * size(updates))
 
@@ -178,7 +184,7 @@ def test_the_order_of_clients_does_not_matter(name: str, data: Round, seed: int)
     assert close(name, moved, aggregate(name, updates, weights), size(updates))
 
 
-@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name != "norm_clipping"])
+@pytest.mark.parametrize("name", [name for name in AVERAGES if name != "norm_clipping"])
 @given(data=rounds(), shift=st.floats(-1, 1))
 def test_the_result_moves_along_when_all_updates_move(name: str, data: Round, shift: float) -> None:
     updates, weights = data
@@ -196,7 +202,7 @@ def test_the_result_scales_with_the_updates(name: str, data: Round, exponent: in
     assert torch.allclose(scaled, factor * aggregate(name, updates, weights), rtol=1e-9, atol=1e-9 * abs(factor))
 
 
-@each
+@each_average
 @given(data=rounds(), factor=st.floats(0.01, 100))
 def test_the_scale_of_weights_does_not_matter(name: str, data: Round, factor: float) -> None:
     updates, weights = data
@@ -204,7 +210,7 @@ def test_the_scale_of_weights_does_not_matter(name: str, data: Round, factor: fl
     assert close(name, aggregate(name, updates, factor * weights), aggregate(name, updates, weights), size(updates))
 
 
-@each
+@each_average
 @given(data=rounds())
 def test_the_result_lies_between_the_smallest_and_the_largest_update(name: str, data: Round) -> None:
     updates, weights = data
@@ -214,7 +220,7 @@ def test_the_result_lies_between_the_smallest_and_the_largest_update(name: str, 
     assert (result <= with_zero.max(dim=0).values + slack).all()
 
 
-@each
+@each_average
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 @pytest.mark.parametrize("value", [0.0, 1.0, -3e-4, 7e5])
 def test_equal_updates_give_that_update(name: str, n: int, value: float) -> None:
