@@ -50,7 +50,8 @@ class SASRec(RecBoleSASRec):
         Returns:
             ``[B, L, H]``; undefined at padded positions.
         """
-        positions = torch.arange(item_seq.shape[1], device=item_seq.device)
+        # One row a user, although all are equal: what a layer is called on belongs to the user whose row it is.
+        positions = torch.arange(item_seq.shape[1], device=item_seq.device).expand_as(item_seq)
         hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
         return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
 
