@@ -8,7 +8,7 @@ to the item embeddings stays a list of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -17,12 +17,16 @@ from torch import nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 
-from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates, concatenate, sum_rows
+from recbole_attack.federated.client_updates import ITEM_LAYER, ITEM_TABLE, ClientUpdates, concatenate, sum_rows
 from recbole_attack.federated.updates import LossFunction, length_chunks, looped_updates
 
 
 def client_gradients(
-    model: nn.Module, losses: LossFunction, lengths: torch.Tensor, chunk_tokens: int
+    model: nn.Module,
+    losses: LossFunction,
+    lengths: torch.Tensor,
+    chunk_tokens: int,
+    memory: torch.Tensor | None = None,
 ) -> tuple[ClientUpdates, torch.Tensor]:
     """Gradients of ``N`` clients by one backward pass per chunk of clients of similar length.
 
@@ -34,6 +38,8 @@ def client_gradients(
         losses: The clients' losses. Every layer must be called on one row a client, in the order of the clients.
         lengths: ``[N]`` length of each client's sequence, on the CPU.
         chunk_tokens: At most about this many padded tokens are in memory at once; no effect on the result.
+        memory: ``[N or more, P]`` tensor to overwrite with the dense part; fresh if None. It saves the operating
+            system from handing out the same memory again every round.
 
     Returns:
         The gradients and the ``[N]`` losses, on the model's device.
@@ -42,26 +48,24 @@ def client_gradients(
         ValueError: A parameter is used where its gradient cannot be told apart by client.
     """
     if not is_supported(model):
-        raise ValueError(f"{type(model).__name__} has parameters outside {[t.__name__ for t in RULES]} layers")
-    parameters = dict(model.named_parameters())
-    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+        known = ", ".join(layer.__name__ for layer in RULES)
+        raise ValueError(f"{type(model).__name__} has no {ITEM_TABLE}, or layers with parameters other than {known}")
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     sizes = {name: shape.numel() for name, shape in shapes.items() if name != ITEM_TABLE}
-    table = parameters[ITEM_TABLE]
-    dense = table.new_zeros(len(lengths), sum(sizes.values()))
+    like = next(model.parameters())
+    dense = like.new_empty(len(lengths), sum(sizes.values())) if memory is None else memory[: len(lengths)]
     columns = dict(zip(sizes, dense.split(list(sizes.values()), dim=1), strict=True))
-    values = table.new_zeros(len(lengths))
-    touched: list[_Rows] = []
+    values = like.new_zeros(len(lengths))
+    none = torch.empty(0, dtype=torch.int64, device=like.device)
+    touched = [_Rows(none, none, like.new_empty(0, shapes[ITEM_TABLE][1]))]
     for clients in length_chunks(lengths, chunk_tokens):
-        clients = clients.to(table.device)
+        clients = clients.to(like.device)
         values[clients], calls = _backward(model, losses, clients)
-        for call in calls:
-            if f"{call.name}.weight" == ITEM_TABLE:
-                touched.append(_item_rows(clients, call))
-            else:
-                for name, gradient in RULES[type(call.layer)](call.layer, call.inputs, call.gradient).items():
-                    columns[f"{call.name}.{name}"].index_add_(0, clients, gradient.flatten(1))
-        del calls
-    rows = _coalesce(_Rows(*(torch.cat(field) for field in zip(*touched, strict=True))), len(table))
+        touched += [_item_rows(clients, call) for call in calls if call.name == ITEM_LAYER]
+        gradients = _dense_gradients(call for call in calls if call.name != ITEM_LAYER)
+        for name, column in columns.items():
+            column[clients] = gradients[name].flatten(1) if name in gradients else 0.0
+    rows = _coalesce(_Rows(*(torch.cat(field) for field in zip(*touched, strict=True))), shapes[ITEM_TABLE][0])
     return ClientUpdates(shapes, dense, *rows), values
 
 
@@ -78,6 +82,9 @@ def looped_client_updates(
         n_clients: Clients ``0..n_clients-1`` of ``losses``, at least one.
         local_epochs: Local steps E, at least 1.
         local_learning_rate: Rate of the local SGD steps; unused when E is 1.
+
+    Returns:
+        The gradients (E = 1) or parameter differences, and the ``[N]`` first losses, on the CPU.
     """
     parts, values = [], []
     for update, loss in looped_updates(model, losses, n_clients, local_epochs, local_learning_rate):
@@ -87,8 +94,9 @@ def looped_client_updates(
 
 
 def is_supported(model: nn.Module) -> bool:
-    """Whether every parameter belongs to a layer that :func:`client_gradients` has a rule for."""
-    return all(type(layer) in RULES for layer in _layers(model).values())
+    """Whether the model has item embeddings, and every parameter a layer :func:`client_gradients` has a rule for."""
+    layers = _layers(model)
+    return isinstance(layers.get(ITEM_LAYER), nn.Embedding) and all(type(layer) in RULES for layer in layers.values())
 
 
 def _linear(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -189,6 +197,16 @@ def _recorded(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, torch.Ten
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """Modules that own parameters, by name."""
     return {name: module for name, module in model.named_modules() if list(module.parameters(recurse=False))}
+
+
+def _dense_gradients(calls: Iterable[_Call]) -> dict[str, torch.Tensor]:
+    """Parameter name -> ``[B, ...]``, summed over the uses of a layer."""
+    total: dict[str, torch.Tensor] = {}
+    for call in calls:
+        for name, gradient in RULES[type(call.layer)](call.layer, call.inputs, call.gradient).items():
+            key = f"{call.name}.{name}"
+            total[key] = total[key] + gradient if key in total else gradient
+    return total
 
 
 def _item_rows(clients: torch.Tensor, call: _Call) -> _Rows:

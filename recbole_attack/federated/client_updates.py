@@ -14,20 +14,21 @@ from typing import NamedTuple
 
 import torch
 
-ITEM_TABLE = "item_embedding.weight"
+ITEM_LAYER = "item_embedding"
+ITEM_TABLE = f"{ITEM_LAYER}.weight"
 """The item embeddings, by the name RecBole's models give them."""
 
-_GRAM_ROWS = 64
-_GRAM_COLUMNS = 8192
+_GRAM_ROWS = 32
+_GRAM_COLUMNS = 4096
 _BLOCK_ENTRIES = 1 << 22
 
 
 class ItemBlock(NamedTuple):
-    """``G`` items that were touched by the same number ``C`` of clients.
+    """``G`` items and ``C`` of their clients each.
 
     Attributes:
         items: ``[G]`` item ids.
-        clients: ``[G, C]`` the clients that touched each item, in ascending order.
+        clients: ``[G, C]`` clients, in ascending order.
         rows: ``[G, C, H]`` their updates of the item's embedding.
     """
 
@@ -35,10 +36,11 @@ class ItemBlock(NamedTuple):
     clients: torch.Tensor
     rows: torch.Tensor
 
-    def padded(self, n_clients: int) -> torch.Tensor:
-        """``[G, n_clients, H]``: one row for every client, zero where it did not touch the item."""
+    def padded(self, n_clients: int) -> ItemBlock:
+        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block."""
         full = self.rows.new_zeros(len(self.items), n_clients, self.rows.shape[-1])
-        return full.scatter_(1, self.clients[..., None].expand_as(self.rows), self.rows)
+        full.scatter_(1, self.clients[..., None].expand_as(self.rows), self.rows)
+        return ItemBlock(self.items, torch.arange(n_clients, device=full.device).expand(full.shape[:2]), full)
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,26 @@ class ClientUpdates:
             return self.dense.new_zeros(0, sum(shape.numel() for shape in self.shapes.values()))
         return torch.stack([torch.cat([value.flatten() for value in update.values()]) for update in whole])
 
-    def item_blocks(self) -> Iterator[ItemBlock]:
-        """Every touched item once, in batches of items touched equally often and of bounded size.
+    def item_blocks(self, padded: bool = False) -> Iterator[ItemBlock]:
+        """Every touched item once, in batches of bounded size, so that a rule per item is one operation a batch.
 
-        A batch needs no padding, so rules per item are one tensor operation a batch: ``block.rows.median(dim=1)`` is
-        the coordinate-wise median over the clients that touched the item. ``block.padded(N)`` adds the other clients.
+        ``block.rows.median(dim=1)`` is the coordinate-wise median over the clients that touched the item, or over all
+        clients when ``padded``.
+
+        Args:
+            padded: Whether clients that did not touch an item appear with a row of zeros. Otherwise ``C`` is the same
+                for all items of a batch and differs between batches.
         """
         order = torch.argsort(self.item, stable=True)
         items, counts = torch.unique_consecutive(self.item[order], return_counts=True)
         starts = counts.cumsum(0) - counts
         for count in torch.unique(counts).tolist():
-            chosen = (counts == count).nonzero().squeeze(1)
-            for part in chosen.split(max(_BLOCK_ENTRIES // (count * max(count, self.rows.shape[1])), 1)):
+            height = len(self) if padded else count
+            most = max(_BLOCK_ENTRIES // (height * max(count, self.rows.shape[1])), 1)
+            for part in (counts == count).nonzero().squeeze(1).split(most):
                 entries = order[starts[part, None] + torch.arange(count, device=order.device)]
-                yield ItemBlock(items[part], self.client[entries], self.rows[entries])
+                block = ItemBlock(items[part], self.client[entries], self.rows[entries])
+                yield block.padded(len(self)) if padded else block
 
 
 def concatenate(parts: Sequence[ClientUpdates]) -> ClientUpdates:
