@@ -43,6 +43,13 @@ def touched(batch: TrainBatch) -> list[tuple[int, int]]:
     return [(c, item) for c, fields in enumerate(rows) for item in sorted({i for f in fields for i in f} - {0})]
 
 
+def every_parameter_matters(model: nn.Module, gradients: torch.Tensor) -> None:
+    """Gradients are well above the tolerance; not those of a key's bias, which a softmax does not see."""
+    pieces = gradients.abs().amax(0).split([p.numel() for p in model.parameters()])
+    largest = {name: piece.max() for (name, _), piece in zip(model.named_parameters(), pieces, strict=True)}
+    assert [n for n, value in largest.items() if value < 1e-4 and not n.endswith("key.bias")] == []
+
+
 def check(model: Any, batch: TrainBatch, chunk_tokens: int) -> None:
     updates, values = batched(model, batch, chunk_tokens)
     expected, losses = one_by_one(model, batch)
@@ -58,11 +65,7 @@ def check(model: Any, batch: TrainBatch, chunk_tokens: int) -> None:
 def test_clients_of_all_lengths(victim: Any, clients_of: Callable[..., TrainBatch], chunk_tokens: int) -> None:
     model, batch = victim(), clients_of(LENGTHS)
     check(model, batch, chunk_tokens)
-    matters = one_by_one(model, batch)[0].abs().amax(0)
-    pieces = matters.split([p.numel() for p in model.parameters()])
-    for (name, _), piece in zip(model.named_parameters(), pieces, strict=True):
-        if not name.endswith("key.bias"):  # a softmax does not see it
-            assert piece.max() > 1e-3, f"{name} is not tested"
+    every_parameter_matters(model, one_by_one(model, batch)[0])
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=SLOW_FIXTURE)
@@ -168,12 +171,12 @@ class Pooled(nn.Module):
         self.norm = nn.LayerNorm(4, bias=False)
         self.twice = nn.Linear(4, 4, bias=False)
         self.out = nn.Linear(4, 1)
-        self.unused = nn.Linear(2, 2)
 
     def client_losses(self, batch: TrainBatch) -> torch.Tensor:
         hidden = self.norm(self.item_embedding(batch.item_seq)) + self.kind(batch.item_seq % 3)
         hidden = torch.tanh(self.twice(torch.tanh(self.twice(hidden[:, :, None]))))
-        return self.out(self.norm(hidden.sum(dim=(1, 2)))).squeeze(1) ** 2
+        real = batch.item_seq != 0
+        return self.out(self.norm((hidden.squeeze(2) * real[..., None]).sum(1))).squeeze(1) ** 2
 
 
 @pytest.mark.parametrize("padding_idx", [None, 0])
@@ -184,7 +187,15 @@ def test_layers_of_other_models(clients_of: Any, padding_idx: int | None) -> Non
     updates, _ = batched(model, batch, 12)
     expected, _ = one_by_one(model, batch)
     torch.testing.assert_close(updates.to_dense(), expected, rtol=1e-4, atol=1e-5)
-    assert expected.abs().sum(0).count_nonzero() > 60
+    every_parameter_matters(model, expected)
+
+
+def test_an_unused_layer_has_no_gradient(clients_of: Any) -> None:
+    model, batch = Pooled(), clients_of([3, 4], n_items=10)
+    model.unused = nn.Linear(2, 2)
+    memory = torch.full((2, 43), float("nan"))
+    updates, _ = client_gradients(model, losses_of(batch), batch.lengths, 30, memory)
+    assert updates.is_finite().all() and not updates.dense[:, -6:].any() and updates.dense[:, -7].all()
 
 
 class Tied(Pooled):
@@ -219,5 +230,5 @@ class Recurrent(Pooled):
 def test_gradients_that_cannot_be_told_apart_are_refused(clients_of: Any, kind: Any, message: str) -> None:
     model = kind()
     with pytest.raises(ValueError, match=message):
-        batched(model, clients_of([2, 2]))
+        batched(model, clients_of([2, 2], n_items=10))
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.federated import client_updates
@@ -28,10 +30,12 @@ def flat(updates: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([value.flatten(1) for value in updates.values()], dim=1)
 
 
-CASES = given(n=st.integers(1, 7), share=st.sampled_from([0.0, 0.2, 0.6, 1.0]), seed=st.integers(0, 10**6))
+def any_updates(test: Callable[..., None]) -> Callable[..., None]:
+    cases = given(n=st.integers(1, 7), share=st.sampled_from([0.0, 0.2, 0.6, 1.0]), seed=st.integers(0, 10**6))
+    return settings(max_examples=40, deadline=None)(cases(test))
 
 
-@CASES
+@any_updates
 def test_the_rows_kept_are_those_touched(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     updates = ClientUpdates.from_stacked(whole)
@@ -43,7 +47,7 @@ def test_the_rows_kept_are_those_touched(n: int, share: float, seed: int) -> Non
     assert torch.equal(updates.to_dense(), flat(whole))
 
 
-@CASES
+@any_updates
 def test_gram_and_norms_are_those_of_the_dense_updates(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     gram = ClientUpdates.from_stacked(whole).gram()
@@ -71,7 +75,7 @@ def test_the_gram_keeps_its_precision_over_many_columns() -> None:
     assert ((ClientUpdates.from_stacked(whole).gram() - exact).abs() / exact).max() < 1e-6
 
 
-@CASES
+@any_updates
 def test_the_weighted_sum_is_that_of_the_dense_updates(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     weights = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
@@ -82,7 +86,7 @@ def test_the_weighted_sum_is_that_of_the_dense_updates(n: int, share: float, see
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
 
 
-@CASES
+@any_updates
 def test_selected_clients_are_numbered_anew(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     keep = torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.5
@@ -102,7 +106,7 @@ def test_an_empty_selection_sums_to_zero() -> None:
     assert not any(value.any() for value in total.values())
 
 
-@CASES
+@any_updates
 def test_parts_concatenate_in_order(n: int, share: float, seed: int) -> None:
     parts = [stacked(size, share, seed + size) for size in (n, 1, 3)]
     whole = concatenate([ClientUpdates.from_stacked(part) for part in parts])
@@ -112,7 +116,7 @@ def test_parts_concatenate_in_order(n: int, share: float, seed: int) -> None:
     assert torch.equal(whole.select(keep).to_dense(), whole.to_dense()[keep])
 
 
-@CASES
+@any_updates
 def test_item_blocks_hold_every_row_once(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     found, items = torch.zeros(n, N_ITEMS, HIDDEN), []
@@ -125,7 +129,7 @@ def test_item_blocks_hold_every_row_once(n: int, share: float, seed: int) -> Non
     assert sorted(items) == whole[ITEM_TABLE].any(dim=(0, 2)).nonzero().flatten().tolist()
 
 
-@CASES
+@any_updates
 def test_padded_blocks_give_coordinate_wise_rules(n: int, share: float, seed: int) -> None:
     whole = stacked(n, share, seed)
     median = np.zeros((N_ITEMS, HIDDEN), dtype=np.float32)
