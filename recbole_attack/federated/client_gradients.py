@@ -49,7 +49,8 @@ def client_gradients(
     """
     if not is_supported(model):
         known = ", ".join(layer.__name__ for layer in RULES)
-        raise ValueError(f"{type(model).__name__} has no {ITEM_TABLE}, or layers with parameters other than {known}")
+        found = f"{type(model).__name__} has no {ITEM_TABLE}, layers with parameters other than {known}"
+        raise ValueError(f"{found}, or shared parameters")
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     sizes = {name: shape.numel() for name, shape in shapes.items() if name != ITEM_TABLE}
     like = next(model.parameters())
@@ -94,9 +95,12 @@ def looped_client_updates(
 
 
 def is_supported(model: nn.Module) -> bool:
-    """Whether the model has item embeddings, and every parameter a layer :func:`client_gradients` has a rule for."""
+    """Whether the model has item embeddings, and every parameter one layer :func:`client_gradients` has a rule for."""
     layers = _layers(model)
-    return isinstance(layers.get(ITEM_LAYER), nn.Embedding) and all(type(layer) in RULES for layer in layers.values())
+    owned = [p for layer in layers.values() for p in layer.parameters(recurse=False)]
+    shared = len(owned) > len(list(model.parameters()))
+    known = all(type(layer) in RULES for layer in layers.values())
+    return isinstance(layers.get(ITEM_LAYER), nn.Embedding) and known and not shared
 
 
 def _linear(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:

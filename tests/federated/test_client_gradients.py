@@ -218,12 +218,20 @@ class Recurrent(Pooled):
         self.gru = nn.GRU(4, 4)
 
 
+class Twins(Pooled):
+    def __init__(self) -> None:
+        super().__init__()
+        self.twin = nn.Linear(4, 4, bias=False)
+        self.twin.weight = self.twice.weight
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (Tied, rf"\['{ITEM_TABLE}'\] are used outside the layers"),
         (Shared, "kind was called on 3 rows for 2 clients"),
         (Recurrent, "Recurrent has .* layers with parameters other than Linear, LayerNorm, Embedding"),
+        (Twins, "shared parameters"),
         (lambda: nn.Linear(2, 2), f"Linear has no {ITEM_TABLE}"),
     ],
 )
