@@ -63,9 +63,7 @@ def client_gradients(
         clients = clients.to(like.device)
         values[clients], calls = _backward(model, losses, clients)
         touched += [_item_rows(clients, call) for call in calls if call.name == ITEM_LAYER]
-        gradients = _dense_gradients(call for call in calls if call.name != ITEM_LAYER)
-        for name, column in columns.items():
-            column[clients] = gradients[name].flatten(1) if name in gradients else 0.0
+        _write(columns, clients, (call for call in calls if call.name != ITEM_LAYER))
     rows = _coalesce(_Rows(*(torch.cat(field) for field in zip(*touched, strict=True))), shapes[ITEM_TABLE][0])
     return ClientUpdates(shapes, dense, *rows), values
 
@@ -203,14 +201,16 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if list(module.parameters(recurse=False))}
 
 
-def _dense_gradients(calls: Iterable[_Call]) -> dict[str, torch.Tensor]:
-    """Parameter name -> ``[B, ...]``, summed over the uses of a layer."""
-    total: dict[str, torch.Tensor] = {}
+def _write(columns: dict[str, torch.Tensor], clients: torch.Tensor, calls: Iterable[_Call]) -> None:
+    """Write the clients' rows of all ``columns``: gradients summed over the uses of a layer, one layer at a time."""
+    unused = set(columns)
     for call in calls:
         for name, gradient in RULES[type(call.layer)](call.layer, call.inputs, call.gradient).items():
-            key = f"{call.name}.{name}"
-            total[key] = total[key] + gradient if key in total else gradient
-    return total
+            key, value = f"{call.name}.{name}", gradient.flatten(1)
+            columns[key][clients] = value if key in unused else columns[key][clients] + value
+            unused.discard(key)
+    for key in unused:
+        columns[key][clients] = 0.0
 
 
 def _item_rows(clients: torch.Tensor, call: _Call) -> _Rows:
