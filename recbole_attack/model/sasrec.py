@@ -54,7 +54,8 @@ class SASRec(RecBoleSASRec):
         Returns:
             ``[B, L, H]``; undefined at padded positions.
         """
-        positions = torch.arange(item_seq.shape[1], device=item_seq.device)
+        # One row a user, although all may be equal: what a layer is called on belongs to the user whose row it is.
+        positions = torch.arange(item_seq.shape[1], device=item_seq.device).expand_as(item_seq)
         if self.right_aligned:
             lengths = (item_seq != 0).sum(dim=1, keepdim=True)
             positions = (self.max_seq_length - lengths + positions).clamp(max=self.max_seq_length - 1)

@@ -1,0 +1,184 @@
+"""Client updates side by side, as rules need them that look at single clients.
+
+A sequential recommender's parameters are mostly the item embeddings, and one client's update is zero for every item
+it did not touch. So the item table is kept as the rows that were touched, everything else as a matrix, and nothing of
+size ``N x V x H`` exists at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+ITEM_LAYER = "item_embedding"
+ITEM_TABLE = f"{ITEM_LAYER}.weight"
+"""The item embeddings, by the name RecBole's models give them."""
+
+_GRAM_ROWS = 32
+_GRAM_COLUMNS = 4096
+_BLOCK_ENTRIES = 1 << 22
+
+
+class ItemBlock(NamedTuple):
+    """``G`` items and ``C`` of their clients each.
+
+    Attributes:
+        items: ``[G]`` item ids.
+        clients: ``[G, C]`` clients, in ascending order.
+        rows: ``[G, C, H]`` their updates of the item's embedding.
+    """
+
+    items: torch.Tensor
+    clients: torch.Tensor
+    rows: torch.Tensor
+
+    def padded(self, n_clients: int) -> ItemBlock:
+        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block."""
+        full = self.rows.new_zeros(len(self.items), n_clients, self.rows.shape[-1])
+        full.scatter_(1, self.clients[..., None].expand_as(self.rows), self.rows)
+        return ItemBlock(self.items, torch.arange(n_clients, device=full.device).expand(full.shape[:2]), full)
+
+
+@dataclass(frozen=True)
+class ClientUpdates:
+    """Updates of ``N`` clients, all on one device.
+
+    Attributes:
+        shapes: Every parameter's shape by name, in ``named_parameters`` order; one of them is :data:`ITEM_TABLE`.
+        dense: ``[N, P]`` all parameters but the item table, flattened and in that order.
+        client: ``[M]`` whose row it is, in ascending order.
+        item: ``[M]`` which item's row it is, ascending within a client; no (client, item) twice.
+        rows: ``[M, H]`` updates of item embeddings; a row not listed is zero.
+    """
+
+    shapes: Mapping[str, torch.Size]
+    dense: torch.Tensor
+    client: torch.Tensor
+    item: torch.Tensor
+    rows: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    @staticmethod
+    def from_stacked(stacked: Mapping[str, torch.Tensor]) -> ClientUpdates:
+        """Of ``N`` clients whose whole updates are at hand: parameter name -> ``[N, ...]``, rows of zeros left out."""
+        table = stacked[ITEM_TABLE]
+        client, item = table.any(dim=-1).nonzero(as_tuple=True)
+        dense = [value.flatten(1) for name, value in stacked.items() if name != ITEM_TABLE]
+        shapes = {name: value.shape[1:] for name, value in stacked.items()}
+        return ClientUpdates(shapes, torch.cat(dense, dim=1), client, item, table[client, item])
+
+    def select(self, keep: torch.Tensor) -> ClientUpdates:
+        """The clients where ``keep`` (``[N]`` bool) holds, numbered anew."""
+        number = keep.cumsum(0) - 1
+        kept = keep[self.client]
+        client = number[self.client[kept]]
+        return replace(self, dense=self.dense[keep], client=client, item=self.item[kept], rows=self.rows[kept])
+
+    def is_finite(self) -> torch.Tensor:
+        """``[N]`` whether nothing in the client's update is NaN or infinite."""
+        finite = torch.linalg.vector_norm(self.dense, ord=math.inf, dim=1).isfinite()
+        broken = ~torch.linalg.vector_norm(self.rows, ord=math.inf, dim=1).isfinite()
+        finite[self.client[broken]] = False
+        return finite
+
+    def norms(self) -> torch.Tensor:
+        """``[N]`` Euclidean norms of the whole updates, float64."""
+        dense = torch.linalg.vector_norm(self.dense, dim=1, dtype=torch.float64)
+        rows = torch.linalg.vector_norm(self.rows, dim=1, dtype=torch.float64)
+        return (dense**2).index_add(0, self.client, rows**2).sqrt()
+
+    def gram(self) -> torch.Tensor:
+        """``[N, N]`` inner products of the whole updates, float64.
+
+        Dense parts are multiplied in their own precision, a few thousand columns at a time, and summed in float64;
+        the products of item rows are float64 throughout.
+        """
+        n = len(self)
+        gram = _gram(self.dense).flatten()
+        for block in self.item_blocks():
+            rows = block.rows.double()
+            pairs = block.clients[:, :, None] * n + block.clients[:, None, :]
+            gram.index_add_(0, pairs.flatten(), (rows @ rows.transpose(1, 2)).flatten())
+        return gram.view(n, n)
+
+    def weighted_sum(self, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``sum_c weights[c] * update_c`` by parameter name, the item table dense.
+
+        Args:
+            weights: ``[N]`` factors, of any float dtype.
+        """
+        weights = weights.to(self.dense)
+        table = sum_rows(self.item, self.rows * weights[self.client, None], self.shapes[ITEM_TABLE][0])
+        return self.unflatten(weights @ self.dense, table)
+
+    def unflatten(self, dense: torch.Tensor, table: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Parameter name -> tensor, from one update's ``[P]`` dense part and its ``[V, H]`` item table."""
+        others = {name: shape for name, shape in self.shapes.items() if name != ITEM_TABLE}
+        pieces = iter(dense.split([shape.numel() for shape in others.values()]))
+        return {name: table if name == ITEM_TABLE else next(pieces).view(shape) for name, shape in self.shapes.items()}
+
+    def to_dense(self) -> torch.Tensor:
+        """``[N, all parameters]``, in ``named_parameters`` order. Of size ``N x V x H``: for small models only."""
+        tables = self.rows.new_zeros(len(self), *self.shapes[ITEM_TABLE])
+        tables[self.client, self.item] = self.rows
+        whole = [self.unflatten(dense, table) for dense, table in zip(self.dense, tables, strict=True)]
+        if not whole:
+            return self.dense.new_zeros(0, sum(shape.numel() for shape in self.shapes.values()))
+        return torch.stack([torch.cat([value.flatten() for value in update.values()]) for update in whole])
+
+    def item_blocks(self, padded: bool = False) -> Iterator[ItemBlock]:
+        """Every touched item once, in batches of bounded size, so that a rule per item is one operation a batch.
+
+        ``block.rows.median(dim=1)`` is the coordinate-wise median over the clients that touched the item, or over all
+        clients when ``padded``.
+
+        Args:
+            padded: Whether clients that did not touch an item appear with a row of zeros. Otherwise ``C`` is the same
+                for all items of a batch and differs between batches.
+        """
+        order = torch.argsort(self.item, stable=True)
+        items, counts = torch.unique_consecutive(self.item[order], return_counts=True)
+        starts = counts.cumsum(0) - counts
+        for count in torch.unique(counts).tolist():
+            height = len(self) if padded else count
+            most = max(_BLOCK_ENTRIES // (height * max(count, self.rows.shape[1])), 1)
+            for part in (counts == count).nonzero().squeeze(1).split(most):
+                entries = order[starts[part, None] + torch.arange(count, device=order.device)]
+                block = ItemBlock(items[part], self.client[entries], self.rows[entries])
+                yield block.padded(len(self)) if padded else block
+
+
+def concatenate(parts: Sequence[ClientUpdates]) -> ClientUpdates:
+    """Clients of all parts in order; at least one part, all of the same model."""
+    offsets = [0]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return ClientUpdates(
+        parts[0].shapes,
+        torch.cat([part.dense for part in parts]),
+        torch.cat([part.client + offset for part, offset in zip(parts, offsets[:-1], strict=True)]),
+        torch.cat([part.item for part in parts]),
+        torch.cat([part.rows for part in parts]),
+    )
+
+
+def sum_rows(index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
+    """``[size, H]`` with the sum of all rows of each index (``[M]``, ``[M, H]``); zero where there is none."""
+    return rows.new_zeros(size, rows.shape[1]).index_add_(0, index, rows)
+
+
+def _gram(matrix: torch.Tensor) -> torch.Tensor:
+    """``[N, N]`` float64 ``matrix @ matrix.T``, of which only the lower triangle is computed."""
+    n = len(matrix)
+    gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
+    for columns in matrix.split(_GRAM_COLUMNS, dim=1):
+        for start in range(0, n, _GRAM_ROWS):
+            end = start + _GRAM_ROWS
+            gram[start:end, :end] += columns[start:end] @ columns[:end].T
+    return gram.tril() + gram.tril(-1).T
