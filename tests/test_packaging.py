@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="needs a git checkout"),
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in ("setuptools", "build", "pip")),
-        reason="needs setuptools, build and pip: pip install 'recbole_attack[dev]'",
+        reason="needs setuptools, build and pip: pip install 'recbole_attack[test]'",
     ),
 ]
 
