@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="needs a git checkout"),
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in ("setuptools", "build", "pip")),
-        reason="needs setuptools, build and pip: pip install 'recbole_attack[dev]'",
+        reason="needs setuptools, build and pip: pip install 'recbole_attack[test]'",
     ),
 ]
 
@@ -114,6 +114,8 @@ def test_an_editable_installation_reads_the_checkouts_defaults(checkout, tmp_pat
     target = tmp_path / "target"
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", target)
     run("-m", "pip", "install", *options, "--editable", checkout, cwd=tmp_path)
-    code = f"import site; site.addsitedir({str(target)!r}); {LOCATE}"
+    # The finder goes first: the package may also be installed in the environment the tests run in.
+    first = "sys.meta_path.sort(key=lambda finder: not getattr(finder, '__module__', '').startswith('__editable__'))"
+    code = f"import site, sys; site.addsitedir({str(target)!r}); {first}; {LOCATE}"
     found = Path(run("-c", code, cwd=tmp_path, PYTHONPATH="").strip())
     assert found == checkout / "properties"

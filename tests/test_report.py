@@ -102,8 +102,17 @@ def test_one_arm_makes_one_column_and_no_difference(record, arm):
 def test_without_test_users_there_is_a_sentence_instead_of_a_table(record):
     for arm in ("clean", "attacked"):
         record[arm]["test_result"] = None
+        record[arm]["best_valid_result"] = None
     record["delta"] = None
-    assert result_table(record) == caption(record) + "\nno test user"
+    assert result_table(record) == caption(record) + "\nno test user; best validation:\nno evaluated user"
+
+
+def test_without_test_users_the_validation_is_shown(record):
+    for arm in ("clean", "attacked"):
+        record[arm] = {**record[arm], "best_valid_result": record[arm]["test_result"], "test_result": None}
+    record["delta"] = None
+    text = result_table(record).split("no test user; best validation:\n")[1]
+    assert ["hit@10", "0.5000", "0.4375"] in rows(text)
 
 
 def test_sampled_rankings_come_with_full_ones(record):
