@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from recbole_attack.data import TrainBatch
 from recbole_attack.defense import Aggregator
+from recbole_attack.federated.client_gradients import client_gradients, is_supported, looped_client_updates
+from recbole_attack.federated.client_updates import ClientUpdates, concatenate
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
@@ -36,11 +38,33 @@ class ClientGroup:
     batches: Sequence[TrainBatch] = field(default=())
 
 
-Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any], tuple[Update, torch.Tensor]]
-"""``(model, groups, aggregator, config) -> (update, losses of all clients in order)``."""
+class RoundUpdate(NamedTuple):
+    """What the server makes of a round.
+
+    Attributes:
+        update: The aggregated update by parameter name.
+        losses: ``[N]`` losses of the clients.
+        kept: ``[N]``, False for clients whose update was rejected.
+        client_weights: ``[N]``, the update being their weighted sum of updates; ``None`` for rules on coordinates.
+        iterations: Steps of an iterative rule.
+        residual: How far an iterative rule was from its fixed point.
+
+    Clients stand in the order of their groups; within a group of stacked clients the order may differ.
+    """
+
+    update: Update
+    losses: torch.Tensor
+    kept: torch.Tensor
+    client_weights: torch.Tensor | None
+    iterations: int = 0
+    residual: float = 0.0
 
 
-def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> tuple[Update, torch.Tensor]:
+Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any], RoundUpdate]
+"""``(model, groups, aggregator, config) -> RoundUpdate``."""
+
+
+def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
     """One client after the other, whole updates side by side: slow and obvious, the oracle of :func:`vectorised`."""
     weights = torch.cat([group.weights for group in groups])
     flat, losses = [], []
@@ -49,30 +73,62 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
             flat.append(torch.cat([u.flatten() for u in update.values()]))
             losses.append(loss)
-    combined = aggregator.apply(torch.stack(flat), weights).update
+    found = aggregator.apply(torch.stack(flat), weights)
     parameters = dict(model.named_parameters())
-    pieces = combined.split([p.numel() for p in parameters.values()])
-    return {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}, torch.tensor(losses)
+    pieces = found.update.split([p.numel() for p in parameters.values()])
+    update = {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}
+    return RoundUpdate(update, torch.tensor(losses), found.kept, found.client_weights, found.iterations, found.residual)
 
 
-def vectorised(
-    model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any
-) -> tuple[Update, torch.Tensor]:
-    """Many clients at once, for aggregators that are a weighted sum; no client's own update is kept.
+def vectorised(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
+    """Many clients at once.
 
-    Other aggregators need every client's own update, so for them it is :func:`loop`.
+    Rules whose factors depend on the weights alone need no client's own update. Rules on the Gram matrix get updates
+    with sparse item rows. Rules on single coordinates, and models whose layers have no per-client rule, run in
+    :func:`loop`.
     """
-    if not aggregator.linear:
-        return loop(model, groups, aggregator, config)
-    factors = aggregator.factors(torch.cat([group.weights for group in groups]))
-    shares = factors.split([len(group.weights) for group in groups])
-    parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
-    update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
-    return update, torch.cat([losses.cpu() for _, losses in parts])
+    if aggregator.linear:
+        return _linear(model, groups, aggregator, config)
+    if aggregator.weigh is not None and is_supported(model):
+        return _by_gram(model, groups, aggregator, config)
+    return loop(model, groups, aggregator, config)
 
 
 BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}
 """How client updates are computed, by the name ``--backend`` takes."""
+
+
+def _linear(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
+    factors = aggregator.factors(torch.cat([group.weights for group in groups]))
+    shares = factors.split([len(group.weights) for group in groups])
+    parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
+    update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
+    losses = torch.cat([losses.cpu() for _, losses in parts])
+    return RoundUpdate(update, losses, torch.ones_like(losses, dtype=torch.bool), factors)
+
+
+def _by_gram(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
+    parts, weights, losses = zip(*(_client_updates(model, group, config) for group in groups), strict=True)
+    updates = concatenate(parts)
+    kept, found = aggregator.weighting(updates.gram(), torch.cat(weights))
+    update = updates.select(kept).weighted_sum(found.client_weights[kept])
+    everyone = torch.cat([loss.cpu() for loss in losses])
+    return RoundUpdate(update, everyone, kept, found.client_weights, found.iterations, found.residual)
+
+
+def _client_updates(model: Any, group: ClientGroup, config: Any) -> tuple[ClientUpdates, torch.Tensor, torch.Tensor]:
+    """Updates, weights and first losses of a group's clients, all in one order."""
+    epochs, rate, chunk = (config[key] for key in ("local_epochs", "local_learning_rate", "chunk_tokens"))
+    if not group.batches:
+        updates, losses = looped_client_updates(model, group.losses, len(group.weights), epochs, rate)
+        return updates, group.weights, losses
+    if epochs == 1:
+        updates, losses = client_gradients(model, group.losses, group.lengths, chunk)
+        return updates, group.weights, losses
+    stacked = list(stacked_updates(model, group.batches, rate, chunk))
+    order = torch.cat([clients for clients, _, _ in stacked])
+    updates = concatenate([ClientUpdates.from_stacked(part) for _, part, _ in stacked])
+    return updates, group.weights[order], torch.cat([first for _, _, first in stacked])
 
 
 def _weighted_sum(model: Any, group: ClientGroup, weights: torch.Tensor, config: Any) -> tuple[Update, torch.Tensor]:

@@ -65,7 +65,8 @@ class FederatedTrainer(AttackTrainer):
         start = perf_counter()
         honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
         groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], negatives, epoch))
-        update, losses = self.backend(self.model, groups, self.aggregator, self.config)
+        result = self.backend(self.model, groups, self.aggregator, self.config)
+        update, losses = result.update, result.losses
         for name, parameter in self.model.named_parameters():
             parameter.grad = update[name]
         norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in update.values()])).item()
@@ -80,6 +81,10 @@ class FederatedTrainer(AttackTrainer):
             "malicious": len(malicious),
             "loss": float(losses[: len(honest)].mean()) if len(honest) else 0.0,
             "malicious_loss": float(losses[len(honest) :].mean()) if len(malicious) else None,
+            "rejected": int((~result.kept).sum()),
+            "malicious_weight": _share(result.client_weights, len(honest)),
+            "iterations": result.iterations,
+            "residual": result.residual,
             "update_norm": norm,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": perf_counter() - start,
@@ -120,3 +125,10 @@ class FederatedTrainer(AttackTrainer):
 
         cost = torch.from_numpy(lengths * attack.rows(len(targets)))
         return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses)
+
+
+def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:
+    """Malicious clients' share of the aggregation weight; ``None`` for rules on coordinates, which have no weights."""
+    if client_weights is None or not float(client_weights.sum()):
+        return None
+    return float(client_weights[n_honest:].sum() / client_weights.sum())

@@ -102,7 +102,7 @@ def test_geometric_median_is_weiszfelds_iteration_step_by_step(shape: Shape, ite
     found = geometric_median(gram_matrix(updates), weights, **options)
     expected = slow_median(updates, weights, iterations, 1e-9)
     assert torch.allclose(found.client_weights @ updates, expected, atol=1e-6)
-    assert found.iterations == iterations
+    assert found.iterations == iterations or found.residual == 0.0
 
 
 @given(SHAPES, st.sampled_from(list(STARTS)))
