@@ -60,21 +60,21 @@ class TargetMetric(AbstractMetric):
 
 
 class ER(TargetMetric):
-    """Exposure ratio (:func:`~recbole_attack.evaluator.exposure.exposure_ratio`)."""
+    """Exposure ratio: share of the users who could be shown a target and have it in their top K."""
 
     key = "er"
     measure = staticmethod(exposure_ratio)
 
 
 class TargetNDCG(TargetMetric):
-    """NDCG of the targets (:func:`~recbole_attack.evaluator.exposure.target_ndcg`)."""
+    """The same, discounted by the logarithm of the target's rank."""
 
     key = "target_ndcg"
     measure = staticmethod(target_ndcg)
 
 
 class ExposureShare(TargetMetric):
-    """Share of the possible exposure (:func:`~recbole_attack.evaluator.exposure.exposure_share`)."""
+    """Exposure ratio as a share of what a list of K can hold."""
 
     key = "exposure_share"
     measure = staticmethod(exposure_share)
