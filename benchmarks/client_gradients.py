@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from federated_epoch import SETTING
 
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainBatch
@@ -35,15 +36,6 @@ from recbole_attack.federated.rounds import ClientGroup
 from recbole_attack.federated.updates import summed_gradient
 from recbole_attack.model import SASRec
 
-SETTING = {
-    "attack": "none",
-    "MAX_ITEM_LIST_LENGTH": 200,
-    "clients_per_round": 256,
-    "hidden_size": 64,
-    "n_layers": 2,
-    "n_heads": 2,
-    "show_progress": False,
-}
 N_CLIENTS, LENGTH = 256, 200
 
 

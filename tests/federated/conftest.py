@@ -19,13 +19,13 @@ def victim(config: Callable[..., Any]) -> Callable[..., Any]:
     """A SASRec in training mode whose weights are large enough for every parameter to matter; no dropout by default."""
 
     @cache
-    def build(dropout: float = 0.0) -> Any:
+    def build(dropout: float = 0.0, scale: float = 0.8) -> Any:
         settings = config(hidden_dropout_prob=dropout, attn_dropout_prob=dropout)
         model = prepare(settings).trainer(settings).model.train()
         generator = torch.Generator().manual_seed(8)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.normal_(0.0, 0.8, generator=generator)
+                parameter.normal_(0.0, scale, generator=generator)
         return model
 
     return build

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data import TrainBatch
-from recbole_attack.experiment import prepare
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
@@ -32,15 +31,9 @@ SLOW_FIXTURE = [HealthCheck.function_scoped_fixture]
 
 
 @pytest.fixture
-def model(config: Callable[..., Any]) -> Any:
+def model(victim: Callable[..., Any]) -> Any:
     """A SASRec without dropout whose weights are large enough for every parameter to matter."""
-    no_dropout = config(hidden_dropout_prob=0, attn_dropout_prob=0)
-    victim = prepare(no_dropout).trainer(no_dropout).model.train()
-    generator = torch.Generator().manual_seed(8)
-    with torch.no_grad():
-        for parameter in victim.parameters():
-            parameter.normal_(0.0, 0.3, generator=generator)
-    return victim
+    return victim(scale=0.3)
 
 
 def batch_of(lengths: list[int], seed: int = 0) -> TrainBatch:
