@@ -1,16 +1,20 @@
-"""Run every row of a table and write it down beside the paper's.
+"""Run the rows of a table and write it down beside the paper's.
 
-    python experiments/make_table.py experiments/<table> [--seeds 2020 2021] [--data_path=<folder>]
+    python experiments/make_table.py experiments/<table> [--seeds 2020 2021] [--only "*steam*"] [--data_path=<folder>]
 
-A row is a YAML file of the folder. A finished row is kept as ``results/<table>/<row>-<seed>.json`` and not run again,
-so a table can be filled over several sittings. ``paper.yaml`` holds what the paper printed and ``notes.md`` what there
-is to say; both are optional. The table goes to ``results/<table>.md``.
+A row is a YAML file of the folder. What rows share stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of
+those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<attack>-<hash of the row>-<seed>.json`` and
+not run again, in this table or another with the same row; so a table can be filled over several sittings.
+``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say; both are optional. The
+table, with the rows that are still missing, goes to ``results/<table>.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,58 +25,89 @@ from recbole_attack.files import write_json, write_text
 from recbole_attack.report import markdown_table
 
 ROOT = Path(__file__).resolve().parent
+RESULTS = ROOT.parent / "results"
 KEPT = (
-    "schema",
-    "version",
-    "seed",
-    "config",
-    "dataset",
-    "budget",
-    "clean",
-    "attacked",
-    "delta",
-    "timing",
-    "environment",
+    *("schema", "version", "seed", "config", "dataset", "budget"),
+    *("clean", "attacked", "delta", "history", "timing", "environment"),
 )
 
 
-def run_row(row: Path, seed: int, kept: Path, data_path: str | None) -> dict[str, Any]:
-    """The record of one row and seed, from ``kept`` if it was run before."""
-    if not kept.is_file():
+def read(file: Path) -> dict[str, Any]:
+    """A YAML file's values, none if there is no such file."""
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Row name -> its parameters with what it shares, in the paper's order, others after it."""
+    shared = {"common.yaml", "paper.yaml"}
+    files = {f.stem: f for f in sorted(folder.glob("*.yaml")) if f.name not in shared and not f.stem[0].isupper()}
+    levels = [level for level in reversed([folder, *folder.parents]) if level.is_relative_to(ROOT)]
+    order = [name for name in read(folder / "paper.yaml") if name in files]
+    rows = {}
+    for name in [*order, *(name for name in files if name not in order)]:
+        own, values = read(files[name]), {}
+        for level in levels:
+            values |= read(level / "common.yaml") | read(level / f"{own.get('model')}.yaml")
+        rows[name] = values | own
+    return rows
+
+
+def kept_file(values: dict[str, Any], seed: int | str) -> Path:
+    """Where the run of a row and seed is kept; ``seed`` may be a pattern."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    parts = (values.get("model"), values.get("dataset"), values.get("attack"), digest, seed)
+    return RESULTS / "runs" / ("-".join(str(part) for part in parts if part is not None) + ".json")
+
+
+def run(values: dict[str, Any], seed: int, data_path: str | None) -> None:
+    """Run one row with one seed, unless it is kept."""
+    file = kept_file(values, seed)
+    if not file.is_file():
         given = {"seed": seed, **({"data_path": data_path} if data_path else {})}
-        result = run_recbole_attack(config_file_list=[str(row)], config_dict=given)
+        result = run_recbole_attack(config_dict={**values, **given})
         record = json.loads(Path(result["result_file"]).read_text(encoding="utf-8"))
         record["config"]["data_path"] = "dataset/"
-        write_json(kept, {key: record[key] for key in KEPT})
-    return dict(json.loads(kept.read_text(encoding="utf-8")))
+        write_json(file, {key: record[key] for key in KEPT})
+
+
+def kept(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """All kept runs of a row, by seed."""
+    pattern = kept_file(values, "*")
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(pattern.parent.glob(pattern.name))]
+
+
+def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
+    """Write the table of all kept runs."""
+    name = folder.relative_to(ROOT)
+    records = {row: found for row, values in rows.items() if (found := kept(values))}
+    missing = [row for row in rows if row not in records]
+    notes = folder / "notes.md"
+    parts = [
+        f"# {name}",
+        f"`python experiments/make_table.py experiments/{name}`, with `--seeds` as below and datasets through `--data_path`.",
+        markdown_table(records, read(folder / "paper.yaml")),
+        *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
+        *([f"Not run yet: {', '.join(missing)}."] if missing else []),
+    ]
+    write_text(RESULTS / f"{name}.md", "\n\n".join(parts) + "\n")
+    return RESULTS / f"{name}.md"
 
 
 def main() -> None:
     """Fill and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, help="folder of the table's rows")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2020])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[2020], help="none writes the table of what is kept")
+    parser.add_argument("--only", default="*", help="pattern of the rows to run")
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
     arguments = parser.parse_args()
     folder = arguments.table.resolve()
-    name = folder.relative_to(ROOT)
-    results = ROOT.parent / "results"
-    rows = sorted(path for path in folder.glob("*.yaml") if path.name != "paper.yaml")
-    records = {
-        row.stem: [
-            run_row(row, seed, results / name / f"{row.stem}-{seed}.json", arguments.data_path)
-            for seed in arguments.seeds
-        ]
-        for row in rows
-    }
-    paper_file, notes_file = folder / "paper.yaml", folder / "notes.md"
-    paper = yaml.safe_load(paper_file.read_text(encoding="utf-8")) if paper_file.is_file() else {}
-    command = f"python experiments/make_table.py experiments/{name} --seeds {' '.join(map(str, arguments.seeds))}"
-    parts = [f"# {name}", f"`{command}` (datasets through `--data_path`)", markdown_table(records, paper)]
-    if notes_file.is_file():
-        parts.append(notes_file.read_text(encoding="utf-8").strip())
-    write_text(results / f"{name}.md", "\n\n".join(parts) + "\n")
-    print((results / f"{name}.md").read_text(encoding="utf-8"))
+    rows = rows_of(folder)
+    for seed in arguments.seeds:
+        for row, values in rows.items():
+            if fnmatch(row, arguments.only):
+                run(values, seed, arguments.data_path)
+    print(write_table(folder, rows).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

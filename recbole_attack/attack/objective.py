@@ -46,7 +46,7 @@ class TargetBCE:
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
-        scores = model.forward(*profile) @ model.item_embedding(context.targets).T
+        scores = model.item_scores(model.forward(*profile), context.targets)
         return F.softplus(-scores).mean(dim=1)
 
 

@@ -75,11 +75,12 @@ class Substitute:
         rows = torch.arange(len(targets), device=targets.device)
         position, perturbed, original = self._perturb(model, profile, targets)
         with torch.no_grad():
-            chosen = self._project(perturbed, original, model.item_embedding.weight)
+            chosen = self._project(perturbed, original, model.item_embedding.weight[: context.outside.n_items])
             tried = profile.repeat(chosen.shape[1])
             tried.item_seq.scatter_(1, position.repeat_interleave(chosen.shape[1])[:, None], chosen.view(-1, 1))
-            states = model.forward(*tried).view(len(rows), chosen.shape[1], -1)
-            scores = (states * model.item_embedding(targets)[:, None]).sum(-1)
+            scores = model.item_scores(model.forward(*tried), context.targets).view(*chosen.shape, -1)
+            column = (targets[:, None] == context.targets).int().argmax(dim=1)
+            scores = scores[rows, :, column]
             item_seq = profile.item_seq.clone()
             item_seq[rows, position] = chosen[rows, scores.argmax(dim=1)]
         return Profile(item_seq, profile.item_seq_len)
@@ -91,8 +92,7 @@ class Substitute:
         item_seq, lengths = profile
         with torch.enable_grad():
             item_emb = model.embed(item_seq).detach().requires_grad_()
-            state = model.gather_indexes(model.encode(item_seq, item_emb), lengths - 1)
-            logits = state @ model.item_embedding.weight[1:].T
+            logits = model.item_scores(model.state(item_seq, lengths, item_emb))[:, 1:]
             (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets - 1, reduction="sum"), item_emb)
         position = gradient.norm(dim=-1).masked_fill(item_seq == 0, -1).argmax(dim=1)
         rows = torch.arange(len(item_seq), device=item_seq.device)

@@ -62,9 +62,18 @@ class SASRec(RecBoleSASRec):
         hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
         return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
 
+    def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
+        """``[B, H]`` state after the last item, from embeddings ``[B, L, H]`` that need not be the items' own."""
+        return self.gather_indexes(self.encode(item_seq, item_emb), item_seq_len - 1)
+
     def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
-        return self.gather_indexes(self.encode(item_seq, self.embed(item_seq)), item_seq_len - 1)
+        return self.state(item_seq, item_seq_len, self.embed(item_seq))
+
+    def item_scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B, H]`` states -> ``[B, T]`` scores of ``items`` (``[T]``; all ``n_items`` if None)."""
+        weight = self.item_embedding.weight if items is None else self.item_embedding(items)
+        return states @ weight.T
 
     def client_losses(self, batch: TrainBatch) -> torch.Tensor:
         """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
@@ -82,7 +91,7 @@ class SASRec(RecBoleSASRec):
 
     def score_items(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
         """``[B, n_items]`` scores of every item as the next one."""
-        return self.forward(item_seq, item_seq_len) @ self.item_embedding.weight.T
+        return self.item_scores(self.forward(item_seq, item_seq_len))
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """RecBole's evaluation entry: ``[B, n_items]`` scores; padding beyond the longest row is skipped."""
