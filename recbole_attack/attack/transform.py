@@ -78,9 +78,8 @@ class Substitute:
             chosen = self._project(perturbed, original, model.item_embedding.weight[: context.outside.n_items])
             tried = profile.repeat(chosen.shape[1])
             tried.item_seq.scatter_(1, position.repeat_interleave(chosen.shape[1])[:, None], chosen.view(-1, 1))
-            scores = model.item_scores(model.forward(*tried), context.targets).view(*chosen.shape, -1)
-            column = (targets[:, None] == context.targets).int().argmax(dim=1)
-            scores = scores[rows, :, column]
+            wanted, column = torch.unique(targets, return_inverse=True)
+            scores = model.item_scores(model.forward(*tried), wanted).view(*chosen.shape, -1)[rows, :, column]
             item_seq = profile.item_seq.clone()
             item_seq[rows, position] = chosen[rows, scores.argmax(dim=1)]
         return Profile(item_seq, profile.item_seq_len)
