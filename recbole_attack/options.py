@@ -97,6 +97,8 @@ OPTIONS: dict[str, Option] = {
     "mask_history": Option("do not recommend what a user had before", bool),
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
     "attack_repeats": Option("repetitions s a malicious client averages", int, low=1),
+    "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
+    "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
     "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
     "substitution_candidates": Option("items T tried in the substitution", int, low=1),
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.attack import Attack, AttackContext, Profile
 from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.transform import Keep, FakeProfile, Substitute
 from recbole_attack.data import NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -286,7 +286,7 @@ ATTACKS = {
     "substitute": Attack(Substitute(0.0, 5), TargetBCE(), repeats=2),
     "contrast": Attack(Keep(), Contrastive(20), repeats=3),
     "dual": Attack(Substitute(-1.0, 10), Total((TargetBCE(), Contrastive(20))), repeats=4),
-    "profile": Attack(RandomProfile(), TrainingLoss(), repeats=2),
+    "profile": Attack(FakeProfile(), TrainingLoss(), repeats=2),
     "training": Attack(Keep(), TrainingLoss()),
 }
 

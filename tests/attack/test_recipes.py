@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.transform import Keep, FakeProfile, Substitute
 from recbole_attack.data import TrainData
 from recbole_attack.experiment import prepare
 
@@ -98,7 +98,7 @@ def test_no_attack_is_none() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ra", Attack(RandomProfile(), TrainingLoss(), repeats=1, weight=2.5)),
+        ("ra", Attack(FakeProfile(), TrainingLoss(), repeats=1, weight=2.5)),
         ("dvfsr", Attack(Substitute(0.25, 7), Total((TargetBCE(), Contrastive(11))), repeats=3, weight=2.5)),
         ("s_fsr", Attack(Substitute(0.25, 7), TargetBCE(), repeats=3, weight=2.5)),
         ("c_fsr", Attack(Keep(), Contrastive(11), repeats=3, weight=2.5)),

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import AttackContext, Profile
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.transform import Keep, FakeProfile, Substitute
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -191,7 +191,7 @@ def test_keep_returns_the_sequence_as_it_is(model: Any) -> None:
 
 
 def fake(profile: Profile, users: np.ndarray, where: AttackContext) -> Profile:
-    return RandomProfile()(None, profile, users, where.targets[:1].repeat(len(users)), where)
+    return FakeProfile()(None, profile, users, where.targets[:1].repeat(len(users)), where)
 
 
 @settings(max_examples=50, deadline=None)
