@@ -76,6 +76,15 @@ class TrainData:
         users = np.repeat(np.arange(self.sequences.n_users), self.sequences.lengths)
         return self.outside.sample(stream(self.seed, "negatives", epoch, step), users).astype(np.int32)
 
+    def item_draws(self, purpose: str, users: Int, epoch: int, step: int = 0) -> torch.Tensor:
+        """``[B, W]`` uniform numbers in [0, 1), one for each of the last items of ``users``, left-aligned.
+
+        They belong to the interactions, so they are the same whoever else trains in this epoch; ``W`` is the longest
+        history found, at most ``max_length + 1``. Entries without an item mean nothing.
+        """
+        drawn = stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
+        return torch.from_numpy(drawn[self.sequences.positions(users, self.max_length + 1)[0]])
+
     def batch(self, users: Int, negatives: Int) -> TrainBatch:
         """All training positions of ``users``."""
         index, real = self.sequences.positions(users, self.max_length + 1)

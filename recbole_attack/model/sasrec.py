@@ -75,9 +75,18 @@ class SASRec(RecBoleSASRec):
         weight = self.item_embedding.weight if items is None else self.item_embedding(items)
         return states @ weight.T
 
-    def client_losses(self, batch: TrainBatch) -> torch.Tensor:
-        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
-        hidden = self.encode(batch.item_seq, self.embed(batch.item_seq))
+    def inputs(self, batch: TrainBatch) -> torch.Tensor:
+        """``[B, L]`` the items whose embeddings training starts from."""
+        return batch.item_seq
+
+    def client_losses(self, batch: TrainBatch, item_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2).
+
+        Args:
+            batch: ``B`` users.
+            item_emb: ``[B, L, H]`` embeddings to start from instead of those of :meth:`inputs`.
+        """
+        hidden = self.encode(batch.item_seq, self.embed(batch.item_seq) if item_emb is None else item_emb)
         positive = (hidden * self.item_embedding(batch.pos_items)).sum(-1)
         negative = (hidden * self.item_embedding(batch.neg_items)).sum(-1)
         real = batch.pos_items != 0
