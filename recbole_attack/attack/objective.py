@@ -92,6 +92,7 @@ class Contrastive:
         similarity = torch.cat([positive[:, None], negative], dim=1)
         return -similarity.log_softmax(dim=1)[:, 0].mean(dim=1)
 
+
 @dataclass(frozen=True)
 class Total:
     """The sum of several objectives (DV-FSR, eq. 8)."""

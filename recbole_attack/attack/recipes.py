@@ -15,7 +15,6 @@ from recbole_attack.attack.attack import Attack, Objective, Transform
 from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
 from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
 
-
 _POPULARITY = "popularity of the items"
 
 
@@ -49,8 +48,8 @@ def bandwagon(config: Mapping[str, Any]) -> Attack:
 def popular(config: Mapping[str, Any]) -> Attack:
     """Popular attack: fake profiles of the targets and the most popular items, trained honestly.
 
-    Gunes et al. 2014; the shares as in the code of FedRecAttack (Rong et al. 2022), where all malicious clients hold the
-    same profile. Here, too, but for its length and the places of the targets.
+    Gunes et al. 2014; as in the code of FedRecAttack (Rong et al. 2022), where all malicious clients hold the same
+    profile. Here they do but for its length and order.
     """
     profile = FakeProfile(popular_share=1.0)
     return Attack(profile, TrainingLoss(), weight=config["attack_weight"], knowledge=(_POPULARITY,))
@@ -73,9 +72,9 @@ def eb(config: Mapping[str, Any]) -> Attack:
 def a_ra(config: Mapping[str, Any]) -> Attack:
     """A-ra: the targets' scores towards 1 for approximated users (Rong, He and Chen 2022).
 
-    The original approximates users by ``s = 10`` random normal vectors. DV-FSR, "Baseline Attacks", replaces the vectors
-    by interaction sequences, since sequential models have no user vectors: we take the client's own sequence ``s``
-    times, which differ by dropout.
+    The original approximates users by ``s = 10`` random normal vectors. DV-FSR, "Baseline Attacks", replaces them by
+    interaction sequences, since sequential models have no user vectors: we take the client's own sequence ``s`` times,
+    which differ by dropout.
 
     Released code differs: the branch of A-ra is switched off in DV-FSR's.
     """

@@ -51,9 +51,7 @@ class AdversarialTraining:
         hostile = _mixed(model.embed(item_seq), changed, mixture @ model.item_embedding.weight[1 : model.n_items])
         return (model.client_losses(batch) + model.client_losses(batch, hostile)) / 2
 
-    def _ascend(
-        self, model: Any, batch: TrainBatch, item_seq: torch.Tensor, changed: torch.Tensor
-    ) -> torch.Tensor:
+    def _ascend(self, model: Any, batch: TrainBatch, item_seq: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
         """``[M, n_items - 1]`` distributions over items, one for each changed position."""
         table = model.item_embedding.weight[1 : model.n_items].detach()
         own = model.embed(item_seq).detach()
