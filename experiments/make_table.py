@@ -6,7 +6,8 @@ A row is a YAML file of the folder. What rows share stands in ``common.yaml`` an
 those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<attack>-<hash of the row>-<seed>.json`` and
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say; both are optional. The
-table, with the rows that are still missing, goes to ``results/<table>.md``.
+table, with the rows that are still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
+:func:`recbole_attack.report.curves`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import yaml
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.files import write_json, write_text
-from recbole_attack.report import markdown_table
+from recbole_attack.report import curves, markdown_table, plot_curves
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"
@@ -39,7 +40,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Row name -> its parameters with what it shares, in the paper's order, others after it."""
-    shared = {"common.yaml", "paper.yaml"}
+    shared = {"common.yaml", "figure.yaml", "paper.yaml"}
     files = {f.stem: f for f in sorted(folder.glob("*.yaml")) if f.name not in shared and not f.stem[0].isupper()}
     levels = [level for level in reversed([folder, *folder.parents]) if level.is_relative_to(ROOT)]
     order = [name for name in read(folder / "paper.yaml") if name in files]
@@ -81,11 +82,14 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     name = folder.relative_to(ROOT)
     records = {row: found for row, values in rows.items() if (found := kept(values))}
     missing = [row for row in rows if row not in records]
-    notes = folder / "notes.md"
+    notes, figure = folder / "notes.md", read(folder / "figure.yaml")
+    if figure and records:
+        plot_curves(curves(records, figure), (figure["x"], figure["y"]), RESULTS / f"{name}.png")
     parts = [
         f"# {name}",
         f"`python experiments/make_table.py experiments/{name}`, `--seeds` as below, datasets through `--data_path`.",
         markdown_table(records, read(folder / "paper.yaml")),
+        *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if figure and records else []),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),
     ]

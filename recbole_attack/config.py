@@ -22,7 +22,7 @@ from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import MODELS
-from recbole_attack.options import check_options
+from recbole_attack.options import OPTIONS, check_options
 
 DERIVED_KEYS = frozenset(
     {
@@ -230,7 +230,7 @@ class AttackConfig(Config):
             default = self.internal_config_dict.get(key)
             if key in {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col"}:
                 continue
-            if value is None and default is not None:
+            if value is None and default is not None and key not in OPTIONS:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")
             if value is None:
                 continue

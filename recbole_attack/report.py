@@ -92,28 +92,46 @@ def markdown_table(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Ma
 
     Args:
         records: Row name -> the ``result.json`` of every seed; several seeds give mean and standard deviation.
-        paper: Row name -> arm -> metric -> the paper's number; may lack any of them.
+        paper: Row name -> arm -> metric -> the paper's number, and ``reason``: why ours differs. May lack any of them.
     """
-    lines = [["row", "model", "ranking", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
+    lines = [["row", "", *COLUMNS], ["---"] * (2 + len(COLUMNS))]
     captions = []
     for row, seeds in records.items():
-        first, candidates = seeds[0], seeds[0]["config"]["exposure_candidates"]
-        rankings = {"test_result": "full" if candidates == "full" else f"{candidates} sampled"}
-        if candidates != "full":
-            rankings["test_result_full"] = "full"
-        for key, ranking in rankings.items():
-            for arm in ("clean", "attacked"):
-                if first[arm]:
-                    results = [record[arm][key] for record in seeds]
-                    lines.append([row, arm, ranking, *(_spread([r.get(m) for r in results]) for m in COLUMNS)])
-                printed = paper.get(row, {}).get(arm) if key == "test_result" else None
-                if printed:
-                    lines.append([row, f"{arm}, paper", ranking, *(_number(printed.get(m)) for m in COLUMNS)])
+        printed = paper.get(row, {})
+        for arm in ("clean", "attacked"):
+            if seeds[0][arm]:
+                name = f"{row}, {arm}" if seeds[0]["clean"] and seeds[0]["attacked"] else row
+                lines += [
+                    [name, *line] for line in _beside([record[arm] for record in seeds], seeds[0], printed.get(arm))
+                ]
         minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
         all_seeds = ", ".join(str(record["seed"]) for record in seeds)
-        captions.append(f"- `{row}`: {caption(first).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed")
+        about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
+        captions.append(f"{about}. {printed['reason']}" if "reason" in printed else about)
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return table + "\n\n" + "\n".join(captions)
+
+
+def _beside(
+    results: Sequence[Mapping[str, Any]], first: Mapping[str, Any], printed: Mapping[str, float] | None
+) -> list[list[str]]:
+    """Lines of one arm: ours under the configured ranking, the paper's, the difference, ours under full ranking."""
+    candidates = first["config"]["exposure_candidates"]
+    main = [[result["test_result"].get(metric) for result in results] for metric in COLUMNS]
+    lines = [["ours, full" if candidates == "full" else f"ours, {candidates} sampled", *map(_spread, main)]]
+    if printed:
+        lines.append(["paper", *(_number(printed.get(metric)) for metric in COLUMNS)])
+        pairs = zip(main, (printed.get(metric) for metric in COLUMNS), strict=True)
+        lines.append(["difference", *(_number(_difference(ours, theirs), sign=True) for ours, theirs in pairs)])
+    if candidates != "full":
+        full = ([result["test_result_full"].get(metric) for result in results] for metric in COLUMNS)
+        lines.append(["ours, full", *map(_spread, full)])
+    return lines
+
+
+def _difference(ours: Sequence[float | None], theirs: float | None) -> float | None:
+    known = [value for value in ours if value is not None]
+    return mean(known) - theirs if known and theirs is not None else None
 
 
 def _spread(values: Sequence[float | None]) -> str:
@@ -122,6 +140,63 @@ def _spread(values: Sequence[float | None]) -> str:
         return _DASH
     spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
     return f"{mean(known):.4f}{spread}"
+
+
+def curves(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]
+) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Panel title -> line label -> points ``(x, y)`` of the attacked models, means over seeds.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        figure: ``y``, a metric; ``x``, a parameter or ``epoch`` for the history; ``line`` and ``panel``, the parameters
+            that tell lines and panels apart (a list each).
+    """
+    found: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for seeds in records.values():
+        for record in seeds:
+            if not record["attacked"]:
+                continue
+            config = record["config"]
+            title, label = (", ".join(str(config[key]) for key in figure[part]) for part in ("panel", "line"))
+            line = found.setdefault(title, {}).setdefault(label, {})
+            for x, y in _points(record, figure):
+                line.setdefault(x, []).append(y)
+    return {
+        title: {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()}
+        for title, lines in found.items()
+    }
+
+
+def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
+    x, y = figure["x"], figure["y"]
+    if x == "epoch":
+        return [(e["epoch"] + 1, e[y]) for e in record["history"]["attacked"] if y in e]
+    value = record["attacked"]["test_result"].get(y)
+    return [] if value is None else [(record["config"][x], value)]
+
+
+def plot_curves(
+    panels: Mapping[str, Mapping[str, list[tuple[float, float]]]], labels: tuple[str, str], path: Path
+) -> None:
+    """Draw what :func:`curves` found as a PNG, at most two panels in a row.
+
+    Args:
+        panels: Panel title -> line label -> points.
+        labels: Of the x and the y axis.
+        path: Where the picture goes.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False):
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label, marker=".")
+        axes.set(title=title, xlabel=labels[0], ylabel=labels[1], ylim=(0, None))
+        axes.legend(fontsize="small")
+    write_atomically(path, lambda target: figure.savefig(target, format="png", dpi=120))
 
 
 def plot_history(record: Mapping[str, Any], path: Path, k: int = 10) -> None:

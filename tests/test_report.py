@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from recbole_attack.report import COLUMNS, caption, markdown_table, plot_history, result_table
+from recbole_attack.report import COLUMNS, caption, curves, markdown_table, plot_curves, plot_history, result_table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -139,13 +139,25 @@ def test_a_published_table_has_seeds_averaged_beside_the_paper(record):
     other["config"]["seed"] = other["seed"] = 2021
     record["seed"] = 2020
     other["attacked"]["test_result"] = {"hit@10": 0.5625, "er@10": None}
-    text = markdown_table({"DV-FSR": [record, other]}, {"DV-FSR": {"attacked": {"hit@10": 0.1}}})
-    clean, attacked, paper = cells(text)
-    assert (clean["model"], clean["hit@10"], clean["er@5"]) == ("clean", "0.5000 ± 0.0000", "-")
-    assert (attacked["model"], attacked["hit@10"], attacked["er@10"]) == ("attacked", "0.5000 ± 0.0884", "0.2500")
-    assert (paper["model"], paper["hit@10"], paper["er@10"]) == ("attacked, paper", "0.1000", "-")
+    printed = {"DV-FSR": {"attacked": {"hit@10": 0.1, "er@5": 0.2}, "reason": "Another victim."}}
+    text = markdown_table({"DV-FSR": [record, other]}, printed)
+    clean, attacked, paper, difference = cells(text)
+    assert (clean["row"], clean[""], clean["hit@10"], clean["er@5"]) == (
+        "DV-FSR, clean",
+        "ours, full",
+        "0.5000 ± 0.0000",
+        "-",
+    )
+    assert (attacked["row"], attacked["hit@10"], attacked["er@10"]) == ("DV-FSR, attacked", "0.5000 ± 0.0884", "0.2500")
+    assert (paper[""], paper["hit@10"], paper["er@10"]) == ("paper", "0.1000", "-")
+    assert (difference[""], difference["hit@10"], difference["er@5"], difference["er@10"]) == (
+        "difference",
+        "+0.4000",
+        "-",
+        "-",
+    )
     assert set(COLUMNS) <= set(clean)
-    assert text.endswith("; seeds 2020, 2021; 2.0 min a seed")
+    assert text.endswith("; seeds 2020, 2021; 2.0 min a seed. Another victim.")
 
 
 def test_a_published_table_shows_full_rankings_below_sampled_ones(record):
@@ -153,11 +165,41 @@ def test_a_published_table_shows_full_rankings_below_sampled_ones(record):
     record["config"]["exposure_candidates"] = 1000
     record["clean"] = None
     record["attacked"]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
-    rows = cells(markdown_table({"row": [record]}, {}))
-    assert [(r["model"], r["ranking"], r["hit@10"]) for r in rows] == [
-        ("attacked", "1000 sampled", "0.4375"),
-        ("attacked", "full", "0.1250"),
+    rows = cells(markdown_table({"row": [record]}, {"row": {"attacked": {"hit@10": 0.4}}}))
+    assert [(r["row"], r[""], r["hit@10"]) for r in rows] == [
+        ("row", "ours, 1000 sampled", "0.4375"),
+        ("row", "paper", "0.4000"),
+        ("row", "difference", "+0.0375"),
+        ("row", "ours, full", "0.1250"),
     ]
+
+
+def test_curves_over_epochs_are_means_over_seeds(record):
+    other = copy.deepcopy(record)
+    other["history"]["attacked"][1]["er@10"] = 0.6
+    figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "scenario"]}
+    found = curves({"a": [record, other]}, figure)
+    assert found == {"SASRec, federated": {"dvfsr": [(1, 0.1), (2, pytest.approx(0.4))]}}
+
+
+def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
+    records = {}
+    for share, exposure in ((0.05, 0.5), (0.001, 0.0), (0.01, 0.25)):
+        row = copy.deepcopy(record)
+        row["config"]["malicious_ratio"], row["attacked"]["test_result"]["er@10"] = share, exposure
+        records[str(share)] = [row]
+    clean = copy.deepcopy(record)
+    clean.update(attacked=None)
+    figure = {"x": "malicious_ratio", "y": "er@10", "line": ["attack"], "panel": ["model"]}
+    found = curves({**records, "none": [clean]}, figure)
+    assert found == {"SASRec": {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]}}
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_curves_become_a_png(tmp_path, panels):
+    lines = {"0.1": [(1, 0.0), (2, 0.5)], "1": [(1, 0.5), (2, 1.0)]}
+    plot_curves({f"panel {n}": lines for n in range(panels)}, ("epoch", "er@5"), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
 
 
 def test_the_history_becomes_a_png(record, tmp_path):
