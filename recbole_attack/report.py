@@ -142,10 +142,12 @@ def _spread(values: Sequence[float | None]) -> str:
     return f"{mean(known):.4f}{spread}"
 
 
-def curves(
-    records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]
-) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Panel title -> line label -> points ``(x, y)`` of the attacked models, means over seeds.
+Panels = dict[str, dict[str, list[tuple[float, float]]]]
+"""Panel title -> line label -> points ``(x, y)``."""
+
+
+def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> Panels:
+    """Measurements of the attacked models as lines, means over seeds.
 
     Args:
         records: As for :func:`markdown_table`.
@@ -176,13 +178,11 @@ def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[
     return [] if value is None else [(record["config"][x], value)]
 
 
-def plot_curves(
-    panels: Mapping[str, Mapping[str, list[tuple[float, float]]]], labels: tuple[str, str], path: Path
-) -> None:
+def plot_curves(panels: Panels, labels: tuple[str, str], path: Path) -> None:
     """Draw what :func:`curves` found as a PNG, at most two panels in a row.
 
     Args:
-        panels: Panel title -> line label -> points.
+        panels: At least one.
         labels: Of the x and the y axis.
         path: Where the picture goes.
     """

@@ -73,11 +73,9 @@ def test_a_finished_row_is_kept_and_written_down(tmp_path, monkeypatch, small):
     monkeypatch.setattr(make_table, "ROOT", tmp_path / "experiments")
     monkeypatch.setattr(make_table, "RESULTS", tmp_path / "results")
     values = small(epochs=1, attack="none", model="SASRec")
-    for row in ("one", "two"):
-        (table / f"{row}.yaml").write_text(
-            "".join(f"{key}: {value}\n" for key, value in {**values, "hidden_size": 8 * len(row)}.items()),
-            encoding="utf-8",
-        )
+    for row, size in (("one", 8), ("two", 16)):
+        lines = [f"{key}: {value}\n" for key, value in {**values, "hidden_size": size}.items()]
+        (table / f"{row}.yaml").write_text("".join(lines), encoding="utf-8")
     rows = make_table.rows_of(table)
     (table / "three.yaml").write_text("model: SASRec\n", encoding="utf-8")
     make_table.run(rows["one"], 2021, None)
