@@ -81,6 +81,10 @@ OPTIONS: dict[str, Option] = {
     "compare_clean": Option("also train the clean twin", bool),
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
     "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
+    "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
+    "norm_budget": Option(
+        "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
+    ),
     "clients_per_round": Option("clients per step of the server", int, low=1),
     "local_epochs": Option("local steps of a client", int, low=1),
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
