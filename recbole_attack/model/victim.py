@@ -1,0 +1,112 @@
+"""What attacks, clients and the evaluation ask of a model, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from recbole_attack.data.batches import TrainBatch
+
+
+class Victim(Protocol):
+    """A sequential recommender that can be attacked; an ``nn.Module`` besides.
+
+    ``B`` rows, ``L`` positions padded with 0 on the right, ``H`` the size of states and item embeddings, ``n_items``
+    the number of items with the padding item 0.
+
+    Attributes:
+        item_embedding: Rows ``0..n_items-1`` are the items; a model's own tokens stand behind them.
+        loss_types: What ``loss_type`` may be.
+        needs_draws: Whether the loss reads ``TrainBatch.draws``.
+        stackable: Whether ``torch.func.vmap`` can run :meth:`losses`.
+    """
+
+    item_embedding: nn.Embedding
+    loss_types: ClassVar[tuple[str, ...]]
+    needs_draws: ClassVar[bool]
+    stackable: ClassVar[bool]
+
+    def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
+
+    def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
+        """``[B, H]`` state after the last item, differentiable in ``item_emb``.
+
+        Args:
+            item_seq: ``[B, L]`` items; only tells which positions are real.
+            item_seq_len: ``[B]`` lengths, at least 1.
+            item_emb: ``[B, L, H]`` embeddings, which need not be the items' own.
+        """
+
+    def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
+
+    def item_scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B, H]`` states -> ``[B, T]`` scores of ``items`` (``[T]``; all ``n_items`` if None)."""
+
+    def score_items(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, n_items]`` scores of every item as the next one."""
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        """RecBole's evaluation entry: ``[B, n_items]`` scores."""
+
+    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
+        """What the loss reads of a batch, one row a user: everything that is settled before parameters matter."""
+
+    def losses(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """``[B]`` losses of the users whose rows ``inputs`` are; a row's loss depends on no other row."""
+
+    def client_losses(self, batch: TrainBatch) -> torch.Tensor:
+        """``[B]`` loss of each user, averaged over its terms; 0 without any. ``losses(*loss_inputs(batch))``."""
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """Mean over the loss terms of a batch of users (scalar)."""
+
+
+class VictimMethods:
+    """What follows from ``embed``, ``state``, ``loss_inputs`` and ``losses`` where scores are inner products."""
+
+    needs_draws: ClassVar[bool] = False
+    stackable: ClassVar[bool] = True
+
+    def embed(self: Any, item_seq: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
+        return self.item_embedding(item_seq)
+
+    def forward(self: Any, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
+        return self.state(item_seq, item_seq_len, self.embed(item_seq))
+
+    def item_scores(self: Any, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B, H]`` states -> ``[B, T]`` scores of ``items`` (``[T]``; all ``n_items`` if None)."""
+        weight = self.item_embedding.weight[: self.n_items] if items is None else self.item_embedding(items)
+        return states @ weight.T
+
+    def score_items(self: Any, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        """``[B, n_items]`` scores of every item as the next one."""
+        return self.item_scores(self.forward(item_seq, item_seq_len))
+
+    def full_sort_predict(self: Any, interaction: Any) -> torch.Tensor:
+        """RecBole's evaluation entry: ``[B, n_items]`` scores; padding beyond the longest row is skipped."""
+        lengths = interaction[self.ITEM_SEQ_LEN]
+        return self.score_items(interaction[self.ITEM_SEQ][:, : int(lengths.max())], lengths)
+
+    def predict(self: Any, interaction: Any) -> torch.Tensor:
+        """``[B]`` scores of one item a row."""
+        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+
+    def loss_terms(self, batch: TrainBatch) -> torch.Tensor:
+        """``[B]`` number of terms in each user's loss."""
+        return batch.lengths
+
+    def client_losses(self: Any, batch: TrainBatch) -> torch.Tensor:
+        """``[B]`` loss of each user, averaged over its terms; 0 without any."""
+        return self.losses(*self.loss_inputs(batch))
+
+    def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
+        """Mean over the loss terms of a batch of users (scalar)."""
+        batch = TrainBatch(*(interaction[field] for field in TrainBatch._fields if field in interaction))
+        terms = self.loss_terms(batch)
+        return (self.client_losses(batch) * terms).sum() / terms.sum().clamp(min=1)
