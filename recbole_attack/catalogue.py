@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_attack.attack import ATTACKS
 from recbole_attack.data import SELECTORS
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
@@ -43,6 +43,7 @@ def listing() -> str:
         "models": _first_lines(MODELS),
         "attacks": _first_lines(ATTACKS),
         "aggregators": _first_lines(AGGREGATORS),
+        "client defenses": _first_lines(CLIENT_DEFENSES),
         "target selectors (name:count)": _first_lines(SELECTORS),
         "metrics, besides RecBole's": _first_lines(EXPOSURE_METRICS),
     }

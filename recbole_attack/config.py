@@ -18,7 +18,7 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.attack import ATTACKS
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import MODELS
@@ -43,6 +43,7 @@ DERIVED_KEYS = frozenset(
 _RECIPES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "attack": ("attack", ATTACKS),
     "aggregator": ("defense", AGGREGATORS),
+    "client_defense": ("defense", CLIENT_DEFENSES),
 }
 """Parameters that name a recipe: the folder of its default parameters, and the names there are."""
 

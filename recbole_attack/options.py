@@ -11,7 +11,7 @@ from typing import Any
 from recbole_attack.attack import ATTACKS
 from recbole_attack.data import LEAVE_ONE_OUT_MODES
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS, STARTS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
 from recbole_attack.errors import ConfigError, lookup
 
 SCENARIOS = {
@@ -86,6 +86,7 @@ OPTIONS: dict[str, Option] = {
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
     "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
     "aggregator": Option("how the server combines updates", str, tuple(AGGREGATORS)),
+    "client_defense": Option("what honest clients do against attacks", str, tuple(CLIENT_DEFENSES)),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
     "epochs": Option("training epochs", int, low=1),
@@ -97,6 +98,8 @@ OPTIONS: dict[str, Option] = {
     "mask_history": Option("do not recommend what a user had before", bool),
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
     "attack_repeats": Option("repetitions s a malicious client averages", int, low=1),
+    "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
+    "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
     "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
     "substitution_candidates": Option("items T tried in the substitution", int, low=1),
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
@@ -108,6 +111,9 @@ OPTIONS: dict[str, Option] = {
     "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
     "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
     "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
+    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0),
+    "adversarial_step_size": Option("length of these steps", float, above=0.0),
+    "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
     "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
     "loss_type": Option("the victim's loss", str, ("BCE", "CE", "BPR")),
     "mask_ratio": Option("share of a history BERT4Rec masks", float, above=0.0, high=1.0),

@@ -40,3 +40,14 @@ def torch_stream(device: torch.device, seed: int, purpose: str, *keys: int) -> I
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(_sequence(seed, purpose, keys).generate_state(1, np.uint64)[0]))
         yield
+
+
+@contextmanager
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Run a block with the model in evaluation mode and give it its mode back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

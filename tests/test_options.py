@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig, properties
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
@@ -44,9 +44,12 @@ def test_nothing_is_excused_that_has_no_default_or_is_an_option():
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("attack", name) for name in ATTACKS] + [("defense", name) for name in AGGREGATORS]
+    ("folder", "recipes", "name"),
+    [("attack", ATTACKS, name) for name in ATTACKS]
+    + [("defense", AGGREGATORS, name) for name in AGGREGATORS]
+    + [("defense", CLIENT_DEFENSES, name) for name in CLIENT_DEFENSES if name != "none"],
 )
-def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, name):
+def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, recipes, name):
     class Recording(dict):
         def __missing__(self, key):
             pytest.fail(f"properties/{folder}/{name}.yaml lacks '{key}'")
@@ -60,18 +63,23 @@ def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, name):
             read.add(key)
             return super().__getitem__(key)
 
-    {"attack": ATTACKS, "defense": AGGREGATORS}[folder][name](Spy(defaults(path)))
+    recipes[name](Spy(defaults(path)))
     assert read == set(defaults(path)), "parameters that the recipe never reads"
 
 
 def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == set(ATTACKS)
-    assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == set(AGGREGATORS)
+    defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
+    assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"attack": a} for a in ATTACKS] + [{"aggregator": a} for a in AGGREGATORS], ids=str
+    "changes",
+    [{"attack": a} for a in ATTACKS]
+    + [{"aggregator": a} for a in AGGREGATORS]
+    + [{"client_defense": d} for d in CLIENT_DEFENSES],
+    ids=str,
 )
 def test_the_defaults_are_valid(changes):
     check_options(AttackConfig(config_dict=changes).to_dict())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +10,7 @@ import torch
 
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int
+from recbole_attack.rng import without_dropout
 
 
 class Profile(NamedTuple):
@@ -94,12 +93,14 @@ class Attack:
         repeats: Repetitions ``s`` whose losses are averaged; they differ by dropout, sampled items and, with several
             targets, by the target the transform works for.
         weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
+        knowledge: What the attacker must know besides its own clients' histories and the model they train.
     """
 
     transform: Transform
     objective: Objective
     repeats: int = 1
     weight: float = 1.0
+    knowledge: tuple[str, ...] = ()
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""
@@ -119,7 +120,7 @@ class Attack:
         distinct = min(self.repeats, len(context.targets))
         shift = torch.arange(distinct) + context.epoch * self.repeats
         targets = context.targets[shift % len(context.targets)].repeat(len(users))
-        with evaluating(model):
+        with without_dropout(model):
             changed = self.transform(model, profile.repeat(distinct), np.repeat(users, distinct), targets, context)
         slots = torch.arange(self.repeats, device=targets.device) % distinct
         rows = (torch.arange(len(users), device=targets.device)[:, None] * distinct + slots).flatten()
@@ -132,14 +133,3 @@ class Attack:
             context,
         )
         return self.weight * losses.view(len(users), self.repeats).mean(dim=1)
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Switch dropout off for a block."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -55,6 +55,24 @@ class TargetBCE:
 
 
 @dataclass(frozen=True)
+class TargetBoost:
+    """Train the targets as the next items: BCE towards 1 for each, towards 0 for one random item outside the history.
+
+    Averaged over positives and negatives as the victim's own loss is (DV-FSR, eq. 2).
+    """
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        state = model.forward(*profile)
+        positive = model.item_scores(state, context.targets)
+        sampled = _outside("boost negatives", len(context.targets), users, repeats, context)
+        negatives, place = torch.unique(sampled, return_inverse=True)
+        negative = model.item_scores(state, negatives).gather(1, place)
+        return (F.softplus(-positive) + F.softplus(negative)).mean(dim=1) / 2
+
+
+@dataclass(frozen=True)
 class Contrastive:
     """Draw the targets' embeddings to the client's items (DV-FSR, eq. 5-7), averaged over targets.
 
@@ -73,19 +91,10 @@ class Contrastive:
         anchors = F.normalize(model.item_embedding(context.targets), dim=-1)
         total = model.embed(original.item_seq).masked_fill((original.item_seq == 0)[..., None], 0.0).sum(dim=1)
         positive = F.normalize(total / original.item_seq_len[:, None], dim=-1) @ anchors.T
-        negative = F.normalize(model.item_embedding(self._sample(users, repeats, context)), dim=-1) @ anchors.T
+        sampled = _outside("contrastive", self.negatives, users, repeats, context)
+        negative = F.normalize(model.item_embedding(sampled), dim=-1) @ anchors.T
         similarity = torch.cat([positive[:, None], negative], dim=1)
         return -similarity.log_softmax(dim=1)[:, 0].mean(dim=1)
-
-    def _sample(self, users: Int, repeats: int, context: AttackContext) -> torch.Tensor:
-        draws = [
-            context.outside.sample(
-                stream(context.seed, "contrastive", context.epoch, context.step, int(user)),
-                np.full((repeats, self.negatives), user),
-            )
-            for user in users[::repeats]
-        ]
-        return torch.from_numpy(np.concatenate(draws)).to(context.targets.device)
 
 
 @dataclass(frozen=True)
@@ -98,3 +107,14 @@ class Total:
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
         return torch.stack([part(model, profile, original, users, repeats, context) for part in self.parts]).sum(dim=0)
+
+
+def _outside(purpose: str, count: int, users: Int, repeats: int, context: AttackContext) -> torch.Tensor:
+    """``[B, count]`` random items outside the history of each row's user, drawn with replacement."""
+    draws = [
+        context.outside.sample(
+            stream(context.seed, purpose, context.epoch, context.step, int(user)), np.full((repeats, count), user)
+        )
+        for user in users[::repeats]
+    ]
+    return torch.from_numpy(np.concatenate(draws)).to(context.targets.device)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from recbole_attack.attack.attack import Attack, Objective, Transform
-from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
+from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
+
+_POPULARITY = "popularity of the items"
 
 
 def none(config: Mapping[str, Any]) -> None:
@@ -29,7 +31,54 @@ def ra(config: Mapping[str, Any]) -> Attack:
     malicious client. We choose the paper's text: a fake profile of its own for each malicious client, as long as the
     history it stands in for.
     """
-    return Attack(RandomProfile(), TrainingLoss(), weight=config["attack_weight"])
+    return Attack(FakeProfile(), TrainingLoss(), weight=config["attack_weight"])
+
+
+def bandwagon(config: Mapping[str, Any]) -> Attack:
+    """Bandwagon attack: fake profiles of the targets, some popular items and random ones, trained honestly.
+
+    Kapoor, Kapoor and Kumar 2017. DV-FSR leaves it out because it needs the items' popularity, which we grant. We
+    choose the shares of the code of FedRecAttack (Rong et al. 2022): a tenth of the profile from the most popular
+    tenth of the catalogue. There profiles have a fixed size; here they are as long as the history they stand in for.
+    """
+    profile = FakeProfile(config["popular_share"], config["popular_items"])
+    return Attack(profile, TrainingLoss(), weight=config["attack_weight"], knowledge=(_POPULARITY,))
+
+
+def popular(config: Mapping[str, Any]) -> Attack:
+    """Popular attack: fake profiles of the targets and the most popular items, trained honestly.
+
+    Gunes et al. 2014; as in the code of FedRecAttack (Rong et al. 2022), where all malicious clients hold the same
+    profile. Here they do but for its length and order.
+    """
+    profile = FakeProfile(popular_share=1.0)
+    return Attack(profile, TrainingLoss(), weight=config["attack_weight"], knowledge=(_POPULARITY,))
+
+
+def eb(config: Mapping[str, Any]) -> Attack:
+    """Explicit Boosting: the targets trained as what malicious users want next, against sampled negatives.
+
+    One part of PipAttack (Zhang et al. 2022), the part that needs no knowledge of popularity (DV-FSR, "Baseline
+    Attacks"): raise the targets' predicted scores for malicious users.
+
+    Released code differs: DV-FSR's EB builds a client of another model and would stop with an error. We choose the
+    reading of the code of A-ra's authors (Rong, He and Chen 2022), whose EB client trains as an honest one whose only
+    positives are the targets, with one sampled negative each. A sequential model has no user embedding to train along:
+    the user's vector is the model's state after the client's own history.
+    """
+    return Attack(Keep(), TargetBoost(), weight=config["attack_weight"])
+
+
+def a_ra(config: Mapping[str, Any]) -> Attack:
+    """A-ra: the targets' scores towards 1 for approximated users (Rong, He and Chen 2022).
+
+    The original approximates users by ``s = 10`` random normal vectors. DV-FSR, "Baseline Attacks", replaces them by
+    interaction sequences, since sequential models have no user vectors: we take the client's own sequence ``s`` times,
+    which differ by dropout.
+
+    Released code differs: the branch of A-ra is switched off in DV-FSR's.
+    """
+    return _view(config, Keep(), TargetBCE())
 
 
 def dvfsr(config: Mapping[str, Any]) -> Attack:
@@ -62,6 +111,10 @@ def c_fsr(config: Mapping[str, Any]) -> Attack:
 ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "none": none,
     "ra": ra,
+    "bandwagon": bandwagon,
+    "popular": popular,
+    "eb": eb,
+    "a_ra": a_ra,
     "dvfsr": dvfsr,
     "s_fsr": s_fsr,
     "c_fsr": c_fsr,
@@ -70,7 +123,7 @@ ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
 
 
 def _view(config: Mapping[str, Any], transform: Transform, objective: Objective) -> Attack:
-    """The frame DV-FSR and its ablations share, so that they differ in the part left out and nothing else."""
+    """The frame DV-FSR, its ablations and A-ra share, so that they differ in the part left out and nothing else."""
     return Attack(transform, objective, repeats=config["attack_repeats"], weight=config["attack_weight"])
 
 

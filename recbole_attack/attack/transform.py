@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -24,12 +26,20 @@ class Keep:
 
 
 @dataclass(frozen=True)
-class RandomProfile:
-    """A fake profile: random items and the targets, as long as the sequence it replaces.
+class FakeProfile:
+    """A fake profile: popular items, random items and the targets, as long as the sequence it replaces.
 
     A client keeps its fake profile over all rounds. Targets stand at random positions after the first, since the
     first item of a sequence is never predicted; a profile shorter than the list of targets holds as many as fit.
+
+    Attributes:
+        popular_share: Share of the profile drawn from the popular items, rounded up.
+        popular_items: The popular items, as a share of the catalogue, the most popular first; of equally popular ones
+            the smaller id counts as more popular. At least as many as the profile needs.
     """
+
+    popular_share: float = 0.0
+    popular_items: float = 0.0
 
     def __call__(
         self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
@@ -41,11 +51,24 @@ class RandomProfile:
 
     def _draw(self, user: int, length: int, context: AttackContext) -> Int:
         rng = stream(context.seed, "fake profile", user)
-        catalogue = context.outside.n_items - 1
-        items = 1 + rng.choice(catalogue, length, replace=length > catalogue)
+        items = self._filler(rng, length, context)
         targets = rng.permutation(context.targets.cpu().numpy())[: length - 1]
         items[1 + rng.permutation(length - 1)[: len(targets)]] = targets
         return items
+
+    def _filler(self, rng: np.random.Generator, length: int, context: AttackContext) -> Int:
+        """``[length]`` items, none twice unless the catalogue is too small."""
+        catalogue = np.arange(1, context.outside.n_items)
+        count = min(math.ceil(self.popular_share * length), len(catalogue))
+        if not count:
+            return rng.choice(catalogue, length, replace=length > len(catalogue))
+        ranking = catalogue[np.argsort(-context.outside.popularity[1:], kind="stable")]
+        most = max(int(self.popular_items * len(catalogue)), count)
+        popular = rng.choice(ranking[:most], count, replace=False)
+        rest = np.setdiff1d(catalogue, popular)
+        missing = length - count
+        others = rng.choice(rest if len(rest) else catalogue, missing, replace=missing > len(rest))
+        return rng.permutation(np.concatenate([popular, others]))
 
 
 @dataclass(frozen=True)

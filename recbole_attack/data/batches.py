@@ -89,9 +89,17 @@ class TrainData:
         users = np.repeat(np.arange(self.sequences.n_users), self.sequences.lengths)
         return self.outside.sample(stream(self.seed, "negatives", epoch, step), users).astype(np.int32)
 
-    def draws(self, epoch: int, step: int = 0) -> Float:
-        """One number in ``[0, 1)`` for every training interaction, the same whoever else trains in this epoch."""
-        return stream(self.seed, "draws", epoch, step).random(len(self.sequences.items))
+    def draws(self, purpose: str, epoch: int, step: int = 0) -> Float:
+        """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""
+        return stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
+
+    def item_draws(self, purpose: str, users: Int, epoch: int, step: int = 0) -> torch.Tensor:
+        """``[B, W]`` uniform numbers in [0, 1), one for each of the last items of ``users``, left-aligned.
+
+        ``W`` is the longest history found, at most ``max_length + 1``. Entries without an item mean nothing.
+        """
+        drawn = self.draws(purpose, epoch, step)
+        return torch.from_numpy(drawn[self.sequences.positions(users, self.max_length + 1)[0]])
 
     def batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:
         """All training positions of ``users``.
@@ -145,6 +153,6 @@ class CentralEpoch:
 
     def __iter__(self) -> Iterator[Interaction]:
         negatives = self.data.negatives(self.epoch)
-        draws = self.data.draws(self.epoch) if self.needs_draws else None
+        draws = self.data.draws("masks", self.epoch) if self.needs_draws else None
         for users in self._batches():
             yield self.data.batch(users, negatives, draws).to_interaction()

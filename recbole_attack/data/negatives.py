@@ -27,6 +27,11 @@ class NonInteracted:
         return self.n_items - 1 - self._owned.lengths
 
     @cached_property
+    def popularity(self) -> Int:
+        """``[n_items]`` number of users who own each item."""
+        return self._owned.popularity()
+
+    @cached_property
     def _keys(self) -> Int:
         users = np.repeat(np.arange(self._owned.n_users), self._owned.lengths)
         rank = np.arange(len(users)) - self._owned.offsets[users]

@@ -1,15 +1,18 @@
-"""Defences of the server."""
+"""Defences of the server and of the clients."""
 
 from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator
+from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule, gram_matrix
 
 __all__ = [
     "AGGREGATORS",
+    "CLIENT_DEFENSES",
     "STARTS",
     "Aggregate",
     "Aggregator",
+    "ClientDefense",
     "CoordinateRule",
     "Weighting",
     "WeightingRule",

@@ -95,10 +95,10 @@ class BERT4Rec(VictimMethods, RecBoleBERT4Rec):
         labels = torch.where(chosen, history, 0).gather(1, positions)
         return torch.where(chosen, put_in, history), positions, labels
 
-    def losses(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
         """``[B]`` cross-entropy over all items, averaged over the chosen positions; 0 if there are none."""
         item_seq, positions, labels = inputs
-        hidden = self.encode(item_seq, self.embed(item_seq))
+        hidden = self.encode(item_seq, self.embed(item_seq) if item_emb is None else item_emb)
         states = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
         logits = self.item_scores(states).flatten(0, 1)
         losses = F.cross_entropy(logits, labels.flatten(), ignore_index=0, reduction="none")

@@ -63,8 +63,8 @@ class SASRec(VictimMethods, RecBoleSASRec):
         """Inputs, positives and negatives, ``[B, L]`` each."""
         return batch[:3]
 
-    def losses(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
         """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
         item_seq, pos_items, neg_items = inputs
-        hidden = self.encode(item_seq, self.embed(item_seq))
+        hidden = self.encode(item_seq, self.embed(item_seq) if item_emb is None else item_emb)
         return next_item_losses(hidden, self.item_embedding, pos_items, neg_items)

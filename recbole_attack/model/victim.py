@@ -53,13 +53,24 @@ class Victim(Protocol):
         """RecBole's evaluation entry: ``[B, n_items]`` scores."""
 
     def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
-        """What the loss reads of a batch, one row a user: everything that is settled before parameters matter."""
+        """What the loss reads of a batch, one row a user: all that is settled before parameters matter.
 
-    def losses(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """``[B]`` losses of the users whose rows ``inputs`` are; a row's loss depends on no other row."""
+        The first of them are :meth:`inputs`.
+        """
 
-    def client_losses(self, batch: TrainBatch) -> torch.Tensor:
-        """``[B]`` loss of each user, averaged over its terms; 0 without any. ``losses(*loss_inputs(batch))``."""
+    def inputs(self, batch: TrainBatch) -> torch.Tensor:
+        """``[B, L]`` the items (and tokens of the model's own) whose embeddings training starts from."""
+
+    def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B]`` losses of the users whose rows ``inputs`` are; no row's loss depends on another row.
+
+        Args:
+            inputs: See :meth:`loss_inputs`.
+            item_emb: ``[B, L, H]`` embeddings to start from instead of those of the first of ``inputs``.
+        """
+
+    def client_losses(self, batch: TrainBatch, item_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B]`` loss of each user, averaged over its terms, 0 without any: ``losses(*loss_inputs(batch))``."""
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Mean over the loss terms of a batch of users (scalar)."""
@@ -101,9 +112,18 @@ class VictimMethods:
         """``[B]`` number of terms in each user's loss."""
         return batch.lengths
 
-    def client_losses(self: Any, batch: TrainBatch) -> torch.Tensor:
-        """``[B]`` loss of each user, averaged over its terms; 0 without any."""
-        return self.losses(*self.loss_inputs(batch))
+    def inputs(self: Any, batch: TrainBatch) -> torch.Tensor:
+        """``[B, L]`` the items (and tokens of the model's own) whose embeddings training starts from."""
+        return self.loss_inputs(batch)[0]
+
+    def client_losses(self: Any, batch: TrainBatch, item_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B]`` loss of each user, averaged over its terms; 0 without any.
+
+        Args:
+            batch: ``B`` users.
+            item_emb: ``[B, L, H]`` embeddings to start from instead of those of :meth:`inputs`.
+        """
+        return self.losses(*self.loss_inputs(batch), item_emb=item_emb)
 
     def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
         """Mean over the loss terms of a batch of users (scalar)."""

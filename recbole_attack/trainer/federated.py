@@ -15,7 +15,7 @@ from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, Threat, client_pool
 from recbole_attack.federated.rounds import BACKENDS, ClientGroup
@@ -37,6 +37,7 @@ class FederatedTrainer(AttackTrainer):
         super().__init__(config, model, threat, split)
         self.attack = ATTACKS[config["attack"]](config.final_config_dict)
         self.aggregator = AGGREGATORS[config["aggregator"]](config.final_config_dict)
+        self.client_defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.backend = BACKENDS[config["backend"]]
 
     def clients(self, train_data: TrainData) -> ClientPool:
@@ -101,22 +102,35 @@ class FederatedTrainer(AttackTrainer):
         examples = self.config["client_weighting"] == "examples"
         weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
         if len(honest):
-            yield self._honest_group(train_data, honest, weights[honest], sampled)
+            yield self._honest_group(train_data, honest, weights[honest], sampled, epoch)
         if len(malicious):
             assert self.attack is not None
             yield self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch)
 
     def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
-        draws = train_data.draws(epoch, step) if self.model.needs_draws else None
+        draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
         return train_data.negatives(epoch, step), draws
 
-    def _honest_group(self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled]) -> ClientGroup:
+    def _honest_group(
+        self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled], epoch: int
+    ) -> ClientGroup:
         batches = [train_data.batch(users, *step).to(self.device) for step in sampled]
+        defense, lengths = self.client_defense, batches[0].lengths.cpu()
+        factors = torch.from_numpy(weights).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return model.client_losses(batches[step].rows(rows))
 
-        return ClientGroup(torch.from_numpy(weights).to(self.device), batches[0].lengths.cpu(), losses, batches)
+        if defense is None:
+            return ClientGroup(factors, lengths, losses, batches)
+        draws = [
+            train_data.item_draws("client defense", users, epoch, step).to(self.device) for step in range(len(batches))
+        ]
+
+        def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
+            return defense(model, batches[step].rows(rows), draws[step][rows])
+
+        return ClientGroup(factors, lengths, defended)
 
     def _malicious_group(
         self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int

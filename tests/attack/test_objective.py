@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
+from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
 from recbole_attack.data import NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -109,6 +109,26 @@ def test_target_bce_is_eq_4(model: Any, targets: tuple[int, ...], padding: int) 
     losses = TargetBCE()(model, profile, profile_of(seed=9), USERS, 1, context)
     expected = [bce_by_loops(model, sequence, targets) for sequence in sequences(profile)]
     assert losses.tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("targets", [(7,), (3, 12, 39)])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_target_boost_is_eq_2_with_the_targets_as_positives(model: Any, targets: tuple[int, ...], repeats: int) -> None:
+    profile, outside = profile_of(), KnownOutside()
+    context = AttackContext(torch.tensor(targets), outside, seed=1)
+    losses = TargetBoost()(model, profile.repeat(repeats), profile, np.repeat(USERS, repeats), repeats, context)
+    table, expected = model.item_embedding.weight, []
+    for user, sequence in zip(USERS, sequences(profile), strict=True):
+        state = last_state(model, sequence)
+        for repetition in range(repeats):
+            total = 0.0
+            for n, target in enumerate(targets):
+                negative = 1 + int(user + len(targets) * repetition + n) % (N_ITEMS - 1)
+                total -= math.log(sigmoid((state * table[target]).sum()))
+                total -= math.log(1 - sigmoid((state * table[negative]).sum()))
+            expected.append(total / (2 * len(targets)))
+    assert losses.tolist() == pytest.approx(expected, rel=1e-9)
+    assert [set(asked.flatten()) for asked in outside.asked] == [{user} for user in USERS]
 
 
 @pytest.mark.parametrize("targets", [(7,), (3, 12, 39)])
@@ -286,7 +306,7 @@ ATTACKS = {
     "substitute": Attack(Substitute(0.0, 5), TargetBCE(), repeats=2),
     "contrast": Attack(Keep(), Contrastive(20), repeats=3),
     "dual": Attack(Substitute(-1.0, 10), Total((TargetBCE(), Contrastive(20))), repeats=4),
-    "profile": Attack(RandomProfile(), TrainingLoss(), repeats=2),
+    "profile": Attack(FakeProfile(), TrainingLoss(), repeats=2),
     "training": Attack(Keep(), TrainingLoss()),
 }
 

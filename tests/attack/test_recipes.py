@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, TargetBCE, Total, TrainingLoss
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
+from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
 from recbole_attack.data import TrainData
 from recbole_attack.experiment import prepare
 
@@ -23,7 +23,10 @@ PARAMETERS = {
     "min_cosine": 0.25,
     "substitution_candidates": 7,
     "contrastive_negatives": 11,
+    "popular_share": 0.3,
+    "popular_items": 0.2,
 }
+KNOWN = ("popularity of the items",)
 
 
 @dataclass
@@ -98,7 +101,11 @@ def test_no_attack_is_none() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ra", Attack(RandomProfile(), TrainingLoss(), repeats=1, weight=2.5)),
+        ("ra", Attack(FakeProfile(), TrainingLoss(), repeats=1, weight=2.5)),
+        ("bandwagon", Attack(FakeProfile(0.3, 0.2), TrainingLoss(), repeats=1, weight=2.5, knowledge=KNOWN)),
+        ("popular", Attack(FakeProfile(1.0), TrainingLoss(), repeats=1, weight=2.5, knowledge=KNOWN)),
+        ("eb", Attack(Keep(), TargetBoost(), repeats=1, weight=2.5)),
+        ("a_ra", Attack(Keep(), TargetBCE(), repeats=3, weight=2.5)),
         ("dvfsr", Attack(Substitute(0.25, 7), Total((TargetBCE(), Contrastive(11))), repeats=3, weight=2.5)),
         ("s_fsr", Attack(Substitute(0.25, 7), TargetBCE(), repeats=3, weight=2.5)),
         ("c_fsr", Attack(Keep(), Contrastive(11), repeats=3, weight=2.5)),
@@ -129,7 +136,7 @@ def test_the_dual_view_loss_is_the_sum_of_the_two_views(scene: Callable[..., Sce
 
 
 @pytest.mark.parametrize("targets", ["least_popular:1", "popular:1", "random:3"])
-@pytest.mark.parametrize("name", ["dvfsr", "s_fsr"])
+@pytest.mark.parametrize("name", ["dvfsr", "s_fsr", "eb", "a_ra"])
 def test_one_step_raises_the_targets_mean_score(scene: Callable[..., Scene], name: str, targets: str) -> None:
     # Embeddings of a trained model's size: at RecBole's initial one, a step along a cosine overshoots.
     attacked = scene(name, targets, scale=10.0)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import AttackContext, Profile
-from recbole_attack.attack.transform import Keep, RandomProfile, Substitute
+from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -191,7 +191,7 @@ def test_keep_returns_the_sequence_as_it_is(model: Any) -> None:
 
 
 def fake(profile: Profile, users: np.ndarray, where: AttackContext) -> Profile:
-    return RandomProfile()(None, profile, users, where.targets[:1].repeat(len(users)), where)
+    return FakeProfile()(None, profile, users, where.targets[:1].repeat(len(users)), where)
 
 
 @settings(max_examples=50, deadline=None)
@@ -246,3 +246,54 @@ def test_random_profiles_do_not_touch_the_original() -> None:
     before = profile.item_seq.clone()
     fake(profile, np.arange(len(LENGTHS)), context((3,)))
     assert torch.equal(profile.item_seq, before)
+
+
+RANKED = from_pairs(np.repeat(np.arange(30), 8), np.tile([5, 6, 7, 8, 9, 5, 6, 7], 30), 30, 21)
+"""30 users who own items 5 to 9, repeats included; nobody owns another of the 20 items."""
+
+
+def ranked_context(targets: tuple[int, ...] = (3,), seed: int = 1) -> AttackContext:
+    return AttackContext(torch.tensor(targets), NonInteracted(RANKED), seed)
+
+
+def fillers(transform: FakeProfile, lengths: tuple[int, ...], targets: tuple[int, ...] = (3,)) -> list[list[int]]:
+    """What fake profiles hold before targets are put in."""
+    where = ranked_context(targets)
+    return [list(transform._filler(np.random.default_rng(row), length, where)) for row, length in enumerate(lengths)]
+
+
+@settings(max_examples=60)
+@given(
+    share=st.floats(0.0, 1.0),
+    popular=st.floats(0.01, 1.0),
+    length=st.integers(1, 45),
+    seed=st.integers(0, 10**6),
+)
+def test_fillers_are_popular_items_by_the_share_and_others_without_repeats(
+    share: float, popular: float, length: int, seed: int
+) -> None:
+    items = FakeProfile(share, popular)._filler(np.random.default_rng(seed), length, ranked_context())
+    assert len(items) == length
+    assert set(items) <= set(range(1, 21))
+    count = min(int(np.ceil(share * length)), 20)
+    ranking = [5, 6, 7, 8, 9, 1, 2, 3, 4, *range(10, 21)]
+    assert len(set(items) & set(ranking[: max(int(popular * 20), count)])) >= count
+    if length <= 20:
+        assert len(set(items)) == length
+
+
+def test_popularity_counts_users_not_interactions() -> None:
+    assert NonInteracted(RANKED).popularity.tolist() == [0, 0, 0, 0, 0, 30, 30, 30, 30, 30, *[0] * 11]
+
+
+def test_the_popular_profile_is_the_most_popular_items_in_any_order() -> None:
+    rows = fillers(FakeProfile(1.0), (3,) * 50)
+    assert {tuple(sorted(row)) for row in rows} == {(5, 6, 7)}
+    assert len({tuple(row) for row in rows}) > 3
+
+
+def test_popular_items_stand_anywhere_in_a_bandwagon_profile() -> None:
+    rows = np.array(fillers(FakeProfile(0.25, 0.25), (4,) * 400))
+    popular = np.isin(rows, [5, 6, 7, 8, 9])
+    assert (popular.sum(axis=1) >= 1).all()
+    assert popular.mean(axis=0) == pytest.approx(np.full(4, 0.25 + 0.75 * 4 / 19), abs=0.08)

@@ -386,3 +386,26 @@ def test_targeted_attacks_raise_exposure(config: Config, attack: str) -> None:
     experiment = prepare(settings)
     attacked, clean = (trained(settings.replace(attack=a), experiment) for a in (attack, "none"))
     assert attacked.history[-1]["er@5"] > clean.history[-1]["er@5"]
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@pytest.mark.parametrize("local_epochs", [1, 2])
+def test_adversarial_training_trains_under_every_aggregator(config: Config, aggregator: str, local_epochs: int) -> None:
+    common = {"aggregator": aggregator, "local_epochs": local_epochs, "epochs": 1, **NO_DROPOUT, **SGD}
+    fast = trained(config(**common, client_defense="adversarial_training"))
+    slow = trained(config(**common, client_defense="adversarial_training", backend="loop"))
+    assert_close(weights_of(fast.model), weights_of(slow.model), atol=1e-5)
+    plain = trained(config(**common))
+    assert not torch.allclose(
+        weights_of(plain.model)["item_embedding.weight"], weights_of(fast.model)["item_embedding.weight"], atol=1e-6
+    )
+
+
+def test_adversarial_training_changes_other_positions_in_every_epoch(config: Config) -> None:
+    train_data = prepare(config()).train_data
+    users = train_data.trainable_users[:5]
+    draws = [train_data.item_draws("client defense", users, epoch, step) for epoch, step in ((0, 0), (1, 0), (0, 1))]
+    assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    alone = train_data.item_draws("client defense", users[3:4], 0)
+    length = min(int(train_data.sequences.lengths[users[3]]), train_data.max_length + 1)
+    assert torch.equal(alone[0, :length], draws[0][3, :length])

@@ -1,0 +1,96 @@
+"""What honest clients do against attacks while they train.
+
+A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
+returns a :data:`ClientDefense`, or ``None`` for plain training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from recbole_attack.data.batches import TrainBatch
+from recbole_attack.rng import without_dropout
+
+ClientDefense = Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]
+"""``(model, batch of B users, draws [B, L or more]) -> [B]`` losses, in place of the model's own.
+
+Draws are uniform in [0, 1), one for each of the model's inputs.
+"""
+
+
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """Train on each user's sequence and on a version of it that was changed to hurt.
+
+    Yue, Zeng, Kou, Shang and Wang, "Defending Substitution-Based Profile Pollution Attacks on Sequential
+    Recommenders", RecSys 2022. An item of the sequence is relaxed to a distribution over all items, at first all on
+    itself. Each step of gradient ascent on the user's loss moves the distribution by ``step_size`` along the gradient
+    of unit length, cuts off what is negative and normalises the rest. Its embedding is the distribution's mean.
+
+    Memory: one row of ``n_items`` for each changed position of a batch.
+
+    Attributes:
+        steps: Steps of gradient ascent.
+        step_size: Their length.
+        ratio: Share of the positions that are changed.
+    """
+
+    steps: int
+    step_size: float
+    ratio: float
+
+    def __call__(self, model: Any, batch: TrainBatch, draws: torch.Tensor) -> torch.Tensor:
+        item_seq = model.inputs(batch)
+        changed = (draws[:, : item_seq.shape[1]] < self.ratio) & (item_seq != 0) & (item_seq < model.n_items)
+        with without_dropout(model):
+            mixture = self._ascend(model, batch, item_seq, changed)
+        hostile = _mixed(model.embed(item_seq), changed, mixture @ model.item_embedding.weight[1 : model.n_items])
+        return (model.client_losses(batch) + model.client_losses(batch, hostile)) / 2
+
+    def _ascend(self, model: Any, batch: TrainBatch, item_seq: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
+        """``[M, n_items - 1]`` distributions over items, one for each changed position."""
+        table = model.item_embedding.weight[1 : model.n_items].detach()
+        own = model.embed(item_seq).detach()
+        mixture = torch.nn.functional.one_hot(item_seq[changed] - 1, len(table)).to(table)
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                item_emb = _mixed(own, changed, mixture @ table).requires_grad_()
+                (gradient,) = torch.autograd.grad(model.client_losses(batch, item_emb).sum(), item_emb)
+            direction = torch.nn.functional.normalize(gradient[changed] @ table.T, dim=-1, eps=1e-30)
+            mixture = (mixture + self.step_size * direction).clamp_(min=0.0)
+            mixture /= mixture.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+        return mixture
+
+
+def none(config: Mapping[str, Any]) -> None:
+    """No defence: clients train on their own sequences."""
+
+
+def adversarial_training(config: Mapping[str, Any]) -> ClientDefense:
+    """Clients also train on adversarial versions of their sequences (Yue et al. 2022).
+
+    Released code differs: DV-FSR's server does nothing of the kind, or stops with an error, under every aggregation. We
+    choose the procedure of Yue et al. and its values (3 steps of length 1, half of the positions). There, a step on the
+    plain sequences is followed by one on the changed ones; a federated client sends one update, so it is the gradient
+    of the mean of both losses. It is as long as other updates: a defence should not win by outshouting the attacker.
+    The positions to change are drawn before the ascent, where Yue et al. perturb all and then put half of them back.
+    """
+    return AdversarialTraining(
+        config["adversarial_steps"], config["adversarial_step_size"], config["adversarial_ratio"]
+    )
+
+
+CLIENT_DEFENSES: dict[str, Callable[[Mapping[str, Any]], ClientDefense | None]] = {
+    "none": none,
+    "adversarial_training": adversarial_training,
+}
+"""Defences on the clients' side by the name ``--client_defense`` takes."""
+
+
+def _mixed(own: torch.Tensor, changed: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    """``own [B, L, H]`` with the rows ``mixed [M, H]`` at the ``M`` changed positions."""
+    return own.index_put(changed.nonzero(as_tuple=True), mixed)
