@@ -95,7 +95,7 @@ def stacked_updates(
     """Updates of honest clients after ``len(batches)`` local steps, a chunk of clients at a time.
 
     Args:
-        model: The global model, ``stackable``; not changed.
+        model: The global model, which ``vmap`` can run; not changed.
         batches: The clients' training data at each local step; ``N`` rows each.
         local_learning_rate: Rate of the local SGD steps.
         chunk_tokens: As in :func:`summed_gradient`; every client of a chunk holds a copy of the parameters.

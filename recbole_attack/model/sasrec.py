@@ -31,6 +31,7 @@ class SASRec(VictimMethods, RecBoleSASRec):
 
     input_type = InputType.POINTWISE
     loss_types = ("BCE",)
+    per_client = "layers"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
 
 from recbole_attack.data.batches import TrainBatch
+
+PerClient = Literal["layers", "vmap", "loop"]
+"""How the updates of single clients can be computed, fastest first; see :attr:`Victim.per_client`."""
 
 
 class Victim(Protocol):
@@ -20,13 +23,14 @@ class Victim(Protocol):
         item_embedding: Rows ``0..n_items-1`` are the items; a model's own tokens stand behind them.
         loss_types: What ``loss_type`` may be.
         needs_draws: Whether the loss reads ``TrainBatch.draws``.
-        stackable: Whether ``torch.func.vmap`` can run :meth:`losses`.
+        per_client: ``layers``: all parameters are used through layers called on one row a client; ``vmap``:
+            ``torch.func.vmap`` can run :meth:`losses`; ``loop``: neither. The first includes the second.
     """
 
     item_embedding: nn.Embedding
     loss_types: ClassVar[tuple[str, ...]]
     needs_draws: ClassVar[bool]
-    stackable: ClassVar[bool]
+    per_client: ClassVar[PerClient]
 
     def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
@@ -61,6 +65,9 @@ class Victim(Protocol):
     def inputs(self, batch: TrainBatch) -> torch.Tensor:
         """``[B, L]`` the items (and tokens of the model's own) whose embeddings training starts from."""
 
+    def tokens(self, lengths: torch.Tensor) -> torch.Tensor:
+        """``[B]`` tokens the loss of users with ``lengths`` (``[B]``) training positions goes through."""
+
     def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
         """``[B]`` losses of the users whose rows ``inputs`` are; no row's loss depends on another row.
 
@@ -80,7 +87,7 @@ class VictimMethods:
     """What follows from ``embed``, ``state``, ``loss_inputs`` and ``losses`` where scores are inner products."""
 
     needs_draws: ClassVar[bool] = False
-    stackable: ClassVar[bool] = True
+    per_client: ClassVar[PerClient] = "vmap"
 
     def embed(self: Any, item_seq: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
@@ -107,6 +114,10 @@ class VictimMethods:
     def predict(self: Any, interaction: Any) -> torch.Tensor:
         """``[B]`` scores of one item a row."""
         return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+
+    def tokens(self, lengths: torch.Tensor) -> torch.Tensor:
+        """``[B]`` tokens the loss of users with ``lengths`` (``[B]``) training positions goes through."""
+        return lengths
 
     def loss_terms(self, batch: TrainBatch) -> torch.Tensor:
         """``[B]`` number of terms in each user's loss."""

@@ -115,14 +115,14 @@ class FederatedTrainer(AttackTrainer):
         self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled], epoch: int
     ) -> ClientGroup:
         batches = [train_data.batch(users, *step).to(self.device) for step in sampled]
-        defense, lengths = self.client_defense, batches[0].lengths.cpu()
+        defense, tokens = self.client_defense, self.model.tokens(batches[0].lengths).cpu()
         factors = torch.from_numpy(weights).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return model.client_losses(batches[step].rows(rows))
 
         if defense is None:
-            return ClientGroup(factors, lengths, losses, batches)
+            return ClientGroup(factors, tokens, losses, batches)
         draws = [
             train_data.item_draws("client defense", users, epoch, step).to(self.device) for step in range(len(batches))
         ]
@@ -130,7 +130,7 @@ class FederatedTrainer(AttackTrainer):
         def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return defense(model, batches[step].rows(rows), draws[step][rows])
 
-        return ClientGroup(factors, lengths, defended)
+        return ClientGroup(factors, tokens, defended)
 
     def _malicious_group(
         self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int
