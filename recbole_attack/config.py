@@ -21,7 +21,7 @@ from recbole_attack.attack import ATTACKS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
-from recbole_attack.model import MODELS
+from recbole_attack.model import base_name, find_model
 from recbole_attack.options import OPTIONS, check_options
 
 DERIVED_KEYS = frozenset(
@@ -173,13 +173,11 @@ class AttackConfig(Config):
     def _get_model_and_dataset(self, model: Any, dataset: str | None) -> tuple[str, Any, str]:
         model = model or self.external_config_dict.get("model", "SASRec")
         dataset = dataset or self.external_config_dict.get("dataset", "ml-100k")
-        if not isinstance(model, str) and not (isinstance(model, type) and issubclass(model, tuple(MODELS.values()))):
-            raise ConfigError(f"model must be a name or a subclass of {', '.join(MODELS)}: found {model!r}")
-        model_class = lookup(MODELS, model, "model") if isinstance(model, str) else model
+        model_class = find_model(model)
         return model_class.__name__, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
-        base = next(cls.__name__ for cls in model_class.__mro__ if cls in MODELS.values())
+        base = base_name(model_class)
         super()._load_internal_config_dict(base, model_class, dataset)
         overall = self._load_properties("overall")
         central = self.external_config_dict.get("scenario") == "central"
@@ -207,6 +205,7 @@ class AttackConfig(Config):
         self._load_needed_fields()
         self._complete_evaluation()
         check_options(self.final_config_dict)
+        lookup(dict.fromkeys(self.model_class.loss_types), self.final_config_dict["loss_type"], "loss_type")
         self._check_metrics()
         try:
             super()._set_default_parameters()

@@ -119,7 +119,8 @@ OPTIONS: dict[str, Option] = {
     "adversarial_step_size": Option("length of these steps", float, above=0.0),
     "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
     "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
-    "loss_type": Option("the victim's loss", str, ("BCE",)),
+    "loss_type": Option("the victim's loss", str, ("BCE", "CE", "BPR")),
+    "mask_ratio": Option("share of a history BERT4Rec masks", float, above=0.0, high=1.0),
     "position_alignment": Option("positions count from the first or to the last item", str, ("left", "right")),
     "initializer": Option("initial weights", str, ("normal", "xavier_normal")),
     "n_layers": Option("transformer layers", int, low=1),
@@ -152,6 +153,7 @@ UNSUPPORTED: dict[str, str] = {
     "dataloaders_save_path": "dataloaders are not cached, so that a poisoned run and a clean run never share one",
     "enable_amp": "client updates are compared in full precision",
     "transform": "sequences are transformed by the attack only",
+    "ft_ratio": "masks are drawn at all positions alike",
 }
 """RecBole parameters that have no effect here, with the reason."""
 
@@ -172,7 +174,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
-    if values["hidden_size"] % values["n_heads"]:
+    if "n_heads" in values and values["hidden_size"] % values["n_heads"]:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
         )

@@ -20,7 +20,8 @@ from recbole_attack.rng import stream
 class TrainingLoss:
     """The victim's own loss, computed on the profile as an honest client would.
 
-    Negatives are drawn outside the profile, so a fake item is never pushed down by its own client.
+    Negatives are drawn outside the profile, so a fake item is never pushed down by its own client. A model that masks
+    items gets draws of the client's own.
     """
 
     def __call__(
@@ -29,14 +30,17 @@ class TrainingLoss:
         items = profile.item_seq.cpu().numpy()
         rows, columns = np.nonzero(items)
         outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), context.outside.n_items))
-        negatives = np.zeros_like(items[:, 1:])
+        negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
         for row, user in enumerate(users):
-            rng = stream(context.seed, "fake negatives", context.epoch, context.step, int(user), row % repeats)
+            keys = (context.epoch, context.step, int(user), row % repeats)
+            rng = stream(context.seed, "fake negatives", *keys)
             negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
+            draws[row] = stream(context.seed, "fake draws", *keys).random(items.shape[1])
         pos_items = profile.item_seq[:, 1:]
         item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
         neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
-        return model.client_losses(TrainBatch(item_seq, pos_items, neg_items))
+        drawn = torch.from_numpy(draws).to(pos_items.device) if model.needs_draws else None
+        return model.client_losses(TrainBatch(item_seq, pos_items, neg_items, drawn))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_attack.data.dataset import RaggedSequentialDataset
@@ -15,19 +16,24 @@ from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.rng import stream
 
+Float = NDArray[np.floating]
+
 
 class TrainBatch(NamedTuple):
-    """``B`` users, every position a training example; all ``[B, L]``, 0 where there is none.
+    """``B`` users, every position a training example; ``[B, L]``, 0 where there is none.
 
     Attributes:
         item_seq: Inputs, left-aligned.
         pos_items: The item that follows each input.
         neg_items: One item the user has not interacted with for each input.
+        draws: ``[B, L + 1]`` float64 in ``[0, 1)``, one for each item of the history, the first included; only for
+            models whose loss draws something (``needs_draws``).
     """
 
     item_seq: torch.Tensor
     pos_items: torch.Tensor
     neg_items: torch.Tensor
+    draws: torch.Tensor | None = None
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -37,10 +43,17 @@ class TrainBatch(NamedTuple):
     def rows(self, index: torch.Tensor) -> TrainBatch:
         """The users at ``index``, cut to the longest of them."""
         width = max(int(self.lengths[index].max()), 1)
-        return TrainBatch(*(field[index, :width] for field in self))
+        item_seq, pos_items, neg_items = (field[index, :width] for field in self[:3])
+        draws = None if self.draws is None else self.draws[index, : width + 1]
+        return TrainBatch(item_seq, pos_items, neg_items, draws)
 
     def to(self, device: torch.device) -> TrainBatch:
-        return TrainBatch(*(field.to(device) for field in self))
+        item_seq, pos_items, neg_items = (field.to(device) for field in self[:3])
+        return TrainBatch(item_seq, pos_items, neg_items, None if self.draws is None else self.draws.to(device))
+
+    def to_interaction(self) -> Interaction:
+        """The fields that are there, by name."""
+        return Interaction({name: field for name, field in self._asdict().items() if field is not None})
 
 
 @dataclass(frozen=True)
@@ -76,17 +89,26 @@ class TrainData:
         users = np.repeat(np.arange(self.sequences.n_users), self.sequences.lengths)
         return self.outside.sample(stream(self.seed, "negatives", epoch, step), users).astype(np.int32)
 
+    def draws(self, purpose: str, epoch: int, step: int = 0) -> Float:
+        """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""
+        return stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
+
     def item_draws(self, purpose: str, users: Int, epoch: int, step: int = 0) -> torch.Tensor:
         """``[B, W]`` uniform numbers in [0, 1), one for each of the last items of ``users``, left-aligned.
 
-        They belong to the interactions, so they are the same whoever else trains in this epoch; ``W`` is the longest
-        history found, at most ``max_length + 1``. Entries without an item mean nothing.
+        ``W`` is the longest history found, at most ``max_length + 1``. Entries without an item mean nothing.
         """
-        drawn = stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
+        drawn = self.draws(purpose, epoch, step)
         return torch.from_numpy(drawn[self.sequences.positions(users, self.max_length + 1)[0]])
 
-    def batch(self, users: Int, negatives: Int) -> TrainBatch:
-        """All training positions of ``users``."""
+    def batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:
+        """All training positions of ``users``.
+
+        Args:
+            users: ``[B]`` users.
+            negatives: See :meth:`negatives`.
+            draws: See :meth:`draws`; for models that need them.
+        """
         index, real = self.sequences.positions(users, self.max_length + 1)
         items = np.where(real, self.sequences.items[index], 0).astype(np.int64)
         fields = (
@@ -94,7 +116,9 @@ class TrainData:
             items[:, 1:],
             np.where(real[:, 1:], negatives[index[:, 1:]], 0),
         )
-        return TrainBatch(*(torch.from_numpy(field.astype(np.int64)) for field in fields))
+        item_seq, pos_items, neg_items = (torch.from_numpy(field.astype(np.int64)) for field in fields)
+        drawn = None if draws is None else torch.from_numpy(np.where(real, draws[index], 0.0))
+        return TrainBatch(item_seq, pos_items, neg_items, drawn)
 
 
 @dataclass(frozen=True)
@@ -102,12 +126,20 @@ class CentralEpoch:
     """One shuffled pass over all users in batches of about ``batch_size`` positions, as RecBole interactions.
 
     Iterating twice gives the same batches.
+
+    Attributes:
+        data: Training sequences.
+        epoch: Number of the pass.
+        batch_size: Positions in a batch.
+        shuffle: Whether users come in random order.
+        needs_draws: Whether batches carry ``draws``.
     """
 
     data: TrainData
     epoch: int
     batch_size: int
     shuffle: bool = True
+    needs_draws: bool = False
 
     def _batches(self) -> list[Int]:
         users = self.data.trainable_users
@@ -121,5 +153,6 @@ class CentralEpoch:
 
     def __iter__(self) -> Iterator[Interaction]:
         negatives = self.data.negatives(self.epoch)
+        draws = self.data.draws("masks", self.epoch) if self.needs_draws else None
         for users in self._batches():
-            yield Interaction(self.data.batch(users, negatives)._asdict())
+            yield self.data.batch(users, negatives, draws).to_interaction()

@@ -84,12 +84,12 @@ def vectorised(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator
     """Many clients at once.
 
     Rules whose factors depend on the weights alone need no client's own update. Rules on the Gram matrix get updates
-    with sparse item rows. Rules on single coordinates, and models whose layers have no per-client rule, run in
+    with sparse item rows, by layer or stacked where the model allows it. Rules on single coordinates run in
     :func:`loop`.
     """
     if aggregator.linear:
         return _linear(model, groups, aggregator, config)
-    if aggregator.weigh is not None and is_supported(model):
+    if aggregator.weigh is not None:
         return _by_gram(model, groups, aggregator, config)
     return loop(model, groups, aggregator, config)
 
@@ -119,10 +119,10 @@ def _by_gram(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, 
 def _client_updates(model: Any, group: ClientGroup, config: Any) -> tuple[ClientUpdates, torch.Tensor, torch.Tensor]:
     """Updates, weights and first losses of a group's clients, all in one order."""
     epochs, rate, chunk = (config[key] for key in ("local_epochs", "local_learning_rate", "chunk_tokens"))
-    if not group.batches:
+    if not group.batches or model.per_client == "loop":
         updates, losses = looped_client_updates(model, group.losses, len(group.weights), epochs, rate)
         return updates, group.weights, losses
-    if epochs == 1:
+    if epochs == 1 and model.per_client == "layers" and is_supported(model):
         updates, losses = client_gradients(model, group.losses, group.lengths, chunk)
         return updates, group.weights, losses
     stacked = list(stacked_updates(model, group.batches, rate, chunk))
@@ -146,7 +146,7 @@ def _weighted_sum(model: Any, group: ClientGroup, weights: torch.Tensor, config:
 def _local_updates(model: Any, group: ClientGroup, config: Any) -> Iterator[tuple[torch.Tensor, Update, torch.Tensor]]:
     """Parameter differences of a group's clients, stacked where their steps can be, one by one otherwise."""
     rate = config["local_learning_rate"]
-    if group.batches:
+    if group.batches and model.per_client != "loop":
         yield from stacked_updates(model, group.batches, rate, config["chunk_tokens"])
         return
     looped = looped_updates(model, group.losses, len(group.weights), config["local_epochs"], rate)

@@ -92,10 +92,10 @@ def summed_gradient(
 def stacked_updates(
     model: Any, batches: Sequence[TrainBatch], local_learning_rate: float, chunk_tokens: int
 ) -> Iterator[tuple[torch.Tensor, Update, torch.Tensor]]:
-    """Parameter differences of honest clients after ``len(batches)`` local steps, a chunk of clients at a time.
+    """Updates of honest clients after ``len(batches)`` local steps, a chunk of clients at a time.
 
     Args:
-        model: The global model; not changed.
+        model: The global model, which ``vmap`` can run; not changed.
         batches: The clients' training data at each local step; ``N`` rows each.
         local_learning_rate: Rate of the local SGD steps.
         chunk_tokens: As in :func:`summed_gradient`; every client of a chunk holds a copy of the parameters.
@@ -106,9 +106,9 @@ def stacked_updates(
     start = {name: p.detach() for name, p in model.named_parameters()}
     wrapped = _ClientLoss(model)
 
-    def loss(parameters: Update, row: TrainBatch) -> torch.Tensor:
-        one = TrainBatch(*(field.unsqueeze(0) for field in row))
-        return functional_call(wrapped, {f"model.{k}": v for k, v in parameters.items()}, (one,))
+    def loss(parameters: Update, row: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        one = tuple(field.unsqueeze(0) for field in row)
+        return functional_call(wrapped, {f"model.{k}": v for k, v in parameters.items()}, one)
 
     step_all = vmap(grad_and_value(loss), in_dims=(0, 0), randomness="different")
     size = sum(p.numel() for p in start.values())
@@ -116,10 +116,12 @@ def stacked_updates(
         local = {name: p.expand(len(clients), *p.shape) for name, p in start.items()}
         first = torch.zeros(len(clients))
         for step, batch in enumerate(batches):
-            gradients, values = step_all(local, batch.rows(clients))
+            updates, values = step_all(local, model.loss_inputs(batch.rows(clients)))
             first = first if step else values.detach()
-            local = {name: p - local_learning_rate * gradients[name] for name, p in local.items()}
-        yield clients, {name: start[name] - p for name, p in local.items()}, first
+            if len(batches) > 1:
+                local = {name: p - local_learning_rate * updates[name] for name, p in local.items()}
+                updates = {name: start[name] - p for name, p in local.items()}
+        yield clients, updates, first
 
 
 def length_chunks(lengths: torch.Tensor, chunk_tokens: int, most_clients: int | None = None) -> Iterator[torch.Tensor]:
@@ -147,5 +149,5 @@ class _ClientLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: TrainBatch) -> torch.Tensor:
-        return self.model.client_losses(batch).squeeze(0)
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.model.losses(*inputs).squeeze(0)

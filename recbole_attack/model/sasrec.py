@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from recbole.utils import InputType
-from torch import nn
-from torch.nn import functional as F
 
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import SASRec as RecBoleSASRec
 from recbole_attack.model.kernels import use_fast_kernels
+from recbole_attack.model.parts import next_item_losses, position_ids, xavier_normal
+from recbole_attack.model.victim import VictimMethods
 
 
-class SASRec(RecBoleSASRec):
+class SASRec(VictimMethods, RecBoleSASRec):
     """RecBole's SASRec with a next-item loss at every position instead of the last one.
 
     Parameters carry RecBole's names and shapes, so a RecBole SASRec checkpoint's weights load into this model and
@@ -30,6 +30,8 @@ class SASRec(RecBoleSASRec):
     """
 
     input_type = InputType.POINTWISE
+    loss_types = ("BCE",)
+    per_client = "layers"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
@@ -38,11 +40,7 @@ class SASRec(RecBoleSASRec):
         self.right_aligned = config["position_alignment"] == "right"
         use_fast_kernels(self)
         if config["initializer"] == "xavier_normal":
-            self.apply(_xavier_normal)
-
-    def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
-        """``[B, L]`` items -> ``[B, L, H]`` item embeddings, positions not yet added."""
-        return self.item_embedding(item_seq)
+            self.apply(xavier_normal)
 
     def encode(self, item_seq: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """Hidden state at every position.
@@ -54,11 +52,7 @@ class SASRec(RecBoleSASRec):
         Returns:
             ``[B, L, H]``; undefined at padded positions.
         """
-        # One row a user, although all may be equal: what a layer is called on belongs to the user whose row it is.
-        positions = torch.arange(item_seq.shape[1], device=item_seq.device).expand_as(item_seq)
-        if self.right_aligned:
-            lengths = (item_seq != 0).sum(dim=1, keepdim=True)
-            positions = (self.max_seq_length - lengths + positions).clamp(max=self.max_seq_length - 1)
+        positions = position_ids(item_seq, self.max_seq_length, self.right_aligned)
         hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
         return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
 
@@ -66,48 +60,12 @@ class SASRec(RecBoleSASRec):
         """``[B, H]`` state after the last item, from embeddings ``[B, L, H]`` that need not be the items' own."""
         return self.gather_indexes(self.encode(item_seq, item_emb), item_seq_len - 1)
 
-    def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
-        return self.state(item_seq, item_seq_len, self.embed(item_seq))
+    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
+        """Inputs, positives and negatives, ``[B, L]`` each."""
+        return batch[:3]
 
-    def item_scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B, H]`` states -> ``[B, T]`` scores of ``items`` (``[T]``; all ``n_items`` if None)."""
-        weight = self.item_embedding.weight if items is None else self.item_embedding(items)
-        return states @ weight.T
-
-    def inputs(self, batch: TrainBatch) -> torch.Tensor:
-        """``[B, L]`` the items whose embeddings training starts from."""
-        return batch.item_seq
-
-    def client_losses(self, batch: TrainBatch, item_emb: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2).
-
-        Args:
-            batch: ``B`` users.
-            item_emb: ``[B, L, H]`` embeddings to start from instead of those of :meth:`inputs`.
-        """
-        hidden = self.encode(batch.item_seq, self.embed(batch.item_seq) if item_emb is None else item_emb)
-        positive = (hidden * self.item_embedding(batch.pos_items)).sum(-1)
-        negative = (hidden * self.item_embedding(batch.neg_items)).sum(-1)
-        real = batch.pos_items != 0
-        losses = (F.softplus(-positive) + F.softplus(negative)) * real
-        return losses.sum(1) / (2 * real.sum(1)).clamp(min=1)
-
-    def calculate_loss(self, interaction: Any) -> torch.Tensor:
-        """Mean over all positions of a batch of users (scalar)."""
-        batch = TrainBatch(*(interaction[field] for field in TrainBatch._fields))
-        return (self.client_losses(batch) * batch.lengths).sum() / batch.lengths.sum()
-
-    def score_items(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        """``[B, n_items]`` scores of every item as the next one."""
-        return self.item_scores(self.forward(item_seq, item_seq_len))
-
-    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
-        """RecBole's evaluation entry: ``[B, n_items]`` scores; padding beyond the longest row is skipped."""
-        lengths = interaction[self.ITEM_SEQ_LEN]
-        return self.score_items(interaction[self.ITEM_SEQ][:, : int(lengths.max())], lengths)
-
-
-def _xavier_normal(module: nn.Module) -> None:
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.xavier_normal_(module.weight)
+    def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
+        item_seq, pos_items, neg_items = inputs
+        hidden = self.encode(item_seq, self.embed(item_seq) if item_emb is None else item_emb)
+        return next_item_losses(hidden, self.item_embedding, pos_items, neg_items)

@@ -16,6 +16,7 @@ class CentralTrainer(AttackTrainer):
         self, train_data: TrainData, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> float:
         """Mean loss per batch of one epoch."""
-        batches = CentralEpoch(train_data, epoch_idx, self.config["train_batch_size"], self.config["shuffle"])
+        size, shuffle = self.config["train_batch_size"], self.config["shuffle"]
+        batches = CentralEpoch(train_data, epoch_idx, size, shuffle, self.model.needs_draws)
         with torch_stream(self.device, self.seed, "dropout", epoch_idx):
             return super()._train_epoch(batches, epoch_idx, loss_func, show_progress=False) / len(batches)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
+from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import TrainingError
@@ -20,6 +21,9 @@ from recbole_attack.federated import ClientPool, Threat, client_pool
 from recbole_attack.federated.rounds import BACKENDS, ClientGroup
 from recbole_attack.rng import torch_stream
 from recbole_attack.trainer.base import AttackTrainer
+
+Sampled = tuple[Int, Float | None]
+"""Negatives and draws of all training interactions at one local step."""
 
 
 class FederatedTrainer(AttackTrainer):
@@ -47,7 +51,7 @@ class FederatedTrainer(AttackTrainer):
         """Mean loss of the honest clients in one epoch."""
         self.model.train()
         pool = self.clients(train_data)
-        negatives = [train_data.negatives(epoch_idx, step) for step in range(self.config["local_epochs"])]
+        sampled = [self._sampled(train_data, epoch_idx, step) for step in range(self.config["local_epochs"])]
         rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
         bar = tqdm(
             rounds, desc=f"epoch {epoch_idx}", unit="round", leave=False, disable=None if show_progress else True
@@ -55,17 +59,17 @@ class FederatedTrainer(AttackTrainer):
         total = 0.0
         for index, clients in enumerate(bar):
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
-                record = self._round(train_data, pool, clients, negatives, epoch_idx)
+                record = self._round(train_data, pool, clients, sampled, epoch_idx)
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
             total += record["loss"] * record["honest"]
         return total / max(int((~pool.malicious).sum()), 1)
 
     def _round(
-        self, train_data: TrainData, pool: ClientPool, clients: Int, negatives: list[Int], epoch: int
+        self, train_data: TrainData, pool: ClientPool, clients: Int, sampled: list[Sampled], epoch: int
     ) -> dict[str, Any]:
         start = perf_counter()
         honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
-        groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], negatives, epoch))
+        groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], sampled, epoch))
         result = self.backend(self.model, groups, self.aggregator, self.config)
         update, losses = result.update, result.losses
         for name, parameter in self.model.named_parameters():
@@ -92,29 +96,33 @@ class FederatedTrainer(AttackTrainer):
         }
 
     def _groups(
-        self, train_data: TrainData, honest: Int, malicious: Int, negatives: list[Int], epoch: int
+        self, train_data: TrainData, honest: Int, malicious: Int, sampled: list[Sampled], epoch: int
     ) -> Iterator[ClientGroup]:
         """The round's clients by what they compute, honest ones first."""
         examples = self.config["client_weighting"] == "examples"
         weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
         if len(honest):
-            yield self._honest_group(train_data, honest, weights[honest], negatives, epoch)
+            yield self._honest_group(train_data, honest, weights[honest], sampled, epoch)
         if len(malicious):
             assert self.attack is not None
             yield self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch)
 
+    def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
+        draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
+        return train_data.negatives(epoch, step), draws
+
     def _honest_group(
-        self, train_data: TrainData, users: Int, weights: Any, negatives: list[Int], epoch: int
+        self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled], epoch: int
     ) -> ClientGroup:
-        batches = [train_data.batch(users, step).to(self.device) for step in negatives]
-        defense, lengths = self.client_defense, batches[0].lengths.cpu()
+        batches = [train_data.batch(users, *step).to(self.device) for step in sampled]
+        defense, tokens = self.client_defense, self.model.tokens(batches[0].lengths).cpu()
         factors = torch.from_numpy(weights).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return model.client_losses(batches[step].rows(rows))
 
         if defense is None:
-            return ClientGroup(factors, lengths, losses, batches)
+            return ClientGroup(factors, tokens, losses, batches)
         draws = [
             train_data.item_draws("client defense", users, epoch, step).to(self.device) for step in range(len(batches))
         ]
@@ -122,7 +130,7 @@ class FederatedTrainer(AttackTrainer):
         def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return defense(model, batches[step].rows(rows), draws[step][rows])
 
-        return ClientGroup(factors, lengths, defended)
+        return ClientGroup(factors, tokens, defended)
 
     def _malicious_group(
         self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int

@@ -39,7 +39,7 @@ def one_by_one(model: Any, batch: TrainBatch) -> tuple[torch.Tensor, list[float]
 
 def touched(batch: TrainBatch) -> list[tuple[int, int]]:
     """(client, item) of all items that occur in the client's data."""
-    rows = zip(*(field.tolist() for field in batch), strict=True)
+    rows = zip(*(field.tolist() for field in batch[:3]), strict=True)
     return [(c, item) for c, fields in enumerate(rows) for item in sorted({i for f in fields for i in f} - {0})]
 
 
@@ -103,7 +103,7 @@ def test_dropout_is_that_of_the_summed_gradient(victim: Any, clients_of: Any) ->
 
 
 def test_clients_with_the_same_data_draw_their_own_dropout(victim: Any, clients_of: Any) -> None:
-    twins = TrainBatch(*(field.repeat(2, 1) for field in clients_of([8])))
+    twins = TrainBatch(*(field.repeat(2, 1) for field in clients_of([8])[:3]))
     assert torch.equal(*batched(victim(), twins)[0].to_dense())
     first, second = batched(victim(dropout=0.4), twins)[0].to_dense()
     assert not torch.allclose(first, second, rtol=1e-2, atol=1e-3)

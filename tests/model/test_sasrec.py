@@ -6,7 +6,6 @@ from collections import ChainMap
 
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
 from recbole_attack.data import TrainBatch
 from recbole_attack.experiment import prepare
@@ -114,7 +113,7 @@ def test_padding_on_the_right_changes_nothing(model, batch):
 def looped_losses(model, batch):
     """All terms of eq. 2, user by user, each state computed from nothing but what stands before it."""
     users = []
-    for inputs, positives, negatives in zip(*batch, strict=True):
+    for inputs, positives, negatives in zip(*batch[:3], strict=True):
         terms = []
         for position in range(int((positives != 0).sum())):
             state = prefix_state(model, inputs, position + 1).double()
@@ -133,7 +132,7 @@ def test_losses_are_a_loop_over_positions(model, batch):
         losses.double(), torch.stack([torch.stack(t).mean() for t in expected]), rtol=1e-4, atol=0
     )
     every = torch.stack([term for terms in expected for term in terms])
-    loss = model.calculate_loss(Interaction(batch._asdict()))
+    loss = model.calculate_loss(batch.to_interaction())
     torch.testing.assert_close(loss.double(), every.mean(), rtol=1e-4, atol=0)
     assert not torch.isclose(losses.mean(), loss, rtol=1e-3)
 
@@ -151,7 +150,7 @@ def test_a_user_without_positions_costs_nothing(model):
     assert losses[1] == 0 < losses[0]
     losses.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    torch.testing.assert_close(model.calculate_loss(Interaction(empty._asdict())), losses[0])
+    torch.testing.assert_close(model.calculate_loss(empty.to_interaction()), losses[0])
 
 
 def test_importing_models_leaves_anomaly_detection_off(tmp_path):

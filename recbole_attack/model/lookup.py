@@ -1,0 +1,49 @@
+"""Victims by name: this package's own, and RecBole's through the adapter."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from recbole.utils import ModelType
+
+from recbole_attack.errors import ConfigError, lookup
+from recbole_attack.model.adapter import adapt, obstacle
+from recbole_attack.model.bert4rec import BERT4Rec
+from recbole_attack.model.gru4rec import GRU4Rec
+from recbole_attack.model.host import sequential_recommender
+from recbole_attack.model.sasrec import SASRec
+
+HOSTS: dict[str, type[Any]] = {
+    name: model
+    for name, model in sorted(vars(sequential_recommender).items())
+    if inspect.isclass(model) and getattr(model, "type", None) == ModelType.SEQUENTIAL
+}
+"""RecBole's sequential models."""
+
+MODELS: dict[str, type[Any]] = {model.__name__: model for model in (SASRec, BERT4Rec, GRU4Rec)}
+MODELS |= {name: adapt(host) for name, host in HOSTS.items() if name not in MODELS and obstacle(host) is None}
+"""Models that can be attacked, by RecBole's name."""
+
+
+def find_model(model: Any) -> type[Any]:
+    """The class of a victim.
+
+    Args:
+        model: A name in :data:`MODELS`, or a class derived from one of them.
+
+    Raises:
+        ConfigError: There is no such victim; why not, if it is a model of RecBole's.
+    """
+    if isinstance(model, type) and issubclass(model, tuple(MODELS.values())):
+        return model
+    if not isinstance(model, str):
+        raise ConfigError(f"model must be a name or a subclass of {', '.join(MODELS)}: found {model!r}")
+    if model in HOSTS and model not in MODELS:
+        raise ConfigError(f"model '{model}' cannot be attacked: {obstacle(HOSTS[model])}")
+    return lookup(MODELS, model, "model")
+
+
+def base_name(model_class: type[Any]) -> str:
+    """The name of the victim a class is derived from, whose default parameters it has."""
+    return next(cls.__name__ for cls in model_class.__mro__ if cls in MODELS.values())
