@@ -6,14 +6,17 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
 
 from recbole_attack.errors import DataError
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,6 +28,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, fill: Callable[[Path], T]) -> T:
+    """Let ``fill`` write into a temporary folder next to ``folder``, then rename it into place.
+
+    Returns:
+        What ``fill`` returned.
+
+    Raises:
+        DataError: ``folder`` exists already; nothing in it was changed.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} exists already: remove it, or choose another folder")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary.mkdir(parents=True)
+    try:
+        result = fill(temporary)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return result
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from recbole_attack.files import (
     save_checkpoint,
     sha256,
     write_atomically,
+    write_folder,
     write_json,
     write_text,
     write_yaml,
@@ -84,6 +85,38 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
     assert seen == [False]
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_nothing(tmp_path, error):
+    def half(folder):
+        (folder / "a.txt").write_text("whole")
+        raise error
+
+    with pytest.raises(error):
+        write_folder(tmp_path / "data", half)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "deep" / "data"
+
+    def fill(folder):
+        (folder / "a.txt").write_text("whole")
+        return target.exists()
+
+    assert write_folder(target, fill) is False
+    assert [path.name for path in target.parent.iterdir()] == ["data"]
+    assert (target / "a.txt").read_text() == "whole"
+
+
+def test_a_folder_that_exists_is_left_as_it_is(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("old")
+    with pytest.raises(DataError, match="data exists already"):
+        write_folder(tmp_path / "data", lambda folder: (folder / "a.txt").write_text("new"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "a.txt"]
+    assert (tmp_path / "data" / "a.txt").read_text() == "old"
 
 
 @settings(derandomize=True, deadline=None)

@@ -1,8 +1,11 @@
 """Atomic files to ragged sequences, splits, targets and batches."""
 
 from recbole_attack.data.batches import CentralEpoch, TrainBatch, TrainData
+from recbole_attack.data.categories import SimilarTargets, item_categories, similar_targets
 from recbole_attack.data.dataset import RaggedSequentialDataset
+from recbole_attack.data.groups import parse_group, user_group
 from recbole_attack.data.negatives import NonInteracted
+from recbole_attack.data.provider import ProviderSplit, parse_platform_users, split_users
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.split import LEAVE_ONE_OUT_MODES, EvaluationRows, Split
 from recbole_attack.data.targets import SELECTORS, resolve_targets
@@ -13,10 +16,18 @@ __all__ = [
     "CentralEpoch",
     "EvaluationRows",
     "NonInteracted",
+    "ProviderSplit",
     "RaggedSequentialDataset",
+    "SimilarTargets",
     "Split",
     "TrainBatch",
     "TrainData",
     "UserSequences",
+    "item_categories",
+    "parse_group",
+    "parse_platform_users",
     "resolve_targets",
+    "similar_targets",
+    "split_users",
+    "user_group",
 ]

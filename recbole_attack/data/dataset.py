@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils.enum_type import FeatureType
 
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
@@ -24,9 +25,12 @@ class RaggedSequentialDataset(SequentialDataset):
 
     Attributes:
         split: The :class:`~recbole_attack.data.split.Split` once :meth:`build` ran.
+        user_fields: Loaded user fields of one token or number by name: ``[n_users]`` tokens, ``None`` where missing, or
+            floats as the file has them, NaN where missing.
     """
 
     split: Split
+    user_fields: dict[str, Any]
     inter_feat: Any
 
     def _load_data(self, token: str, dataset_path: str) -> None:
@@ -51,6 +55,19 @@ class RaggedSequentialDataset(SequentialDataset):
                 raise DataError(
                     f"{inter} has no field '{field}': found {', '.join(fields)}{did_you_mean(str(field), fields)}"
                 )
+
+    def _fill_nan(self) -> None:
+        # RecBole goes on to replace a missing number by the mean and may rescale all: then nobody can tell any more.
+        self.user_fields = {}
+        for field in () if self.user_feat is None else self.user_feat:
+            values = self.user_feat[field]
+            if self.field2type[field] == FeatureType.FLOAT:
+                self.user_fields[field] = values.to_numpy(dtype=np.float64, copy=True)
+            elif self.field2type[field] == FeatureType.TOKEN and field != self.uid_field:
+                tokens = self.field2id_token[field].astype(object)
+                tokens[0] = None
+                self.user_fields[field] = tokens[values.fillna(0).astype(np.int64)]
+        super()._fill_nan()
 
     def _change_feat_format(self) -> None:
         time = self.inter_feat[self.time_field].to_numpy()

@@ -45,6 +45,11 @@ class UserSequences:
         keep = np.arange(len(self.items)) < np.repeat(self.offsets[:-1] + lengths, self.lengths)
         return UserSequences(self.items[keep], np.concatenate([[0], np.cumsum(lengths)]), self.n_items)
 
+    def tail(self, keep: Int) -> UserSequences:
+        """The same users with only the last ``keep[u]`` items of each (``0 <= keep[u] <= lengths[u]``)."""
+        kept = np.arange(len(self.items)) >= np.repeat(self.offsets[1:] - keep, self.lengths)
+        return UserSequences(self.items[kept], np.concatenate([[0], np.cumsum(keep)]), self.n_items)
+
     def positions(self, users: Int, size: int) -> tuple[Int, NDArray[np.bool_]]:
         """Where the last ``size`` items of each user stand in :attr:`items`.
 

@@ -51,6 +51,15 @@ def test_head_drops_the_last_items(histories, data):
 
 
 @check
+@given(HISTORIES, st.data())
+def test_tail_keeps_the_last_items(histories, data):
+    keep = [data.draw(st.integers(0, len(h))) for h in histories]
+    tail = ragged(histories).tail(np.array(keep))
+    assert as_lists(tail) == [h[len(h) - k :] for h, k in zip(histories, keep, strict=True)]
+    assert tail.n_items == N_ITEMS
+
+
+@check
 @given(HISTORIES, st.integers(1, 7), st.data())
 def test_last_pads_on_the_right(histories, size, data):
     users = data.draw(st.lists(st.integers(0, len(histories) - 1), max_size=5))

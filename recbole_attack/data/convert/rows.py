@@ -1,0 +1,108 @@
+"""The rows of a raw file, read line by line: constant memory, a progress bar, errors that name file and line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from recbole_attack.errors import DataError, did_you_mean
+
+Row = list[str]
+_LINES_PER_UPDATE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a publisher writes a file.
+
+    Attributes:
+        delimiter: What stands between two fields. Fields may be quoted where it is a comma.
+        header: Whether the first line names the columns.
+        encoding: Name of the text encoding.
+    """
+
+    delimiter: str = ","
+    header: bool = True
+    encoding: str = "utf-8"
+
+
+class RawRows:
+    """Iterates over the rows of one raw file; blank lines hold no row.
+
+    Args:
+        path: The file.
+        columns: The columns wanted, in the order in which rows give them. Without a header they are all the columns
+            the file has, in the file's order.
+        layout: How the file is written.
+        names: The file's columns in its own order, where they are not as published.
+
+    Attributes:
+        line: Number of the line read last, from 1; 0 before the first.
+        count: Number of rows given so far.
+        cut: Whether the line read last has no line end.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], layout: Layout, names: Sequence[str] | None = None) -> None:
+        self.path, self.columns, self.layout, self.names = path, list(columns), layout, names
+        self.line, self.count, self.cut = 0, 0, False
+
+    def error(self, problem: str) -> DataError:
+        """The error to raise about the line read last."""
+        end = "; the file ends in the middle of this line" if self.cut else ""
+        return DataError(f"{self.path}, line {self.line}: {problem}{end}")
+
+    def __iter__(self) -> Iterator[Row]:
+        size = self.path.stat().st_size
+        bar = tqdm(total=size, unit="B", unit_scale=True, desc=self.path.name, disable=None)
+        with self.path.open("rb") as file, bar:
+            lines = self._lines(file, bar)
+            split = (line.rstrip("\r\n").split(self.layout.delimiter) for line in lines)
+            try:
+                yield from self._arranged(csv.reader(lines, strict=True) if self.layout.delimiter == "," else split)
+            except csv.Error as error:
+                raise self.error(f"expected comma-separated fields, found damaged quotes ({error})") from error
+            bar.update(size - bar.n)
+
+    def _lines(self, file: BinaryIO, bar: tqdm) -> Iterator[str]:
+        for self.line, content in enumerate(file, start=1):
+            self.cut = not content.endswith(b"\n")
+            if self.line % _LINES_PER_UPDATE == 0:
+                bar.update(file.tell() - bar.n)
+            try:
+                text = content.decode(self.layout.encoding)
+            except UnicodeDecodeError as error:
+                found = content[error.start : error.start + 4]
+                raise self.error(f"expected {self.layout.encoding} text, found bytes {found!r}") from error
+            yield text.removeprefix("\ufeff") if self.line == 1 else text
+
+    def _arranged(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Rows with their fields in the order of ``columns``."""
+        header = [name.strip() for name in next(rows, [])] if self.layout.header else self.columns
+        names = list(self.names or header)
+        for column in self.columns:
+            if column not in names:
+                raise self.error(
+                    f"expected a column '{column}', found {', '.join(names) or 'no line'}{did_you_mean(column, names)}"
+                )
+        if len(names) != len(header):
+            raise self.error(f"expected the columns {', '.join(names)}, found {', '.join(header)}")
+        pick = [names.index(column) for column in self.columns]
+        published = pick == list(range(len(names)))
+        for row in rows:
+            if len(row) != len(names):
+                if not any(row):
+                    continue
+                raise self.error(f"expected {len(names)} fields ({', '.join(names)}), found {len(row)}{_start(row)}")
+            self.count += 1
+            yield row if published else [row[i] for i in pick]
+
+
+def _start(row: Iterable[str]) -> str:
+    """The first characters of a row, for a message."""
+    text = ",".join(row)
+    return f": {text[:60]!r}{'...' if len(text) > 60 else ''}"
