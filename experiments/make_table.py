@@ -83,13 +83,14 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     records = {row: found for row, values in rows.items() if (found := kept(values))}
     missing = [row for row in rows if row not in records]
     notes, figure = folder / "notes.md", read(folder / "figure.yaml")
-    if figure and records:
-        plot_curves(curves(records, figure), (figure["x"], figure["y"]), RESULTS / f"{name}.png")
+    panels = curves(records, figure) if figure else {}
+    if panels:
+        plot_curves(panels, (figure["x"], figure["y"]), RESULTS / f"{name}.png")
     parts = [
         f"# {name}",
         f"`python experiments/make_table.py experiments/{name}`, `--seeds` as below, datasets through `--data_path`.",
         markdown_table(records, read(folder / "paper.yaml")),
-        *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if figure and records else []),
+        *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if panels else []),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),
     ]
