@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,12 +28,14 @@ class TrainBatch(NamedTuple):
         neg_items: One item the user has not interacted with for each input.
         draws: ``[B, L + 1]`` float64 in ``[0, 1)``, one for each item of the history, the first included; only for
             models whose loss draws something (``needs_draws``).
+        users: ``[B]`` whose rows they are; only for models that know users (``needs_users``).
     """
 
     item_seq: torch.Tensor
     pos_items: torch.Tensor
     neg_items: torch.Tensor
     draws: torch.Tensor | None = None
+    users: torch.Tensor | None = None
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -45,11 +47,11 @@ class TrainBatch(NamedTuple):
         width = max(int(self.lengths[index].max()), 1)
         item_seq, pos_items, neg_items = (field[index, :width] for field in self[:3])
         draws = None if self.draws is None else self.draws[index, : width + 1]
-        return TrainBatch(item_seq, pos_items, neg_items, draws)
+        users = None if self.users is None else self.users[index]
+        return TrainBatch(item_seq, pos_items, neg_items, draws, users)
 
     def to(self, device: torch.device) -> TrainBatch:
-        item_seq, pos_items, neg_items = (field.to(device) for field in self[:3])
-        return TrainBatch(item_seq, pos_items, neg_items, None if self.draws is None else self.draws.to(device))
+        return TrainBatch(*(None if field is None else field.to(device) for field in self))
 
     def to_interaction(self) -> Interaction:
         """The fields that are there, by name."""
@@ -98,8 +100,11 @@ class TrainData:
 
         ``W`` is the longest history found, at most ``max_length + 1``. Entries without an item mean nothing.
         """
-        drawn = self.draws(purpose, epoch, step)
-        return torch.from_numpy(drawn[self.sequences.positions(users, self.max_length + 1)[0]])
+        return self.aligned(self.draws(purpose, epoch, step), users)
+
+    def aligned(self, values: Float, users: Int) -> torch.Tensor:
+        """``[B, W]`` the entries of ``values`` (one for each training interaction) that belong to ``users``."""
+        return torch.from_numpy(values[self.sequences.positions(users, self.max_length + 1)[0]])
 
     def batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:
         """All training positions of ``users``.
@@ -121,6 +126,10 @@ class TrainData:
         return TrainBatch(item_seq, pos_items, neg_items, drawn)
 
 
+Poison = Callable[[TrainBatch, Int, torch.Tensor], TrainBatch]
+"""``(batch of B users, users [B], draws [B, L] uniform in [0, 1)) -> batch``, a draw for each item to predict."""
+
+
 @dataclass(frozen=True)
 class CentralEpoch:
     """One shuffled pass over all users in batches of about ``batch_size`` positions, as RecBole interactions.
@@ -133,6 +142,8 @@ class CentralEpoch:
         batch_size: Positions in a batch.
         shuffle: Whether users come in random order.
         needs_draws: Whether batches carry ``draws``.
+        needs_users: Whether batches carry ``users``.
+        poison: What an attacker makes of each batch.
     """
 
     data: TrainData
@@ -140,6 +151,8 @@ class CentralEpoch:
     batch_size: int
     shuffle: bool = True
     needs_draws: bool = False
+    needs_users: bool = False
+    poison: Poison | None = None
 
     def _batches(self) -> list[Int]:
         users = self.data.trainable_users
@@ -154,5 +167,11 @@ class CentralEpoch:
     def __iter__(self) -> Iterator[Interaction]:
         negatives = self.data.negatives(self.epoch)
         draws = self.data.draws("masks", self.epoch) if self.needs_draws else None
+        fate = self.data.draws("poison", self.epoch) if self.poison else None
         for users in self._batches():
-            yield self.data.batch(users, negatives, draws).to_interaction()
+            batch = self.data.batch(users, negatives, draws)
+            if self.poison and fate is not None:
+                batch = self.poison(batch, users, self.data.aligned(fate, users)[:, 1:])
+            if self.needs_users:
+                batch = batch._replace(users=torch.from_numpy(users))
+            yield batch.to_interaction()

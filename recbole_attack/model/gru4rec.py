@@ -15,7 +15,7 @@ from recbole.utils import InputType
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import GRU4Rec as RecBoleGRU4Rec
 from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.parts import next_item_losses
+from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses
 from recbole_attack.model.victim import VictimMethods
 
 
@@ -28,7 +28,7 @@ class GRU4Rec(VictimMethods, RecBoleGRU4Rec):
     """
 
     input_type = InputType.POINTWISE
-    loss_types = ("BCE",)
+    loss_types = tuple(NEXT_ITEM_LOSSES)
     per_client = "loop"
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -60,4 +60,4 @@ class GRU4Rec(VictimMethods, RecBoleGRU4Rec):
         """``[B]`` binary cross-entropy of each user, averaged over positives and negatives, as SASRec's."""
         item_seq, pos_items, neg_items = inputs
         hidden = self.encode(self.embed(item_seq) if item_emb is None else item_emb)
-        return next_item_losses(hidden, self.item_embedding, pos_items, neg_items)
+        return next_item_losses(hidden, self.item_embedding, pos_items, neg_items, self.loss_type)

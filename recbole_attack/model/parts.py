@@ -24,21 +24,53 @@ def position_ids(item_seq: torch.Tensor, n_positions: int, right_aligned: bool) 
 
 
 def next_item_losses(
-    hidden: torch.Tensor, item_embedding: nn.Module, pos_items: torch.Tensor, neg_items: torch.Tensor
+    hidden: torch.Tensor,
+    item_embedding: nn.Embedding,
+    pos_items: torch.Tensor,
+    neg_items: torch.Tensor,
+    loss_type: str = "BCE",
 ) -> torch.Tensor:
-    """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2).
+    """``[B]`` loss of each user, averaged over its positions.
 
     Args:
         hidden: ``[B, L, H]`` states at every position.
         item_embedding: Items -> embeddings.
         pos_items: ``[B, L]`` the item that follows, 0 where there is none.
         neg_items: ``[B, L]`` an item that does not.
+        loss_type: A name in :data:`NEXT_ITEM_LOSSES`.
     """
+    losses = NEXT_ITEM_LOSSES[loss_type](hidden, item_embedding, pos_items, neg_items)
+    return losses.sum(1) / (pos_items != 0).sum(1).clamp(min=1)
+
+
+def _bce(
+    hidden: torch.Tensor, item_embedding: nn.Embedding, pos_items: torch.Tensor, neg_items: torch.Tensor
+) -> torch.Tensor:
+    """Binary cross-entropy, averaged over positive and negative (DV-FSR, eq. 2)."""
     positive = (hidden * item_embedding(pos_items)).sum(-1)
     negative = (hidden * item_embedding(neg_items)).sum(-1)
-    real = pos_items != 0
-    losses = (F.softplus(-positive) + F.softplus(negative)) * real
-    return losses.sum(1) / (2 * real.sum(1)).clamp(min=1)
+    return (F.softplus(-positive) + F.softplus(negative)) * (pos_items != 0) / 2
+
+
+def _bpr(
+    hidden: torch.Tensor, item_embedding: nn.Embedding, pos_items: torch.Tensor, neg_items: torch.Tensor
+) -> torch.Tensor:
+    """Bayesian personalised ranking: the positive above the negative (Rendle et al. 2009)."""
+    margin = (hidden * (item_embedding(pos_items) - item_embedding(neg_items))).sum(-1)
+    return F.softplus(-margin) * (pos_items != 0)
+
+
+def _ce(
+    hidden: torch.Tensor, item_embedding: nn.Embedding, pos_items: torch.Tensor, neg_items: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy over all items; negatives are not used."""
+    logits = hidden @ item_embedding.weight.T
+    losses = F.cross_entropy(logits.flatten(0, 1), pos_items.flatten(), ignore_index=0, reduction="none")
+    return losses.view_as(pos_items)
+
+
+NEXT_ITEM_LOSSES = {"BCE": _bce, "BPR": _bpr, "CE": _ce}
+"""``(hidden, item_embedding, pos_items, neg_items) -> [B, L]`` losses by ``loss_type``; 0 where no item follows."""
 
 
 def xavier_normal(module: nn.Module) -> None:

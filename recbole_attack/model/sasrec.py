@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import SASRec as RecBoleSASRec
 from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.parts import next_item_losses, position_ids, xavier_normal
+from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses, position_ids, xavier_normal
 from recbole_attack.model.victim import VictimMethods
 
 
@@ -30,13 +30,15 @@ class SASRec(VictimMethods, RecBoleSASRec):
     """
 
     input_type = InputType.POINTWISE
-    loss_types = ("BCE",)
+    loss_types = tuple(NEXT_ITEM_LOSSES)
     per_client = "layers"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
         super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
         self.loss_type = config["loss_type"]
+        if self.loss_type == "CE":
+            self.per_client = "vmap"  # the softmax reads the item table as a whole
         self.right_aligned = config["position_alignment"] == "right"
         use_fast_kernels(self)
         if config["initializer"] == "xavier_normal":
@@ -65,7 +67,7 @@ class SASRec(VictimMethods, RecBoleSASRec):
         return batch[:3]
 
     def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives (DV-FSR, eq. 2)."""
+        """``[B]`` next-item loss of each user, averaged over positions (``loss_type``; BCE: DV-FSR, eq. 2)."""
         item_seq, pos_items, neg_items = inputs
         hidden = self.encode(item_seq, self.embed(item_seq) if item_emb is None else item_emb)
-        return next_item_losses(hidden, self.item_embedding, pos_items, neg_items)
+        return next_item_losses(hidden, self.item_embedding, pos_items, neg_items, self.loss_type)

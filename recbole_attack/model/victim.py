@@ -23,6 +23,7 @@ class Victim(Protocol):
         item_embedding: Rows ``0..n_items-1`` are the items; a model's own tokens stand behind them.
         loss_types: What ``loss_type`` may be.
         needs_draws: Whether the loss reads ``TrainBatch.draws``.
+        needs_users: Whether it reads ``TrainBatch.users``.
         per_client: ``layers``: all parameters are used through layers called on one row a client; ``vmap``:
             ``torch.func.vmap`` can run :meth:`losses`; ``loop``: neither. The first includes the second.
     """
@@ -30,6 +31,7 @@ class Victim(Protocol):
     item_embedding: nn.Embedding
     loss_types: ClassVar[tuple[str, ...]]
     needs_draws: ClassVar[bool]
+    needs_users: ClassVar[bool]
     per_client: ClassVar[PerClient]
 
     def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
@@ -87,6 +89,7 @@ class VictimMethods:
     """What follows from ``embed``, ``state``, ``loss_inputs`` and ``losses`` where scores are inner products."""
 
     needs_draws: ClassVar[bool] = False
+    needs_users: ClassVar[bool] = False
     per_client: ClassVar[PerClient] = "vmap"
 
     def embed(self: Any, item_seq: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,38 @@
+"""One stage of pre-training, or of what a platform does with a pre-trained model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_attack.data import Split
+from recbole_attack.data.batches import Poison
+from recbole_attack.federated import Threat
+from recbole_attack.trainer.central import CentralTrainer
+
+TRAINED = {
+    "all": lambda name: True,
+    "model": lambda name: not name.startswith("generator."),
+    "prompts": lambda name: name.startswith("generator."),
+}
+"""Which parameters a stage changes, by name of the parameter."""
+
+
+class StageTrainer(CentralTrainer):
+    """Central training of some of the parameters; the others stay as they are, bit by bit.
+
+    Args:
+        config: The stage's configuration.
+        model: The model it starts from.
+        threat: Target items.
+        split: The dataset's split.
+        trained: A name in :data:`TRAINED`.
+        poison: What the provider does to its training examples.
+    """
+
+    def __init__(
+        self, config: Any, model: Any, threat: Threat, split: Split, trained: str, poison: Poison | None
+    ) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(TRAINED[trained](name))
+        super().__init__(config, model, threat, split)
+        self.poison = poison
