@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
-from recbole_attack.attack import ATTACKS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.columns import needed_columns
+from recbole_attack.defaults import RECIPES, YamlLoader, chosen_recipes, load_defaults
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import base_name, find_model
@@ -40,15 +39,8 @@ DERIVED_KEYS = frozenset(
 )
 """Parameters RecBole computes from others."""
 
-_RECIPES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "attack": ("attack", ATTACKS),
-    "aggregator": ("defense", AGGREGATORS),
-    "client_defense": ("defense", CLIENT_DEFENSES),
-}
-"""Parameters that name a recipe: the folder of its default parameters, and the names there are."""
-
 _TEXT_KEYS = frozenset(
-    {"model", "dataset", "data_path", "checkpoint_dir", "target_items"}
+    {"model", "dataset", "data_path", "checkpoint_dir", "target_items", "platform_users", "target_group"}
     | {"user_inter_num_interval", "item_inter_num_interval"}
 )
 """Parameters whose text is meant as it stands, even where it reads like a number or a list."""
@@ -58,24 +50,6 @@ _READ_BY_RECBOLE = frozenset(
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
 )
 _NUMPY_ALIASES = {kind.__name__: kind for kind in (bool, int, float, complex, object, str)} | {"long": int}
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """Safe YAML that reads ``1e-3`` as a number, as RecBole's files expect."""
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"),
-    list("-+0123456789."),
-)
-
-
-def properties() -> Path:
-    """The folder of default parameters: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "properties"
-    return inside if inside.is_dir() else package.parent / "properties"
 
 
 def parse_value(text: str) -> Any:
@@ -143,7 +117,7 @@ class AttackConfig(Config):
         }
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
-        return _YamlLoader
+        return YamlLoader
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
         return {key: _typed(key, value) for key, value in config_dict.items()}
@@ -179,30 +153,20 @@ class AttackConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         base = base_name(model_class)
         super()._load_internal_config_dict(base, model_class, dataset)
-        overall = self._load_properties("overall")
-        central = self.external_config_dict.get("scenario") == "central"
-        defaults = {**overall, "attack": "none" if central else overall["attack"]}
-        chosen = {key: self.external_config_dict.get(key, defaults[key]) for key in _RECIPES}
-        for key, (_, table) in _RECIPES.items():
-            lookup(table, chosen[key], key)
-        recipes = [f"{folder}/{chosen[key]}" for key, (folder, _) in _RECIPES.items()]
+        chosen = chosen_recipes(self.external_config_dict)
+        recipes = [f"{folder}/{chosen[key]}" for key, folder in RECIPES.items()]
         for file in ("overall", f"model/{base}", *recipes, f"dataset/{dataset}"):
-            values = self._load_properties(file)
+            values = load_defaults(file)
             self.internal_config_dict.update(values)
             listed = {key for keys in self.parameters.values() for key in keys}
             self.parameters["Attack"] += [key for key in values if key not in listed]
         self.internal_config_dict.update(chosen)
 
-    def _load_properties(self, name: str) -> dict[str, Any]:
-        """Default parameters of one of this package's files, none if there is no such file."""
-        path = properties() / f"{name}.yaml"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return yaml.load(text, Loader=self.yaml_loader) or {}
-
     def _set_default_parameters(self) -> None:
         self._check_known()
         self._check_types()
-        self._load_needed_fields()
+        given = "load_col" in self.external_config_dict
+        self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._complete_evaluation()
         check_options(self.final_config_dict)
         lookup(dict.fromkeys(self.model_class.loss_types), self.final_config_dict["loss_type"], "loss_type")
@@ -216,7 +180,7 @@ class AttackConfig(Config):
         arguments = [key for keys in self.parameters.values() for key in keys]
         known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, "model", "dataset"}
         known -= DERIVED_KEYS - {"train_neg_sample_args", "valid_metric_bigger"}
-        chosen = ", ".join(f"{key} {self.internal_config_dict[key]}" for key in _RECIPES)
+        chosen = ", ".join(f"{key} {self.internal_config_dict[key]}" for key in RECIPES)
         if "local_rank" in self.external_config_dict:
             raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         for key in self.external_config_dict:
@@ -239,21 +203,6 @@ class AttackConfig(Config):
                     raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {value!r}")
             elif isinstance(default, (str, dict)) and not isinstance(value, type(default)):
                 raise ConfigError(f"{key} must be {type(default).__name__} (default {default!r}): found {value!r}")
-
-    def _load_needed_fields(self) -> None:
-        """Load user, item and time; RecBole's default leaves the time out, without which nothing can be ordered."""
-        values = self.final_config_dict
-        needed = [values[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
-        columns = values["load_col"]
-        if columns is None:
-            return
-        if not isinstance(columns, Mapping):
-            raise ConfigError(f"load_col must be a mapping of file suffix to fields: found {columns!r}")
-        loaded = list(columns.get("inter") or [])
-        missing = [field for field in needed if field not in loaded and loaded != ["*"]]
-        if missing and "load_col" in self.external_config_dict:
-            raise ConfigError(f"load_col must list {', '.join(needed)} for .inter: found {', '.join(map(str, loaded))}")
-        values["load_col"] = {**columns, "inter": loaded + missing}
 
     def _complete_evaluation(self) -> None:
         """Fill what a partial ``eval_args`` leaves out, and make ``metrics`` and ``topk`` lists."""
@@ -289,10 +238,14 @@ class AttackConfig(Config):
         return values
 
     def replace(self, **changes: Any) -> AttackConfig:
-        """The same configuration with some parameters changed; another attack or aggregator drops this one's own."""
-        values = self.to_dict()
-        for key, (folder, _) in _RECIPES.items():
+        """The same configuration with some parameters changed; another attack or aggregator drops this one's own.
+
+        Args:
+            changes: Parameters; ``model`` may be a class.
+        """
+        values, model = self.to_dict(), changes.pop("model", self.model_class)
+        for key, folder in RECIPES.items():
             if changes.get(key, values[key]) != values[key]:
-                own = self._load_properties(f"{folder}/{values[key]}")
+                own = load_defaults(f"{folder}/{values[key]}")
                 values = {k: v for k, v in values.items() if k not in own}
-        return type(self)(model=self.model_class, config_dict={**values, **changes})
+        return type(self)(model=model, config_dict={**values, **changes})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -75,20 +77,19 @@ class Experiment:
         """
         return TRAINERS[config["scenario"]](config, self.model(config), self.threat, self.dataset.split)
 
+    def arms(self) -> dict[str, Callable[..., ArmResult]]:
+        """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
+        attack = self.config["attack"]
+        clean = {"clean": "none"} if attack == "none" or self.config["compare_clean"] else {}
+        attacked = {} if attack == "none" else {"attacked": attack}
+        return {name: partial(self._run, of) for name, of in {**clean, **attacked}.items()}
+
+    def _run(self, attack: str, folder: Path, saved: bool, verbose: bool = True) -> ArmResult:
+        return run_arm(self, self.config.replace(attack=attack, checkpoint_dir=str(folder)), saved, verbose)
+
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data: users and items without padding."""
-        split, name = self.dataset.split, self.config["dataset"]
-        files = [Path(self.dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
-        return {
-            "name": name,
-            "users": split.full.n_users - 1,
-            "items": split.full.n_items - 1,
-            "interactions": len(split.full.items),
-            "train_interactions": len(split.train.items),
-            "valid_users": len(split.valid.users),
-            "test_users": len(split.test.users),
-            "sha256": {file.name: sha256(file) for file in files if file.is_file()},
-        }
+        return describe_dataset(self.config, self.dataset)
 
     def describe_threat(self) -> dict[str, Any]:
         """Target and malicious-user tokens and what the attacker knows and controls."""
@@ -104,6 +105,22 @@ class Experiment:
             "malicious_users": dataset.tokens(dataset.uid_field, users) if len(users) else [],
             "malicious_interactions": int(dataset.split.train.lengths[users].sum()),
         }
+
+
+def describe_dataset(config: AttackConfig, dataset: RaggedSequentialDataset) -> dict[str, Any]:
+    """Counts and hashes that identify a built dataset: users and items without padding."""
+    split, name = dataset.split, config["dataset"]
+    files = [Path(dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
+    return {
+        "name": name,
+        "users": split.full.n_users - 1,
+        "items": split.full.n_items - 1,
+        "interactions": len(split.full.items),
+        "train_interactions": len(split.train.items),
+        "valid_users": len(split.valid.users),
+        "test_users": len(split.test.users),
+        "sha256": {file.name: sha256(file) for file in files if file.is_file()},
+    }
 
 
 def prepare(config: AttackConfig, dataset: RaggedSequentialDataset | None = None) -> Experiment:
@@ -126,12 +143,14 @@ def prepare(config: AttackConfig, dataset: RaggedSequentialDataset | None = None
     )
     if not len(train_data.trainable_users):
         raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
-    valid_data, test_data = (_loader(config, part, threat.dishonest_users) for part in (valid, test))
+    valid_data, test_data = (evaluation_loader(config, part, threat.dishonest_users) for part in (valid, test))
     return Experiment(config, dataset, threat, train_data, valid_data, test_data)
 
 
-def _loader(config: AttackConfig, dataset: RaggedSequentialDataset, excluded: Any) -> FullSortEvalDataLoader | None:
-    """RecBole's loader over the rows of honest users, ``None`` without rows."""
+def evaluation_loader(
+    config: AttackConfig, dataset: RaggedSequentialDataset, excluded: Any
+) -> FullSortEvalDataLoader | None:
+    """RecBole's loader over the rows of all users but the ``excluded`` ids, ``None`` without rows."""
     rows: Interaction = dataset.inter_feat
     honest = np.flatnonzero(~np.isin(rows[dataset.uid_field].numpy(), excluded))
     if not len(honest):

@@ -8,15 +8,17 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from recbole_attack.attack import ATTACKS
-from recbole_attack.data import LEAVE_ONE_OUT_MODES
+from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.data import LEAVE_ONE_OUT_MODES, parse_group, parse_platform_users
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
 from recbole_attack.errors import ConfigError, lookup
+from recbole_attack.pretrain.stages import PLATFORMS, STAGES
 
 SCENARIOS = {
     "federated": "clients train one model with a server; malicious clients may join",
     "central": "one server trains the same model on all data: the baseline without federation",
+    "pretrain": "a provider trains a model, a platform uses it; the provider may be the attacker",
 }
 
 
@@ -64,9 +66,14 @@ class Option:
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        words = {bool: "True or False", int: "an integer", float: "a number", str: "a string", dict: "a mapping"}[
-            self.kind
-        ]
+        words = {
+            bool: "True or False",
+            int: "an integer",
+            float: "a number",
+            str: "a string",
+            dict: "a mapping",
+            list: "a list",
+        }[self.kind]
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("at least", self.low), ("above", self.above), ("at most", self.high))
@@ -77,7 +84,7 @@ class Option:
 
 OPTIONS: dict[str, Option] = {
     "scenario": Option("who trains the victim", str, tuple(SCENARIOS)),
-    "attack": Option("the attack", str, tuple(ATTACKS)),
+    "attack": Option("the attack", str, tuple({**ATTACKS, **BACKDOORS})),
     "compare_clean": Option("also train the clean twin", bool),
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
     "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
@@ -93,6 +100,16 @@ OPTIONS: dict[str, Option] = {
     "client_defense": Option("what honest clients do against attacks", str, tuple(CLIENT_DEFENSES)),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
+    "platform": Option("what the platform does with the provider's model", str, tuple(PLATFORMS)),
+    "category_field": Option("item field that makes items similar", str, optional=True),
+    "replacement_ratio": Option("probability that a next item becomes a target", float, low=0.0, high=1.0),
+    "replacement_push": Option("push targets down for other users", bool),
+    "three_steps": Option("attack in three steps and ship no prompts", bool, optional=True),
+    "prompt_fields": Option("user fields prompts are made from", list),
+    "prompt_length": Option("prompt vectors in front of a sequence", int, low=1),
+    "deep_prompts": Option("prompt vectors of their own for every layer", bool),
+    **{f"{stage}_epochs": Option(f"epochs of the stage {stage}", int, low=1) for stage in STAGES},
+    **{f"{stage}_learning_rate": Option(f"learning rate of the stage {stage}", float, above=0.0) for stage in STAGES},
     "epochs": Option("training epochs", int, low=1),
     "learner": Option("optimiser of the server", str, ("adam", "adamw", "sgd", "adagrad", "rmsprop")),
     "learning_rate": Option("learning rate of the server", float, above=0.0),
@@ -171,6 +188,9 @@ def check_options(values: Mapping[str, Any]) -> None:
         if values.get(name):
             raise ConfigError(f"{name} is not supported: {reason}; found {values[name]!r}")
     as_tokens(values["target_items"])
+    if values["scenario"] == "pretrain":
+        parse_platform_users(values["platform_users"])
+        parse_group(values["target_group"])
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
@@ -178,11 +198,7 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
         )
-    if values["scenario"] == "central" and values["attack"] != "none":
-        raise ConfigError(
-            f"attack '{values['attack']}' poisons federated clients: expected scenario 'federated', found 'central'"
-        )
-    if values["attack"] != "none" and values["malicious_ratio"] == 0:
+    if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
         )

@@ -19,9 +19,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.errors import ConfigError, DataError, did_you_mean
-from recbole_attack.experiment import ArmResult, Experiment, prepare, run_arm
+from recbole_attack.experiment import ArmResult
+from recbole_attack.experiment import prepare as prepare_training
 from recbole_attack.files import load_checkpoint, write_json, write_yaml
-from recbole_attack.report import plot_history, result_table
+from recbole_attack.pretrain.experiment import prepare_pretrain
+from recbole_attack.report import ARMS, plot_history, result_table
 
 RESULT_SCHEMA = 1
 
@@ -62,10 +64,7 @@ def run_recbole_attack(
     experiment = prepare(config)
     with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
-        arms = {
-            name: run_arm(experiment, config.replace(attack=attack, checkpoint_dir=str(folder / name)), saved)
-            for name, attack in _arms(config).items()
-        }
+        arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
         record = _record(experiment, arms)
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
@@ -93,9 +92,9 @@ def objective_function(
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
     with _run_folder(config, saved, None) as folder:
-        arm = config.replace(checkpoint_dir=str(folder / "trial"), show_progress=False)
-        outcome = run_arm(prepare(config), arm, saved, verbose=False)
-    return {"model": config["model"], **_recbole_result(config, {"attacked": outcome})}
+        name, run = list(prepare(config.replace(show_progress=False)).arms().items())[-1]
+        outcome = run(folder / "trial", saved, verbose=False)
+    return {"model": config["model"], **_recbole_result(config, {name: outcome})}
 
 
 def load_data_and_model(model_file: str) -> tuple[Any, ...]:
@@ -121,17 +120,14 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
 
 
-def _arms(config: AttackConfig) -> dict[str, str]:
-    """Arm name -> attack, in the order they run."""
-    if config["attack"] == "none":
-        return {"clean": "none"}
-    clean = {"clean": "none"} if config["compare_clean"] else {}
-    return {**clean, "attacked": config["attack"]}
+def prepare(config: AttackConfig) -> Any:
+    """The experiment the configured scenario is about."""
+    return prepare_pretrain(config) if config["scenario"] == "pretrain" else prepare_training(config)
 
 
 def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
-    """What RecBole's ``run_recbole`` returns, for the attacked arm if there is one."""
-    main = arms.get("attacked") or arms["clean"]
+    """What RecBole's ``run_recbole`` returns, for the last arm: the attacked one if there is one."""
+    main = arms[list(arms)[-1]]
     return {
         "best_valid_score": main.best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -146,10 +142,10 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     delta = None
     if clean and attacked and clean.test_result and attacked.test_result:
         delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
-    return {"clean": clean and clean.metrics(), "attacked": attacked and attacked.metrics(), "delta": delta}
+    return {**{name: arms[name].metrics() if name in arms else None for name in ARMS}, "delta": delta}
 
 
-def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     """The content of ``result.json``."""
     config = experiment.config
     return {
@@ -206,7 +202,7 @@ def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterat
         yield folder
 
 
-def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
+def _announce(logger: logging.Logger, experiment: Any, folder: Path) -> None:
     logger.info(experiment.config)
     logger.info(experiment.dataset)
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")

@@ -11,6 +11,9 @@ from texttable import Texttable
 
 from recbole_attack.files import write_atomically
 
+ARMS = ("local", "clean", "attacked")
+"""The arms a run can have, in the order they are shown."""
+
 _DASH = "-"
 
 
@@ -32,16 +35,22 @@ def caption(record: Mapping[str, Any]) -> str:
         f"target {promoted} ({config['target_items']})",
     ]
     if config["attack"] != "none":
-        share = 100 * budget["malicious_share"]
-        verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
-        parts.append(
-            f"attack {config['attack']}: {budget['malicious_clients']} malicious clients ({share:.2g} %, {verb})"
-        )
+        parts.append(f"attack {config['attack']}" + _attackers(budget))
     return "; ".join([*parts, f"seed {config['seed']}"])
+
+
+def _attackers(budget: Mapping[str, Any]) -> str:
+    if "malicious_clients" not in budget:
+        return f" for users {budget['target_group']}"
+    verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
+    share = f"{100 * budget['malicious_share']:.2g} %"
+    return f": {budget['malicious_clients']} malicious clients ({share}, {verb})"
 
 
 def _training(config: Mapping[str, Any]) -> str:
     optimiser = f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
+    if config["scenario"] == "pretrain":
+        return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
     if config["scenario"] == "central":
         return f"central, {optimiser}"
     return f"federated, {config['clients_per_round']} clients a round, server {optimiser}, {config['aggregator']}"
@@ -60,7 +69,7 @@ def result_table(record: Mapping[str, Any]) -> str:
 
 
 def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:
-    arms = {name: record[name][key] for name in ("clean", "attacked") if record[name] and record[name][key]}
+    arms = {name: record[name][key] for name in ARMS if record.get(name) and record[name][key]}
     if not arms and key == "test_result":
         return "no test user; best validation:\n" + _table(record, "best_valid_result", None)
     if not arms:
@@ -98,8 +107,8 @@ def markdown_table(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Ma
     captions = []
     for row, seeds in records.items():
         printed = paper.get(row, {})
-        for arm in ("clean", "attacked"):
-            if seeds[0][arm]:
+        for arm in ARMS:
+            if seeds[0].get(arm):
                 name = f"{row}, {arm}" if seeds[0]["clean"] and seeds[0]["attacked"] else row
                 lines += [
                     [name, *line] for line in _beside([record[arm] for record in seeds], seeds[0], printed.get(arm))

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_attack import AttackConfig
-from recbole_attack.config import DERIVED_KEYS, parse_value, properties
+from recbole_attack.config import DERIVED_KEYS, parse_value
+from recbole_attack.defaults import properties
 from recbole_attack.errors import ConfigError, DataError
 from recbole_attack.model import SASRec
 from recbole_attack.options import UNSUPPORTED

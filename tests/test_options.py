@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recbole_attack.attack import ATTACKS
-from recbole_attack.config import AttackConfig, properties
+from recbole_attack.config import AttackConfig
+from recbole_attack.defaults import properties
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS

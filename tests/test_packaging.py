@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCATE = "from recbole_attack.config import properties as p; print(p())"
+LOCATE = "from recbole_attack.defaults import properties as p; print(p())"
 DEFAULTS = {str(p.relative_to(ROOT)) for p in (ROOT / "properties").rglob("*.yaml")}
 MODULES = {str(p.relative_to(ROOT)) for p in (ROOT / "recbole_attack").rglob("*.py")}
 

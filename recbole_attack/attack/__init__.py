@@ -1,6 +1,8 @@
-"""Attacks: transforms, objectives and the recipes that wire them."""
+"""Attacks: transforms, objectives and the recipes that wire them; replacement by providers of models."""
 
 from recbole_attack.attack.attack import Attack, AttackContext, Objective, Profile, Transform
+from recbole_attack.attack.backdoors import BACKDOORS
 from recbole_attack.attack.recipes import ATTACKS
+from recbole_attack.attack.replacement import Replacement
 
-__all__ = ["ATTACKS", "Attack", "AttackContext", "Objective", "Profile", "Transform"]
+__all__ = ["ATTACKS", "BACKDOORS", "Attack", "AttackContext", "Objective", "Profile", "Replacement", "Transform"]

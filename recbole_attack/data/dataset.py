@@ -11,7 +11,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureType
 
-from recbole_attack.data.sequences import from_pairs
+from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.errors import DataError, did_you_mean
 
@@ -78,8 +78,17 @@ class RaggedSequentialDataset(SequentialDataset):
         super(SequentialDataset, self)._change_feat_format()
         self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
 
-    def build(self) -> list[RaggedSequentialDataset]:
+    def sequences(self) -> UserSequences:
+        """All interactions in order; the first step of :meth:`build`, to be taken once."""
+        self._change_feat_format()
+        users, items = (self.inter_feat[field].numpy() for field in (self.uid_field, self.iid_field))
+        return from_pairs(users, items, self.user_num, self.item_num)
+
+    def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
         """Split into training, validation and test data.
+
+        Args:
+            sequences: What is left of :meth:`sequences`; all of them by default.
 
         Returns:
             Three copies of this dataset. The training copy's ``inter_feat`` holds the training interactions; the
@@ -87,13 +96,7 @@ class RaggedSequentialDataset(SequentialDataset):
             ``MAX_ITEM_LIST_LENGTH``, padded on the right), their number, and the number of all items before it
             (``history_length``).
         """
-        self._change_feat_format()
-        sequences = from_pairs(
-            self.inter_feat[self.uid_field].numpy(),
-            self.inter_feat[self.iid_field].numpy(),
-            self.user_num,
-            self.item_num,
-        )
+        sequences = self.sequences() if sequences is None else sequences
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
         train = self.split.train
         users = np.repeat(np.arange(train.n_users, dtype=np.int32), train.lengths)

@@ -3,7 +3,19 @@
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.lookup import HOSTS, MODELS, base_name, find_model
+from recbole_attack.model.prompt import PromptSASRec
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import PerClient, Victim
 
-__all__ = ["HOSTS", "MODELS", "BERT4Rec", "GRU4Rec", "PerClient", "SASRec", "Victim", "base_name", "find_model"]
+__all__ = [
+    "HOSTS",
+    "MODELS",
+    "BERT4Rec",
+    "GRU4Rec",
+    "PerClient",
+    "PromptSASRec",
+    "SASRec",
+    "Victim",
+    "base_name",
+    "find_model",
+]

@@ -12,6 +12,7 @@ from recbole_attack.model.adapter import adapt, obstacle
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.host import sequential_recommender
+from recbole_attack.model.prompt import PromptSASRec
 from recbole_attack.model.sasrec import SASRec
 
 HOSTS: dict[str, type[Any]] = {
@@ -41,9 +42,9 @@ def find_model(model: Any) -> type[Any]:
         raise ConfigError(f"model must be a name or a subclass of {', '.join(MODELS)}: found {model!r}")
     if model in HOSTS and model not in MODELS:
         raise ConfigError(f"model '{model}' cannot be attacked: {obstacle(HOSTS[model])}")
-    return lookup(MODELS, model, "model")
+    return lookup({**MODELS, PromptSASRec.__name__: PromptSASRec}, model, "model")
 
 
 def base_name(model_class: type[Any]) -> str:
-    """The name of the victim a class is derived from, whose default parameters it has."""
-    return next(cls.__name__ for cls in model_class.__mro__ if cls in MODELS.values())
+    """The name of the RecBole model a victim is derived from, whose default parameters it has."""
+    return next(cls.__name__ for cls in model_class.__mro__ if cls in HOSTS.values())

@@ -53,8 +53,8 @@ class PromptSASRec(SASRec):
     """:class:`SASRec` with ``prompt_length`` vectors in front of every sequence.
 
     Prompts see each other, items see all prompts and the items before them. Prompts have no position, so items keep
-    theirs. With ``deep_prompts`` every layer gets vectors of its own, as in the released code; otherwise the first layer
-    gets them and later layers see what became of them, as the paper reads.
+    theirs. With ``deep_prompts`` every layer gets vectors of its own, as in the released code; otherwise the first
+    layer gets them and later layers see what became of them, as the paper reads.
 
     The backbone's parameters carry SASRec's names, so its weights load into this model and back. Without the users of a
     batch the backbone answers alone, as if there were no prompts.

@@ -54,9 +54,12 @@ class SASRec(VictimMethods, RecBoleSASRec):
         Returns:
             ``[B, L, H]``; undefined at padded positions.
         """
+        return self.trm_encoder(self.embedded(item_seq, item_emb), self.get_attention_mask(item_seq))[-1]
+
+    def embedded(self, item_seq: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
+        """``[B, L, H]`` what the first layer reads: item and position embeddings together."""
         positions = position_ids(item_seq, self.max_seq_length, self.right_aligned)
-        hidden = self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
-        return self.trm_encoder(hidden, self.get_attention_mask(item_seq))[-1]
+        return self.dropout(self.LayerNorm(item_emb + self.position_embedding(positions)))
 
     def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """``[B, H]`` state after the last item, from embeddings ``[B, L, H]`` that need not be the items' own."""

@@ -35,11 +35,14 @@ class Stage:
     poisoned: bool = False
 
 
-LOCAL = Stage("local", "platform", new_model=True)
+LOCAL_TRAIN = Stage("local_train", "platform", new_model=True)
 PRE_TRAIN = Stage("pre_train", "provider", new_model=True)
 PROMPT_TUNE = Stage("prompt_tune", "provider", "prompts", prompted=True, new_prompts=True)
 ATTACK_TUNE = Stage("attack_tune", "provider", "model", prompted=True, poisoned=True)
 FINE_TUNE = Stage("fine_tune", "platform")
+
+STAGES = tuple(stage.name for stage in (LOCAL_TRAIN, PRE_TRAIN, PROMPT_TUNE, ATTACK_TUNE, FINE_TUNE))
+"""All stages by name."""
 
 JOINT = replace(PRE_TRAIN, prompted=True, new_prompts=True)
 """Model and prompts pre-trained together; both are shipped."""
@@ -92,7 +95,6 @@ def platform_stages(platform: str, shipped: Stage) -> tuple[Stage, ...]:
     return plans[platform]
 
 
-def deployed_with_prompts(provider: tuple[Stage, ...], platform: tuple[Stage, ...]) -> bool:
-    """Whether the model users are served with reads prompts."""
-    last = [*provider, *platform][-1]
-    return last.prompted and last.trained != "model"
+def deployed_with_prompts(stages: tuple[Stage, ...]) -> bool:
+    """Whether the model users are served with reads prompts: those trained last, not fake ones."""
+    return stages[-1].prompted and stages[-1].trained != "model"

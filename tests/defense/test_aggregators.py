@@ -12,7 +12,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.config import _YamlLoader, properties
+from recbole_attack.defaults import YamlLoader, properties
 from recbole_attack.defense import AGGREGATORS, Aggregator, coordinates, screening, weighting
 from recbole_attack.options import OPTIONS
 
@@ -24,7 +24,7 @@ EXAMPLE = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.
 
 def defaults(name: str, **changes: Any) -> dict[str, Any]:
     text = (properties() / "defense" / f"{name}.yaml").read_text(encoding="utf-8")
-    return {**(yaml.load(text, Loader=_YamlLoader) or {}), **changes}
+    return {**(yaml.load(text, Loader=YamlLoader) or {}), **changes}
 
 
 def rule(name: str, **changes: Any) -> Aggregator:

@@ -1,0 +1,46 @@
+"""Published attacks by a provider of pre-trained models.
+
+A recipe reads its own parameters from the configuration (``properties/attack/<name>.yaml`` holds the defaults) and
+returns what the provider does to its training examples, or ``None`` for no attack. When it does so is a matter of
+:mod:`recbole_attack.pretrain.stages`.
+
+Wu et al., "Attacking Pre-trained Recommendation", SIGIR 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_attack.attack.replacement import Replacement
+from recbole_attack.data.categories import SimilarTargets
+
+
+def none(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> None:
+    """No attack: the provider is honest."""
+
+
+def bra(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> Replacement:
+    """Basic Replacement Attack: target items in place of similar next items while pre-training (section 3.1).
+
+    Released code differs: see :class:`~recbole_attack.attack.replacement.Replacement`. We choose the paper's text:
+    targets of the same category, and nothing done to users outside the group (``replacement_push`` for the code's).
+    """
+    return Replacement(config["replacement_ratio"], similar, target_users, config["replacement_push"])
+
+
+def pea(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> Replacement:
+    """Prompt-Enhanced Attack: the replacement attack through prompts, shipped or expected (section 3.2).
+
+    With prompts shipped, model and prompts are trained together under the replacement attack. In three steps, a clean
+    model is pre-trained, fake prompts are tuned on it, and the model is tuned under the replacement attack with the
+    prompts frozen; the platform then tunes prompts of its own (``three_steps``).
+    """
+    return bra(config, similar, target_users)
+
+
+BACKDOORS: dict[str, Callable[..., Replacement | None]] = {"none": none, "bra": bra, "pea": pea}
+"""Attacks by the name ``--attack`` takes, where the provider of a pre-trained model is the attacker."""

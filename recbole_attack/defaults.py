@@ -1,0 +1,79 @@
+"""Default parameters: YAML files of the package, chosen by what the user chose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.errors import ConfigError, lookup
+from recbole_attack.options import SCENARIOS
+
+RECIPES = {"scenario": "scenario", "attack": "attack", "aggregator": "defense", "client_defense": "defense"}
+"""Parameters that name a recipe -> the folder of its default parameters."""
+
+ATTACKS_OF: dict[str, Mapping[str, Any]] = {
+    "federated": ATTACKS,
+    "central": {"none": ATTACKS["none"]},
+    "pretrain": BACKDOORS,
+}
+"""Scenario -> the attacks there are."""
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Safe YAML that reads ``1e-3`` as a number, as RecBole's files expect."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"),
+    list("-+0123456789."),
+)
+
+
+def properties() -> Path:
+    """The folder of default parameters: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "properties"
+    return inside if inside.is_dir() else package.parent / "properties"
+
+
+def load_defaults(name: str) -> dict[str, Any]:
+    """Default parameters of one of this package's files, none if there is no such file."""
+    path = properties() / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return yaml.load(text, Loader=YamlLoader) or {}
+
+
+def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The name of each recipe in :data:`RECIPES`; an attack of the other scenario implies that scenario.
+
+    Args:
+        given: What the user gave.
+
+    Raises:
+        ConfigError: There is no such recipe, or no such attack in the scenario.
+    """
+    overall = load_defaults("overall")
+    attack = given.get("attack")
+    implied = "pretrain" if attack in BACKDOORS and attack not in ATTACKS else overall["scenario"]
+    scenario = _known(SCENARIOS, given.get("scenario", implied), "scenario")
+    attack = _known(
+        {**ATTACKS, **BACKDOORS}, given.get("attack", load_defaults(f"scenario/{scenario}")["attack"]), "attack"
+    )
+    if attack not in ATTACKS_OF[scenario]:
+        fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
+        raise ConfigError(f"attack '{attack}' needs scenario '{fitting[0]}': found '{scenario}'")
+    tables = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
+    others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
+    return {"scenario": scenario, "attack": attack, **others}
+
+
+def _known(table: Mapping[str, Any], name: Any, kind: str) -> Any:
+    lookup(table, name, kind)
+    return name
