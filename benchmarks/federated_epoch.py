@@ -3,8 +3,8 @@
     python benchmarks/federated_epoch.py --data_path=<folder with steam-200k> [--repeats=3]
 
 SASRec 64/2/2, histories up to 200 items, 256 clients a round. All contenders train the same users on the same
-negatives, in turns: ``central`` in batches of about 2048 positions, all others as clients; with ``dvfsr``, 1 % malicious
-clients join. Absolute seconds depend on the machine; ratios travel.
+negatives, in turns: ``central`` in batches of about 2048 positions, all others as clients; with ``dvfsr``, 1 %
+malicious clients join. Absolute seconds depend on the machine; ratios travel.
 """
 
 from __future__ import annotations

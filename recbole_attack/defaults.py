@@ -69,7 +69,7 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
     if attack not in ATTACKS_OF[scenario]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
         raise ConfigError(f"attack '{attack}' needs scenario '{fitting[0]}': found '{scenario}'")
-    tables = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
+    tables: dict[str, Mapping[str, Any]] = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
     others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
     return {"scenario": scenario, "attack": attack, **others}
 

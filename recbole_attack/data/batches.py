@@ -51,7 +51,9 @@ class TrainBatch(NamedTuple):
         return TrainBatch(item_seq, pos_items, neg_items, draws, users)
 
     def to(self, device: torch.device) -> TrainBatch:
-        return TrainBatch(*(None if field is None else field.to(device) for field in self))
+        item_seq, pos_items, neg_items = (field.to(device) for field in self[:3])
+        draws, users = (None if field is None else field.to(device) for field in self[3:])
+        return TrainBatch(item_seq, pos_items, neg_items, draws, users)
 
     def to_interaction(self) -> Interaction:
         """The fields that are there, by name."""

@@ -17,6 +17,7 @@ from recbole_attack.data.batches import TrainBatch
 from recbole_attack.errors import DataError, did_you_mean
 from recbole_attack.model.parts import next_item_losses
 from recbole_attack.model.sasrec import SASRec
+from recbole_attack.model.victim import PerClient
 
 _BLOCKED = -10000.0
 
@@ -61,7 +62,7 @@ class PromptSASRec(SASRec):
     """
 
     needs_users = True
-    per_client = "loop"
+    per_client: PerClient = "loop"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

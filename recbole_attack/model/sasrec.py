@@ -15,7 +15,7 @@ from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import SASRec as RecBoleSASRec
 from recbole_attack.model.kernels import use_fast_kernels
 from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses, position_ids, xavier_normal
-from recbole_attack.model.victim import VictimMethods
+from recbole_attack.model.victim import PerClient, VictimMethods
 
 
 class SASRec(VictimMethods, RecBoleSASRec):
@@ -31,7 +31,7 @@ class SASRec(VictimMethods, RecBoleSASRec):
 
     input_type = InputType.POINTWISE
     loss_types = tuple(NEXT_ITEM_LOSSES)
-    per_client = "layers"
+    per_client: PerClient = "layers"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.

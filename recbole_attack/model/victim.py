@@ -32,7 +32,7 @@ class Victim(Protocol):
     loss_types: ClassVar[tuple[str, ...]]
     needs_draws: ClassVar[bool]
     needs_users: ClassVar[bool]
-    per_client: ClassVar[PerClient]
+    per_client: PerClient
 
     def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
@@ -90,7 +90,7 @@ class VictimMethods:
 
     needs_draws: ClassVar[bool] = False
     needs_users: ClassVar[bool] = False
-    per_client: ClassVar[PerClient] = "vmap"
+    per_client: PerClient = "vmap"
 
     def embed(self: Any, item_seq: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
@@ -141,6 +141,6 @@ class VictimMethods:
 
     def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
         """Mean over the loss terms of a batch of users (scalar)."""
-        batch = TrainBatch(*(interaction[field] for field in TrainBatch._fields if field in interaction))
+        batch = TrainBatch(**{field: interaction[field] for field in TrainBatch._fields if field in interaction})
         terms = self.loss_terms(batch)
         return (self.client_losses(batch) * terms).sum() / terms.sum().clamp(min=1)
