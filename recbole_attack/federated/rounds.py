@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -19,6 +19,7 @@ from recbole_attack.federated.updates import (
     stacked_updates,
     summed_gradient,
 )
+from recbole_attack.model import PerClient
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,20 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
     return RoundUpdate(update, torch.tensor(losses), found.kept, found.client_weights, found.iterations, found.residual)
 
 
+def client_path(model: Any, local_epochs: int) -> PerClient:
+    """How the updates of single honest clients are computed."""
+    if model.per_client == "layers" and local_epochs == 1 and is_supported(model):
+        return "layers"
+    return "loop" if model.per_client == "loop" else "vmap"
+
+
+def round_path(model: Any, aggregator: Aggregator, local_epochs: int) -> PerClient | Literal["summed"]:
+    """How :func:`vectorised` computes what honest clients send; ``summed`` if no client's own update has to exist."""
+    if aggregator.linear:
+        return "summed"
+    return client_path(model, local_epochs) if aggregator.weigh is not None else "loop"
+
+
 def vectorised(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
     """Many clients at once.
 
@@ -119,10 +134,11 @@ def _by_gram(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, 
 def _client_updates(model: Any, group: ClientGroup, config: Any) -> tuple[ClientUpdates, torch.Tensor, torch.Tensor]:
     """Updates, weights and first losses of a group's clients, all in one order."""
     epochs, rate, chunk = (config[key] for key in ("local_epochs", "local_learning_rate", "chunk_tokens"))
-    if not group.batches or model.per_client == "loop":
+    path = client_path(model, epochs) if group.batches else "loop"
+    if path == "loop":
         updates, losses = looped_client_updates(model, group.losses, len(group.weights), epochs, rate)
         return updates, group.weights, losses
-    if epochs == 1 and model.per_client == "layers" and is_supported(model):
+    if path == "layers":
         updates, losses = client_gradients(model, group.losses, group.lengths, chunk)
         return updates, group.weights, losses
     stacked = list(stacked_updates(model, group.batches, rate, chunk))
@@ -146,7 +162,7 @@ def _weighted_sum(model: Any, group: ClientGroup, weights: torch.Tensor, config:
 def _local_updates(model: Any, group: ClientGroup, config: Any) -> Iterator[tuple[torch.Tensor, Update, torch.Tensor]]:
     """Parameter differences of a group's clients, stacked where their steps can be, one by one otherwise."""
     rate = config["local_learning_rate"]
-    if group.batches and model.per_client != "loop":
+    if group.batches and client_path(model, config["local_epochs"]) == "vmap":
         yield from stacked_updates(model, group.batches, rate, config["chunk_tokens"])
         return
     looped = looped_updates(model, group.losses, len(group.weights), config["local_epochs"], rate)

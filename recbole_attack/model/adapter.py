@@ -103,7 +103,7 @@ def obstacle(host: type[Any]) -> str | None:
 
 def adapt(host: type[Any]) -> type[Any]:
     """The victim made of a RecBole model, under the same name."""
-    doc = f"RecBole's {host.__name__}, trained on every prefix of a user's sequence."
+    doc = f"RecBole's {host.__name__}, if it passes the adapter's check (docs/capabilities.md)."
     return type(host.__name__, (Adapted, host), {"host": host, "__doc__": doc, "__module__": __name__})
 
 
@@ -167,7 +167,7 @@ def _verify(model: Any, device: torch.device) -> None:
             losses.mean(),
             model.host.calculate_loss(model, interaction),
         )
-        (slope,) = torch.autograd.grad(scores[:, 1].sum(), item_emb)
+        (slope,) = torch.autograd.grad(scores[:, 1].sum(), item_emb, materialize_grads=True)
         moved = slope[[0, 1], lengths - 1].any(dim=1)
         _expect(model, "a score that the last item's embedding changes", moved, torch.ones_like(moved))
 

@@ -1,0 +1,184 @@
+"""What runs with what, found out by running it: one tiny round of every combination.
+
+``python -m recbole_attack.capabilities > docs/capabilities.md`` writes the table anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_attack.attack import ATTACKS
+from recbole_attack.config import AttackConfig
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.errors import ConfigError
+from recbole_attack.experiment import prepare
+from recbole_attack.federated.rounds import BACKENDS, round_path
+from recbole_attack.model import HOSTS, MODELS
+
+_PATHS = {"summed": "one pass", "layers": "by layer", "vmap": "vmap", "loop": "loop"}
+_USERS, _ITEMS, _LENGTH = 6, 12, 5
+_SETTING = {
+    "dataset": "round",
+    "data_path": "",
+    "scenario": "federated",
+    "epochs": 1,
+    "clients_per_round": 2 * _USERS,
+    "malicious_ratio": 0.2,
+    "MAX_ITEM_LIST_LENGTH": _LENGTH,
+    "metrics": ["Hit"],
+    "topk": 5,
+    "valid_metric": "Hit@5",
+    "show_progress": False,
+}
+_HEAD = """\
+# What runs with what
+
+Made by `python -m recbole_attack.capabilities`, which trains one tiny round of every model, backend, attack and
+aggregator, and a central epoch of every model.
+
+How the updates of honest clients are computed (`--backend=vectorised`, one local step):
+
+- **one pass**: one backward pass for all clients; no client's own update has to exist.
+- **by layer**: every client's own gradient out of one batched backward pass.
+- **vmap**: every client's own gradient by `torch.func.vmap`; with several local steps, by layer becomes this.
+- **loop**: one client after the other, as `--backend=loop` does for every model and rule.
+
+In one pass, malicious clients are computed together as well, otherwise one after the other.
+"""
+
+
+class Combination(NamedTuple):
+    """One federated round."""
+
+    model: str
+    backend: str
+    attack: str
+    aggregator: str
+
+
+def combinations(models: Sequence[str]) -> list[Combination]:
+    """Every round there is of these models."""
+    return [Combination(*names) for names in product(models, BACKENDS, ATTACKS, AGGREGATORS)]
+
+
+def refusals() -> dict[str, str]:
+    """Why those of RecBole's models that cannot be attacked cannot, by name."""
+    found = {}
+    for name in sorted(HOSTS):
+        try:
+            _trainer(model=name, attack="none")
+        except ConfigError as error:
+            # What follows a second colon is the words of a foreign error, which change with its library.
+            found[name] = str(error).split(": ")[1]
+    return found
+
+
+def failure(**choices: Any) -> str | None:
+    """Train one tiny epoch; why it fails, ``None`` if it does not.
+
+    Args:
+        choices: Parameters, the model's name among them.
+    """
+    try:
+        trainer, train_data = _trainer(**choices)
+        trainer.fit(train_data, verbose=False, saved=False)
+    except Exception as error:  # whatever stops a combination is what the table is to say
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> str:
+    """The text of ``docs/capabilities.md``.
+
+    Args:
+        refused: See :func:`refusals`.
+        failures: Why a :class:`Combination`, a (model, "central") or a (model, client defence) fails; those that are
+            not named or have no reason run.
+    """
+    models = {name: _trainer(name, attack="none")[0].model for name in MODELS if name not in refused}
+    aggregators = {name: _trainer("SASRec", attack="none", aggregator=name)[0].aggregator for name in AGGREGATORS}
+    rules = []
+    for rule, aggregator in aggregators.items():
+        paths = [_PATHS[round_path(model, aggregator, local_epochs=1)] for model in models.values()]
+        rules.append(
+            [rule, *(_rule_cell(name, rule, path, failures) for name, path in zip(models, paths, strict=True))]
+        )
+    attacks = [[name, *(_attack_cell(model, name, failures) for model in models)] for name in ATTACKS]
+    others = [
+        [name, *(failures.get((model, name)) or "runs" for model in models)]
+        for name in (*(d for d in CLIENT_DEFENSES if d != "none"), "central")
+    ]
+    return "\n".join(
+        [
+            _HEAD,
+            *("## Aggregators", "", *_table(["aggregator", *models], rules), ""),
+            *("## Attacks, client defences and the central scenario", ""),
+            *(*_table(["", *models], attacks + others), ""),
+            *("## Models of RecBole's that are refused", ""),
+            *_table(["model", "why"], [[name, reason] for name, reason in refused.items()]),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[None]:
+    """A directory of its own with a tiny dataset; what RecBole's models print goes to stderr."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        os.chdir(folder)
+        try:
+            lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+            for user, time in product(range(_USERS), range(_LENGTH + 3)):
+                lines.append(f"{user}\t{(user * user + time * (1 + user % 3)) % _ITEMS}\t{time}")
+            path = Path("round/round.inter")
+            path.parent.mkdir()
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            yield
+        finally:
+            os.chdir(before)
+
+
+def main() -> None:
+    """Run everything and print the document."""
+    with workplace():
+        refused = refusals()
+        models = [name for name in MODELS if name not in refused]
+        failures: dict[Any, str | None] = {each: failure(**each._asdict()) for each in combinations(models)}
+        for model in models:
+            failures[model, "central"] = failure(model=model, scenario="central", attack="none")
+            for defense in CLIENT_DEFENSES:
+                failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
+        text = document(refused, failures)
+    print(text)
+
+
+def _trainer(model: str, **choices: Any) -> tuple[Any, Any]:
+    config = AttackConfig(model, config_dict={**_SETTING, **choices})
+    experiment = prepare(config)
+    return experiment.trainer(config), experiment.train_data
+
+
+def _rule_cell(model: str, aggregator: str, path: str, failures: Mapping[Any, str | None]) -> str:
+    reasons = {failures.get(Combination(model, "vectorised", attack, aggregator)) for attack in ATTACKS} - {None}
+    return "; ".join([path, *sorted(map(str, reasons))])
+
+
+def _attack_cell(model: str, attack: str, failures: Mapping[Any, str | None]) -> str:
+    rounds = (Combination(model, backend, attack, rule) for backend, rule in product(BACKENDS, AGGREGATORS))
+    reasons = {failures.get(each) for each in rounds} - {None}
+    return "; ".join(sorted(map(str, reasons))) or "runs"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The table of what runs with what: it is what the command prints, and a sample of it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recbole_attack import capabilities
+from recbole_attack.attack import ATTACKS
+from recbole_attack.capabilities import Combination, combinations, document, failure, refusals, workplace
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.federated.rounds import BACKENDS
+from recbole_attack.model import HOSTS, MODELS
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "capabilities.md"
+RUNNING = ["SASRec", "BERT4Rec", "GRU4Rec", "LightSANs", "NARM", "SINE", "STAMP"]
+SAMPLE = [
+    *(Combination(model, "vectorised", "ra", "mean") for model in RUNNING),
+    *(Combination(model, "vectorised", "dvfsr", "geometric_median") for model in RUNNING),
+    *(Combination("BERT4Rec", "vectorised", attack, "mixed_rfa") for attack in ATTACKS),
+    *(Combination("NARM", "vectorised", "eb", aggregator) for aggregator in AGGREGATORS),
+    *(Combination(model, "loop", "c_fsr", "median") for model in ("BERT4Rec", "STAMP")),
+]
+
+
+@pytest.fixture(autouse=True)
+def _workplace() -> Iterator[None]:
+    with workplace():
+        yield
+
+
+@pytest.mark.parametrize("combination", SAMPLE, ids=":".join)
+def test_a_sample_of_the_combinations_runs(combination: Combination) -> None:
+    assert failure(**combination._asdict()) is None
+
+
+@pytest.mark.parametrize("model", RUNNING)
+def test_every_model_trains_centrally_and_with_every_client_defense(model: str) -> None:
+    assert failure(model=model, scenario="central", attack="none") is None
+    for defense in CLIENT_DEFENSES:
+        assert failure(model=model, client_defense=defense, attack="none") is None
+
+
+def test_the_document_is_what_the_command_prints_where_everything_runs() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == document(refusals(), {}) + "\n", "python -m recbole_attack.capabilities > docs/capabilities.md"
+
+
+def test_every_combination_is_tried_once() -> None:
+    found = combinations(["SASRec", "NARM"])
+    assert len(set(found)) == len(found) == 2 * len(BACKENDS) * len(ATTACKS) * len(AGGREGATORS)
+
+
+def test_refused_models_are_recboles_and_all_others_run() -> None:
+    refused = refusals()
+    assert set(refused) <= set(HOSTS)
+    assert [name for name in MODELS if name not in refused] == RUNNING
+    assert set(HOSTS) == set(refused) | set(RUNNING)
+
+
+def test_what_fails_is_said_where_it_fails() -> None:
+    reasons = {
+        Combination("NARM", "vectorised", "eb", "krum"): "RuntimeError: broken",
+        ("STAMP", "central"): "ValueError: no",
+    }
+    rows = [
+        line for line in document(refusals(), reasons).splitlines() if "RuntimeError" in line or "ValueError" in line
+    ]
+    assert [row.split(" | ")[0] for row in rows] == ["| krum", "| eb", "| central"]
+    assert "loop; RuntimeError: broken" in rows[0]
+
+
+def test_a_failure_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failure(model="SASRec", attack="none", epochs=0).startswith("ConfigError: epochs must be")
+    monkeypatch.setitem(capabilities._SETTING, "dataset", "missing")
+    assert "\n" not in failure(model="SASRec", attack="none")
+
+
+def test_a_workplace_is_left_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with workplace():
+        assert Path.cwd() != tmp_path and Path("round/round.inter").is_file()
+    assert Path.cwd() == tmp_path and not list(tmp_path.iterdir())
