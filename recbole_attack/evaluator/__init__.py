@@ -1,6 +1,7 @@
 """Exposure metrics, their registration with RecBole, and the ranking protocols."""
 
 from recbole_attack.evaluator.collector import AttackCollector
+from recbole_attack.evaluator.detection import detection_quality
 from recbole_attack.evaluator.exposure import exposure_gaps, invisibility
 from recbole_attack.evaluator.item_exposure import ItemExposure
 from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, register_metric, register_metrics
@@ -14,6 +15,7 @@ __all__ = [
     "PairedTest",
     "RankingProtocol",
     "TargetMetric",
+    "detection_quality",
     "exposure_gaps",
     "invisibility",
     "paired_t_test",
