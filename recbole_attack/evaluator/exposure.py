@@ -83,9 +83,9 @@ def invisibility(inside: ArrayLike, outside: ArrayLike) -> tuple[float, int]:
     Returns:
         Lambda, NaN unless all ratios are defined, and the number of defined ratios.
 
-    >>> invisibility([0.725, 0.393, 1.586, 0.667], [0.064, 0.034, 0.151, 0.061])  # CIKM, PEA-PT
-    (11.081..., 4)
-    >>> invisibility([0.5, 0.25], [0.1, 0.0])
+    >>> invisibility([0.75, 0.5], [0.25, 0.125])
+    (3.5, 2)
+    >>> invisibility([0.75, 0.5], [0.25, 0.0])
     (nan, 1)
     """
     gaps = exposure_gaps(inside, outside)

@@ -40,8 +40,9 @@ def paired_t_test(first: Sequence[float | None], second: Sequence[float | None])
     Raises:
         ValueError: The rows differ in length.
 
-    >>> paired_t_test([0.9, 0.7, 0.8], [0.5, 0.5, 0.5])
-    PairedTest(difference=0.3..., t=5.19..., p_value=0.035..., pairs=3)
+    >>> result = paired_t_test([0.9, 0.7, 0.8], [0.5, 0.5, 0.5])
+    >>> round(result.t, 2), round(result.p_value, 3), result.pairs
+    (5.2, 0.035, 3)
     """
     pairs = np.array([(a, b) for a, b in zip(first, second, strict=True)], dtype=float).reshape(-1, 2)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from recbole_attack.defense import DETECTORS, Evidence
+from recbole_attack.defense import DETECTORS, Evidence, detection
 from recbole_attack.defense.detection import discoveries, excess_tail, kmeans
 
 USERS = 1000
@@ -257,3 +258,8 @@ def test_discoveries_are_scipys(p_values, rate):
     adjusted = false_discovery_control(p_values, method="bh")
     assume((np.abs(adjusted - rate) > 1e-9).all())
     assert discoveries(p_values, rate).tolist() == (adjusted <= rate).tolist()
+
+
+def test_examples():
+    failed, tried = doctest.testmod(detection)
+    assert failed == 0 < tried

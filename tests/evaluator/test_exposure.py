@@ -1,5 +1,6 @@
 """Exposure measures against counts, target by target and user by user."""
 
+import doctest
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_attack.evaluator import exposure
 from recbole_attack.evaluator.exposure import (
     exposure_gaps,
     exposure_ratio,
@@ -149,3 +151,8 @@ def test_gaps_by_hand(pairs):
         assert value == pytest.approx(sum(ratios) / len(ratios))
     else:
         assert math.isnan(value)
+
+
+def test_examples():
+    failed, tried = doctest.testmod(exposure)
+    assert failed == 0 < tried

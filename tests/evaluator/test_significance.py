@@ -1,5 +1,6 @@
 """The paired t-test, against its formula and Student's distribution by numerical integration."""
 
+import doctest
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from recbole_attack.evaluator import paired_t_test
+from recbole_attack.evaluator import paired_t_test, significance
 
 VALUES = st.floats(-1, 1).map(lambda value: round(value, 3))
 ROWS = st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=8)
@@ -74,3 +75,8 @@ def test_seeds_with_an_undefined_value_are_left_out_of_both_rows():
 def test_rows_must_be_of_the_same_seeds():
     with pytest.raises(ValueError, match="zip"):
         paired_t_test([0.1, 0.2], [0.1])
+
+
+def test_examples():
+    failed, tried = doctest.testmod(significance)
+    assert failed == 0 < tried
