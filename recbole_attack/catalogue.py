@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_attack.attack import ATTACKS
 from recbole_attack.data import SELECTORS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
@@ -44,11 +44,12 @@ def listing() -> str:
         "attacks": _first_lines(ATTACKS),
         "aggregators": _first_lines(AGGREGATORS),
         "client defenses": _first_lines(CLIENT_DEFENSES),
+        "detectors": _first_lines(DETECTORS),
         "target selectors (name:count)": _first_lines(SELECTORS),
         "metrics, besides RecBole's": _first_lines(EXPOSURE_METRICS),
     }
     return "\n\n".join(
-        f"{title}\n" + "\n".join(f"  {name:<18}{text}" for name, text in rows) for title, rows in sections.items()
+        f"{title}\n" + "\n".join(f"  {name:<22}{text}" for name, text in rows) for title, rows in sections.items()
     )
 
 

@@ -1,14 +1,24 @@
 """Exposure metrics, their registration with RecBole, and the ranking protocols."""
 
 from recbole_attack.evaluator.collector import AttackCollector
+from recbole_attack.evaluator.detection import detection_quality
+from recbole_attack.evaluator.exposure import exposure_gaps, invisibility
+from recbole_attack.evaluator.item_exposure import ItemExposure
 from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, register_metric, register_metrics
 from recbole_attack.evaluator.protocol import RankingProtocol
+from recbole_attack.evaluator.significance import PairedTest, paired_t_test
 
 __all__ = [
     "EXPOSURE_METRICS",
     "AttackCollector",
+    "ItemExposure",
+    "PairedTest",
     "RankingProtocol",
     "TargetMetric",
+    "detection_quality",
+    "exposure_gaps",
+    "invisibility",
+    "paired_t_test",
     "register_metric",
     "register_metrics",
 ]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.evaluator.collector import Collector, DataStruct
 from torch.nn import functional as F
 
 from recbole_attack.data.sequences import Int, UserSequences
+from recbole_attack.evaluator.item_exposure import ItemExposure
 
 _KEPT = "data."
 _REDRAWN = "data.label"
 
 
 class AttackCollector(Collector):
-    """RecBole's collector plus the targets' ranks.
+    """RecBole's collector plus the targets' ranks and, on request, every item's exposure.
 
     Three faults of RecBole 1.2.1 do not occur here: values that are not tensors (item counts) no longer crash the
     metrics that need them, whatever a batch added is cleared after every evaluation, and items that do not compete
@@ -26,14 +30,20 @@ class AttackCollector(Collector):
         config: The run's configuration.
         targets: ``[T]`` ids of the target items.
         sequences: Full sequences: a user who interacted with a target at any time does not count for it.
+        target_users: ``[n_users]`` the users the attacker means; everybody by default.
     """
 
-    def __init__(self, config: Any, targets: Int, sequences: UserSequences) -> None:
+    def __init__(
+        self, config: Any, targets: Int, sequences: UserSequences, target_users: NDArray[np.bool_] | None = None
+    ) -> None:
         super().__init__(config)
         self._user_field = config["USER_ID_FIELD"]
         self._column = torch.full((sequences.n_items,), -1)
         self._column[torch.from_numpy(targets)] = torch.arange(len(targets))
         self._eligible = torch.from_numpy(~sequences.owners(targets))
+        everybody = np.ones(sequences.n_users, dtype=bool)
+        self._target_users = torch.tensor(everybody if target_users is None else target_users)
+        self._item_exposure: ItemExposure | None = None
 
     def eval_batch_collect(
         self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
@@ -47,6 +57,8 @@ class AttackCollector(Collector):
             positive_u: ``[B]`` row of each item to predict.
             positive_i: ``[B]`` id of each item to predict.
         """
+        if self._item_exposure is not None:
+            self._item_exposure.add(scores_tensor)
         missing = max(self.topk) - scores_tensor.shape[1]
         if missing > 0:
             scores_tensor = F.pad(scores_tensor, (0, missing), value=-np.inf)
@@ -57,8 +69,22 @@ class AttackCollector(Collector):
             self.data_struct["rec.items"][-len(listed) :] = listed
         users = interaction[self._user_field].cpu().long()
         self.data_struct.update_tensor("rec.users", users)
+        self.data_struct.update_tensor("rec.target_user", self._target_users[users])
         self.data_struct.update_tensor("rec.target_eligible", self._eligible[users])
         self.data_struct.update_tensor("rec.target_rank", self._target_ranks(listed.cpu()))
+
+    @contextmanager
+    def counting(self, cutoffs: Sequence[int]) -> Iterator[ItemExposure]:
+        """Also count, for all that is evaluated within the block, who is shown which item.
+
+        Args:
+            cutoffs: Lengths of the lists, at least 1 each.
+        """
+        self._item_exposure = ItemExposure(len(self._column), tuple(cutoffs))
+        try:
+            yield self._item_exposure
+        finally:
+            self._item_exposure = None
 
     def _target_ranks(self, listed: torch.Tensor) -> torch.Tensor:
         """``[B, K]`` items, 0 past the list's end -> ``[B, T]`` ranks from 1, ``K + 1`` for an unlisted target."""

@@ -7,7 +7,7 @@ whether that user counts for that target (an honest user who never interacted wi
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Ranks = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -47,3 +47,46 @@ def target_ndcg(ranks: Ranks, eligible: Mask, k: int) -> float:
 def exposure_share(ranks: Ranks, eligible: Mask, k: int) -> float:
     """ER@K as a share of what is possible: ``er / min(1, K / T)``, since a list of K cannot hold T > K targets."""
     return exposure_ratio(ranks, eligible, k) / min(1.0, k / ranks.shape[1])
+
+
+def exposure_gaps(inside: ArrayLike, outside: ArrayLike) -> NDArray[np.floating]:
+    """How many times as exposed targets are to target users as to the others: ``inside / outside``.
+
+    Args:
+        inside: ``[...]`` exposure (ratio, NDCG) to target users.
+        outside: ``[...]`` the same measure for the other users.
+
+    Returns:
+        ``[...]``; NaN where no other user is exposed or either measure is undefined.
+    """
+    above, below = np.asarray(inside, dtype=float), np.asarray(outside, dtype=float)
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
+
+
+def invisibility(inside: ArrayLike, outside: ArrayLike) -> tuple[float, int]:
+    """The invisibility of "Attacking Pre-trained Recommendation": lambda, the mean of :func:`exposure_gaps`.
+
+    The paper averages over HIT and NDCG of the targets at the cut-offs 5 and 10, and gives neither the formula nor a
+    word about non-target users who see no target. Here lambda is undefined as soon as one of its ratios is: leaving
+    the undefined ones out would rank the attack that nobody outside the group notices by its worst cut-off.
+
+    The mean of the ratios explains nine of the ten rows of its Table 1 up to the rounding of what is printed (AliEC,
+    PEA-PT gives 10.9 where 10.8 is printed). The tenth, CIKM, PEA-D, contradicts itself: for non-target users HIT@10
+    (0.017) lies below HIT@5 (0.072), which no ranking does, and with NDCG@10 printed as 0.0 the ratio is undefined.
+    The other three average to 73.7, and no value that rounds to 0.0 brings the four down to the printed 44.6: 60 is
+    the least.
+
+    Args:
+        inside: ``[...]`` measures of target users, e.g. HIT and NDCG at each cut-off.
+        outside: ``[...]`` the same for the other users.
+
+    Returns:
+        Lambda, NaN unless all ratios are defined, and the number of defined ratios.
+
+    >>> invisibility([0.75, 0.5], [0.25, 0.125])
+    (3.5, 2)
+    >>> invisibility([0.75, 0.5], [0.25, 0.0])
+    (nan, 1)
+    """
+    gaps = exposure_gaps(inside, outside)
+    return float(gaps.mean()) if gaps.size else float("nan"), int(np.isfinite(gaps).sum())

@@ -1,5 +1,6 @@
 """Exposure measures against counts, target by target and user by user."""
 
+import doctest
 import math
 
 import numpy as np
@@ -7,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_attack.evaluator.exposure import exposure_ratio, exposure_share, target_ndcg
+from recbole_attack.evaluator import exposure
+from recbole_attack.evaluator.exposure import (
+    exposure_gaps,
+    exposure_ratio,
+    exposure_share,
+    invisibility,
+    target_ndcg,
+)
 
 DEPTH = 6
 
@@ -89,3 +97,62 @@ def test_ndcg_of_the_first_places():
     ranks = np.array([[1], [2], [3], [4]])
     value = target_ndcg(ranks, np.ones((4, 1), dtype=bool), 3)
     assert value == pytest.approx((1 + 1 / math.log2(3) + 0.5) / 4)
+
+
+PRINTED = {  # Table 1 of "Attacking Pre-trained Recommendation", per cent: H@5, N@5, H@10, N@10 in, out, lambda
+    "CIKM Clean": ((0.002, 0.001, 0.004, 0.002), (0.002, 0.002, 0.004, 0.002), 0.9),
+    "CIKM BRA": ((0.755, 0.388, 1.798, 0.72), (0.234, 0.116, 0.610, 0.236), 3.1),
+    "CIKM BRA-FT": ((0.033, 0.016, 0.106, 0.040), (0.016, 0.008, 0.047, 0.018), 2.1),
+    "CIKM PEA-PT": ((0.725, 0.393, 1.586, 0.667), (0.064, 0.034, 0.151, 0.061), 11.1),
+    "AliEC Clean": ((0.009, 0.006, 0.016, 0.008), (0.007, 0.004, 0.014, 0.006), 1.3),
+    "AliEC BRA": ((0.272, 0.148, 0.671, 0.269), (0.114, 0.057, 0.288, 0.113), 2.4),
+    "AliEC PEA-D": ((1.649, 0.972, 3.303, 1.499), (0.033, 0.018, 0.067, 0.029), 51.2),
+    "AliEC BRA-FT": ((0.272, 0.144, 0.660, 0.267), (0.112, 0.051, 0.284, 0.111), 2.5),
+    "AliEC PEA-PT": ((0.597, 0.335, 1.267, 0.548), (0.055, 0.031, 0.116, 0.050), 10.8),
+}
+CIKM_PEA_D = (1.437, 0.786, 3.056, 1.302), (0.072, 0.037, 0.017, 0.0)
+DIGIT = 0.0005  # half of the last digit printed
+
+
+@pytest.mark.parametrize("row", PRINTED)
+def test_the_mean_of_the_ratios_gives_the_papers_lambda(row):
+    inside, outside, printed = PRINTED[row]
+    value, defined = invisibility(inside, outside)
+    assert defined == 4
+    assert value == pytest.approx(printed, abs=0.05 if row != "AliEC PEA-PT" else 0.09)
+    least, most = (invisibility(np.add(inside, d), np.subtract(outside, d))[0] for d in (-DIGIT, DIGIT))
+    assert least < printed + 0.05 and printed - 0.05 < most, "the printed digits allow for the printed lambda"
+
+
+def test_one_printed_lambda_follows_from_no_reading_of_its_row():
+    inside, outside = CIKM_PEA_D
+    value, defined = invisibility(inside, outside)
+    assert math.isnan(value) and defined == 3
+    assert exposure_gaps(inside, outside)[:3].mean() == pytest.approx(73.7, abs=0.05)
+    assert outside[2] < outside[0], "exposure cannot fall as lists grow"
+    largest = (*np.add(outside[:3], DIGIT), 0.05)
+    least, _ = invisibility(np.subtract(inside, DIGIT), largest)
+    assert least == pytest.approx(60.3, abs=0.1)
+    assert least > 44.6 + 0.05
+
+
+EXPOSURES = st.floats(0.01, 1.0) | st.just(0.0) | st.just(math.nan)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(EXPOSURES, EXPOSURES), max_size=5))
+def test_gaps_by_hand(pairs):
+    ratios = [a / b if b == b and b > 0 else math.nan for a, b in pairs]
+    inside, outside = [a for a, _ in pairs], [b for _, b in pairs]
+    assert exposure_gaps(inside, outside).tolist() == pytest.approx(ratios, nan_ok=True)
+    value, defined = invisibility(inside, outside)
+    assert defined == sum(ratio == ratio for ratio in ratios)
+    if ratios and defined == len(ratios):
+        assert value == pytest.approx(sum(ratios) / len(ratios))
+    else:
+        assert math.isnan(value)
+
+
+def test_examples():
+    failed, tried = doctest.testmod(exposure)
+    assert failed == 0 < tried
