@@ -84,7 +84,8 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     notes = folder / "notes.md"
     parts = [
         f"# {name}",
-        f"`python experiments/make_table.py experiments/{name}`, with `--seeds` as below and datasets through `--data_path`.",
+        f"`python experiments/make_table.py experiments/{name}`, with `--seeds` as below and datasets through "
+        "`--data_path`.",
         markdown_table(records, read(folder / "paper.yaml")),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),
