@@ -39,20 +39,15 @@ def _list_to_genres(rows: Iterator[Row]) -> Iterator[Row]:
         yield [*row, *_title_and_year(row[1]), genres]
 
 
-def _fields(**sources: str) -> dict[str, str]:
-    """``name__type=source`` -> ``{"name:type": source}``."""
-    return {name.replace("__", ":"): source for name, source in sources.items()}
-
-
-_INTER = _fields(user_id__token="user", item_id__token="item", rating__float="rating", timestamp__float="timestamp")
-_USER = _fields(
-    user_id__token="user",
-    age__token="age",
-    gender__token="gender",
-    occupation__token="occupation",
-    zip_code__token="zip",
-)
-_ITEM = _fields(item_id__token="item", movie_title__token_seq="clean title", release_year__token="year")
+_INTER = {"user_id:token": "user", "item_id:token": "item", "rating:float": "rating", "timestamp:float": "timestamp"}
+_USER = {
+    "user_id:token": "user",
+    "age:token": "age",
+    "gender:token": "gender",
+    "occupation:token": "occupation",
+    "zip_code:token": "zip",
+}
+_ITEM = {"item_id:token": "item", "movie_title:token_seq": "clean title", "release_year:token": "year"}
 _DERIVED = ("clean title", "year", "genres")
 
 ML_100K = (

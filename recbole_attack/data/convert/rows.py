@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from recbole_attack.errors import DataError, did_you_mean
 
-Row = list[str]
+Row = Sequence[str]
 _LINES_PER_UPDATE = 1 << 14
 
 
@@ -44,12 +45,16 @@ class RawRows:
     Attributes:
         line: Number of the line read last, from 1; 0 before the first.
         count: Number of rows given so far.
-        cut: Whether the line read last has no line end.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], layout: Layout, names: Sequence[str] | None = None) -> None:
         self.path, self.columns, self.layout, self.names = path, list(columns), layout, names
-        self.line, self.count, self.cut = 0, 0, False
+        self.line, self.count, self._last_line = 0, 0, b"\n"
+
+    @property
+    def cut(self) -> bool:
+        """Whether the line read last has no line end."""
+        return not self._last_line.endswith(b"\n")
 
     def error(self, problem: str) -> DataError:
         """The error to raise about the line read last."""
@@ -70,7 +75,7 @@ class RawRows:
 
     def _lines(self, file: BinaryIO, bar: tqdm) -> Iterator[str]:
         for self.line, content in enumerate(file, start=1):
-            self.cut = not content.endswith(b"\n")
+            self._last_line = content
             if self.line % _LINES_PER_UPDATE == 0:
                 bar.update(file.tell() - bar.n)
             try:
@@ -91,15 +96,14 @@ class RawRows:
                 )
         if len(names) != len(header):
             raise self.error(f"expected the columns {', '.join(names)}, found {', '.join(header)}")
-        pick = [names.index(column) for column in self.columns]
-        published = pick == list(range(len(names)))
+        pick = itemgetter(*(names.index(column) for column in self.columns))
         for row in rows:
             if len(row) != len(names):
                 if not any(row):
                     continue
                 raise self.error(f"expected {len(names)} fields ({', '.join(names)}), found {len(row)}{_start(row)}")
             self.count += 1
-            yield row if published else [row[i] for i in pick]
+            yield pick(row)
 
 
 def _start(row: Iterable[str]) -> str:
