@@ -1,9 +1,10 @@
 """Defences of the server."""
 
-from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator
+from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator, configured_aggregator
 from recbole_attack.defense.coordinates import CoordinateRule
-from recbole_attack.defense.screening import screen, squared_norms
-from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule, gram_matrix
+from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
+from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule
 
 __all__ = [
     "AGGREGATORS",
@@ -13,7 +14,10 @@ __all__ = [
     "CoordinateRule",
     "Weighting",
     "WeightingRule",
+    "configured_aggregator",
     "gram_matrix",
+    "refusal",
     "screen",
     "squared_norms",
+    "value_reasons",
 ]
