@@ -114,7 +114,7 @@ def _weiszfeld(
     max_iterations: int,
     tolerance: float,
 ) -> Weighting:
-    """From ``current`` until every round stands still; those that do, and those ``found`` already, stay where they are."""
+    """From ``current`` until every round stands still; one that does, or is ``found`` already, stays where it is."""
     image, squares = _times(gram, current), gram.diagonal(dim1=-2, dim2=-1)
     for iteration in range(max_iterations + 1):
         length = (current * image).sum(dim=-1, keepdim=True)

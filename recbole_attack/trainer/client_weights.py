@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from recbole_attack.data.sequences import Int
 from recbole_attack.federated import ClientPool
 from recbole_attack.federated.rounds import RoundUpdate
