@@ -22,7 +22,7 @@ def gram_matrix(updates: torch.Tensor, columns: int = 4096) -> torch.Tensor:
 def _products(updates: torch.Tensor, dtype: torch.dtype, columns: int) -> torch.Tensor:
     n = len(updates)
     total = updates.new_zeros(n, n, dtype=torch.float64)
-    step = max(-(-n // 4), 16)
+    step = 16 if n < 128 else 32
     for part in updates.split(columns, dim=1):
         factor = part.to(dtype)
         for row in range(0, n, step):  # the lower triangle, by blocks: the rest is its mirror image

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from recbole_attack.defense import gram_matrix
+from recbole_attack.defense import gram_matrix, squared_norms
 
 ITEM_LAYER = "item_embedding"
 ITEM_TABLE = f"{ITEM_LAYER}.weight"
@@ -39,10 +39,14 @@ class ItemBlock(NamedTuple):
     rows: torch.Tensor
 
     def padded(self, n_clients: int) -> ItemBlock:
-        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block."""
-        full = self.rows.new_zeros(len(self.items), n_clients, self.rows.shape[-1])
-        full.scatter_(1, self.clients[..., None].expand_as(self.rows), self.rows)
-        return ItemBlock(self.items, torch.arange(n_clients, device=full.device).expand(full.shape[:2]), full)
+        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block.
+
+        In memory, a coordinate's values of all clients stand side by side: what is done to them is sorting.
+        """
+        rows = self.rows.transpose(1, 2)
+        full = rows.new_zeros(*rows.shape[:2], n_clients).scatter_(2, self.clients[:, None].expand_as(rows), rows)
+        everyone = torch.arange(n_clients, device=full.device).expand(len(full), n_clients)
+        return ItemBlock(self.items, everyone, full.transpose(1, 2))
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,12 @@ class ClientUpdates:
 
     def norms(self) -> torch.Tensor:
         """``[N]`` Euclidean norms of the whole updates, float64."""
-        dense = torch.linalg.vector_norm(self.dense, dim=1, dtype=torch.float64)
-        rows = torch.linalg.vector_norm(self.rows, dim=1, dtype=torch.float64)
-        return (dense**2).index_add(0, self.client, rows**2).sqrt()
+        return self.squared_norms().sqrt()
+
+    def squared_norms(self) -> torch.Tensor:
+        """``[N]`` squares of :meth:`norms`, float64."""
+        rows = self.rows.double().square_().sum(dim=1)
+        return squared_norms(self.dense).index_add_(0, self.client, rows)
 
     def gram(self) -> torch.Tensor:
         """``[N, N]`` inner products of the whole updates, float64.

@@ -63,7 +63,7 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
 
 
 def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
-    kept = aggregator.screened(updates.norms().square(), updates.dense.dtype)
+    kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
     chosen, weights = updates.select(kept), weights[kept]
     dense = aggregator.apply(chosen.dense, weights)
     table = chosen.rows.new_zeros(chosen.shapes[ITEM_TABLE])
