@@ -215,11 +215,14 @@ class Memory:
     def take(self, n_clients: int, model: nn.Module) -> torch.Tensor:
         """``[n_clients, P]`` for the model's parameters without the item table; holds whatever was there before."""
         others = [p for name, p in model.named_parameters() if name != ITEM_TABLE]
-        width = sum(p.numel() for p in others)
-        if self._space is None or len(self._space) < n_clients or self._space.shape[1] != width:
-            self._space = None  # so that the old space is free before the new one is taken
-            self._space = others[0].new_empty(n_clients, width)
-        return self._space[:n_clients]
+        like, width, space = others[0], sum(p.numel() for p in others), self._space
+        fits = (
+            space is not None and space.shape[1] == width and (space.dtype, space.device) == (like.dtype, like.device)
+        )
+        if space is None or not fits or len(space) < n_clients:
+            self._space = space = None  # the old room is free before the new one is taken
+            self._space = space = like.new_empty(n_clients, width)
+        return space[:n_clients]
 
 
 def sum_rows(index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
