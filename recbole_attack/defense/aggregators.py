@@ -98,7 +98,7 @@ class Aggregator:
         return Aggregate(update, found.client_weights, kept, found.iterations, found.residual)
 
     def screened(self, squared_norms: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Clients ``[N]`` whose values the rule may see: all for a linear rule, for others those :func:`screen` keeps."""
+        """``[N]`` clients whose values the rule may see: all for a linear rule, else those :func:`screen` keeps."""
         return torch.ones_like(squared_norms, dtype=torch.bool) if self.linear else screen(squared_norms, dtype)
 
     def rows(self, rows: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, int, float]:

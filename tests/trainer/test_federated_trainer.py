@@ -467,8 +467,13 @@ def test_both_backends_give_each_client_the_same_weight(config: Config) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "written"),
-    [({"aggregator": "mean"}, False), ({"aggregator": "mean", "per_item": True}, True), ({"aggregator": "sum"}, False)]
-    + [({"aggregator": "median"}, True), ({"aggregator": "median", "save_client_weights": False}, False)],
+    [
+        ({"aggregator": "mean"}, False),
+        ({"aggregator": "mean", "per_item": True}, True),
+        ({"aggregator": "sum"}, False),
+        ({"aggregator": "median"}, True),
+        ({"aggregator": "median", "save_client_weights": False}, False),
+    ],
     ids=str,
 )
 def test_weights_that_the_configuration_tells_are_not_written(
