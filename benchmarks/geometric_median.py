@@ -1,6 +1,6 @@
 """Seconds per geometric median: the Gram matrix against geom-median, byzfl and byzpy, side by side in one run.
 
-    python benchmarks/geometric_median.py [--clients=64] [--parameters=65536] [--hostile=0.2] [--as_they_come]
+    python benchmarks/geometric_median.py [--sizes 64x65536 256x431104] [--hostile=0.2] [--as_they_come]
 
 Float32 updates; a share of hostile clients stands together, away from the rest. Ours runs with its defaults, screening
 included. Every other library gets the fewest iterations with which it reaches our objective (up to ``--slack`` of it,
@@ -91,16 +91,9 @@ def timed(rules: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]
     return {name: median(values) for name, values in seconds.items()}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--parameters", type=int, default=65536)
-    parser.add_argument("--hostile", type=float, default=0.2)
-    parser.add_argument("--slack", type=float, default=1e-6)
-    parser.add_argument("--as_they_come", action="store_true", help="the other libraries' own defaults")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    updates = draw(arguments.clients, arguments.parameters, arguments.hostile)
+def compare(clients: int, parameters: int, arguments: argparse.Namespace) -> None:
+    """Print one table."""
+    updates = draw(clients, parameters, arguments.hostile)
     weights = torch.ones(len(updates))
     aggregator = AGGREGATORS["geometric_median"](AttackConfig(config_dict={"aggregator": "geometric_median"}))
     ours = aggregator.apply(updates, weights)
@@ -112,17 +105,27 @@ def main() -> int:
         rules[name] = lambda rule=rule, count=counts[name]: rule(updates, count)
     seconds = timed(rules, arguments.repeats)
     print(
-        f"{arguments.clients} x {arguments.parameters} float32, {arguments.hostile:.0%} hostile, "
+        f"\n{clients} x {parameters} float32, {arguments.hostile:.0%} hostile, "
         f"slack {arguments.slack:g}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     print(f"{'':<12} {'iterations':>10} {'objective':>14} {'ms':>10} {'ratio':>7}")
     for name, rule in rules.items():
-        value, count, ratio = (
-            objective(rule(), updates),
-            counts.get(name, ours.iterations),
-            seconds[name] / seconds["ours"],
-        )
+        value, count = objective(rule(), updates), counts.get(name, ours.iterations)
+        ratio = seconds[name] / seconds["ours"]
         print(f"{name:<12} {count or 'default':>10} {value:>14.6f} {1e3 * seconds[name]:>10.1f} {ratio:>7.2f}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", default=["64x65536", "256x431104"], help="clients x parameters")
+    parser.add_argument("--hostile", type=float, default=0.2)
+    parser.add_argument("--slack", type=float, default=1e-6)
+    parser.add_argument("--as_they_come", action="store_true", help="the other libraries' own defaults")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    for size in arguments.sizes:
+        clients, parameters = map(int, size.split("x"))
+        compare(clients, parameters, arguments)
     return 0
 
 

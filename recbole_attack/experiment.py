@@ -15,6 +15,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
+from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.errors import DataError
@@ -93,11 +94,14 @@ class Experiment:
 
     def describe_threat(self) -> dict[str, Any]:
         """Target and malicious-user tokens and what the attacker knows and controls."""
-        dataset, attacked = self.dataset, self.config["attack"] != "none"
-        users = self.threat.malicious_users if attacked else self.threat.malicious_users[:0]
+        dataset, attack = self.dataset, ATTACKS[self.config["attack"]](self.config.final_config_dict)
+        users = self.threat.malicious_users if attack else self.threat.malicious_users[:0]
         return {
             "attack": self.config["attack"],
-            "knowledge": ["model and training code", "global model of every round", "histories of its own clients"],
+            "knowledge": ["model and training code", "global model of every round", "histories of its own clients"]
+            + list(attack.knowledge if attack else ()),
+            "gradient_scale": self.config["gradient_scale"],
+            "norm_budget": self.config["norm_budget"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),
             "mode": self.config["malicious_clients"],
             "malicious_clients": len(users),

@@ -171,7 +171,7 @@ def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
 def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Draw the history and list the files of the run, relative to its folder."""
     plot_history(record, folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*/*.pth", "*/*.csv")
+    kinds = ("*.png", "*.yaml", "*/*.pth", "*/*.csv", "*/*/*.csv")
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))
 
 

@@ -195,6 +195,14 @@ def test_the_record_follows_the_schema(finished):
     assert "hit@10" in result_table(record)
 
 
+def test_client_weights_are_among_the_artefacts(small):
+    result = run_recbole_attack(dataset="tiny", config_dict=small(aggregator="krum", epochs=1))
+    folder = Path(result["result_file"]).parent
+    artefacts = json.loads(Path(result["result_file"]).read_text())["artefacts"]
+    assert set(artefacts) == contents(folder) - {"result.json"}
+    assert {f"{arm}/client_weights/epoch-0000.csv" for arm in ("clean", "attacked")} <= set(artefacts)
+
+
 def test_the_record_identifies_the_data(finished):
     data, files = finished.record["dataset"], list((DATASETS / "tiny").iterdir())
     users, items = interactions()

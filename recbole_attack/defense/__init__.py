@@ -1,11 +1,12 @@
 """Defences of the server, of the clients and of the platform."""
 
-from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator
+from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import DETECTORS, Detection, Detector, Evidence
-from recbole_attack.defense.screening import screen, squared_norms
-from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule, gram_matrix
+from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
+from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule
 
 __all__ = [
     "AGGREGATORS",
@@ -21,7 +22,10 @@ __all__ = [
     "Evidence",
     "Weighting",
     "WeightingRule",
+    "configured_aggregator",
     "gram_matrix",
+    "refusal",
     "screen",
     "squared_norms",
+    "value_reasons",
 ]

@@ -16,8 +16,12 @@ import torch
 
 from recbole_attack.defense import coordinates, weighting
 from recbole_attack.defense.coordinates import CoordinateRule
+from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.screening import screen, squared_norms
-from recbole_attack.defense.weighting import Weighting, WeightingRule, gram_matrix
+from recbole_attack.defense.weighting import Weighting, WeightingRule
+
+_BLOCK_ENTRIES = 1 << 18
+"""Numbers a rule on coordinates looks at in one go: they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,35 @@ class Aggregator:
     """A rule that turns client updates into one. It has exactly one of ``weigh`` and ``combine``.
 
     Attributes:
-        weigh: A rule on the Gram matrix of updates: ``(gram [N, N], weights [N]) -> Weighting``.
-        combine: A rule on coordinates: ``(values [N, p], weights [N]) -> [p]``.
-        linear: Whether the weights of ``weigh`` do not depend on the updates. Then one batched backward pass gives the
-            result, no client's own update has to exist, and none can be rejected.
+        weigh: A rule on the Gram matrix of updates: ``(gram [..., N, N], weights [..., N]) -> Weighting``.
+        combine: A rule on coordinates: ``(values [N, ...], weights [N, ...]) -> [...]``.
+        linear: Whether the weights of ``weigh`` do not depend on the updates. Then no values are reason to reject.
+        additive: Whether a client's weight depends on no other client either; implies ``linear``.
+        per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
+            see :meth:`rows`.
     """
 
     weigh: WeightingRule | None = None
     combine: CoordinateRule | None = None
     linear: bool = False
+    additive: bool = False
+    per_item: bool = False
 
     def __post_init__(self) -> None:
         if (self.weigh is None) == (self.combine is None):
             raise ValueError("an aggregator needs exactly one of weigh and combine")
         if self.linear and self.weigh is None:
             raise ValueError("a linear aggregator needs weigh")
+        if self.additive and not self.linear:
+            raise ValueError("an additive aggregator is linear")
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether one batched backward pass gives the result, and no client's own update has to exist."""
+        return self.linear and (self.additive or not self.per_item)
 
     def apply(self, updates: torch.Tensor, weights: torch.Tensor) -> Aggregate:
-        """Aggregate whole updates: slow and obvious, for updates that fit into memory side by side.
+        """Aggregate updates that fit into memory side by side, all columns alike: slow and obvious.
 
         Args:
             updates: ``[N, P]``; what no rule could bear is left out, and without any client left the result is zero.
@@ -71,8 +86,10 @@ class Aggregator:
         if self.combine is not None:
             kept = screen(squared_norms(updates), updates.dtype)
             if not kept.any():
-                return Aggregate(torch.zeros_like(updates[0]), None, kept)
-            return Aggregate(self.combine(*_only(kept, updates, weights)), None, kept)
+                return Aggregate(updates.new_zeros(updates.shape[1]), None, kept)
+            chosen, weights = _only(kept, updates, weights)
+            parts = chosen.split(max(_BLOCK_ENTRIES // len(chosen), 1), dim=1)
+            return Aggregate(torch.cat([self.combine(part, weights) for part in parts]), None, kept)
         n = len(updates)
         gram = updates.new_zeros(n, n, dtype=torch.float64) if self.linear else gram_matrix(updates)
         kept, found = self.weighting(gram, weights, updates.dtype)
@@ -80,9 +97,42 @@ class Aggregator:
         update = client_weights.to(updates.dtype) @ chosen
         return Aggregate(update, found.client_weights, kept, found.iterations, found.residual)
 
+    def screened(self, squared_norms: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """``[N]`` clients whose values the rule may see: all for a linear rule, else those :func:`screen` keeps."""
+        return torch.ones_like(squared_norms, dtype=torch.bool) if self.linear else screen(squared_norms, dtype)
+
+    def rows(self, rows: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, int, float]:
+        """Aggregate rows of the item embeddings, each among the clients that touched its item.
+
+        A client touches an item if its update of the item's row is not zero. For all others the row is not a zero but
+        nothing at all: they neither outvote the clients that know the item nor shrink what these say. So the mean is
+        ``sum_c w_c u_c / sum_c w_c`` over touching clients; a rule on the Gram matrix sees the inner products of their
+        rows of this item alone, and its parameters (Krum's share of hostile clients, the bound of norm clipping) hold
+        for these rows; a rule on coordinates orders their values. A sum stays what it is.
+
+        Two things to know. An item's honest majority is that of the few clients that touch it, not of the round: a
+        malicious client that alone touches a target decides its row, whatever the rule. And a row is as long as a
+        client's, where the mean over a round of N clients, k of them touching, is k / N of that: with plain SGD, rows
+        of rare items learn up to N times as fast, so a learning rate chosen for whole updates may be too high.
+
+        Args:
+            rows: ``[G, C, H]`` of ``G`` items with ``C`` touching clients each, screened.
+            weights: ``[G, C]``, positive.
+
+        Returns:
+            ``[G, H]``, and of an iterative rule the most iterations and the largest residual.
+        """
+        if self.combine is not None:
+            return self.combine(rows.transpose(0, 1), weights.T[..., None]), 0, 0.0
+        assert self.weigh is not None
+        wide = rows.double()
+        found = self.weigh(wide @ wide.transpose(1, 2), weights)
+        aggregated = (found.client_weights[:, None] @ wide).squeeze(1).to(rows.dtype)
+        return aggregated, found.iterations, found.residual
+
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""
-        assert self.linear and self.weigh is not None
+        assert self.one_pass and self.weigh is not None
         nothing = weights.new_zeros(len(weights), len(weights), dtype=torch.float64)
         return self.weigh(nothing, weights).client_weights.to(weights.dtype)
 
@@ -97,7 +147,7 @@ class Aggregator:
             dtype: The type clients send.
         """
         assert self.weigh is not None
-        kept = screen(gram.diagonal(), dtype)
+        kept = self.screened(gram.diagonal(), dtype)
         if not kept.any():
             return kept, Weighting(torch.zeros_like(gram.diagonal()))
         found = self.weigh(gram[kept][:, kept], weights[kept])
@@ -112,7 +162,7 @@ def mean(config: Mapping[str, Any]) -> Aggregator:
 
 def sum_(config: Mapping[str, Any]) -> Aggregator:
     """Weighted sum, the step of DV-FSR's released code without a defence. Not robust."""
-    return Aggregator(weighting.sum_, linear=True)
+    return Aggregator(weighting.sum_, linear=True, additive=True)
 
 
 def geometric_median(config: Mapping[str, Any]) -> Aggregator:
@@ -168,6 +218,11 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "norm_clipping": norm_clipping,
 }
 """Aggregation rules by the name ``--aggregator`` takes."""
+
+
+def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
+    """The rule ``aggregator`` names, ``per_item`` or on whole updates."""
+    return replace(AGGREGATORS[config["aggregator"]](config), per_item=config["per_item"])
 
 
 def _only(kept: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Rules that look at single coordinates: ``(values [N, p], weights [N]) -> [p]``.
+"""Rules that look at single coordinates: ``(values [N, ...], weights [N, ...]) -> [...]``.
 
-Columns are independent, so a caller may pass any part of them at a time. Weights are ignored: an order statistic counts
-each client once, and byzantine clients could not be outvoted if they could claim more examples.
+Coordinates are independent, so a caller may pass any part of them at a time, in any shape. Weights are ignored: an
+order statistic counts each client once, and byzantine clients could not be outvoted if they could claim more examples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 CoordinateRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""``(values [N, p], weights [N]) -> [p]``."""
+"""``(values [N, ...], weights [N, ...]) -> [...]``."""
 
 
 def median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -24,7 +24,7 @@ def median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     >>> median(updates, torch.ones(5))
     tensor([2., 1.])
     """
-    ordered = values.sort(dim=0).values
+    ordered = _ordered(values)
     n = len(values)
     return ordered[(n - 1) // 2] / 2 + ordered[n // 2] / 2
 
@@ -41,4 +41,13 @@ def trimmed_mean(values: torch.Tensor, weights: torch.Tensor, trim_ratio: float)
     """
     n = len(values)
     cut = min(int(trim_ratio * n + 1e-9), (n - 1) // 2)  # 0.29 * 100 is a little less than 29
-    return values.sort(dim=0).values[cut : n - cut].mean(dim=0)
+    return _ordered(values)[cut : n - cut].mean(dim=0)
+
+
+def _ordered(values: torch.Tensor) -> torch.Tensor:
+    """Every coordinate's values in ascending order of the clients' dimension, the first."""
+    last = values.detach().movedim(0, -1).clone(memory_format=torch.contiguous_format)
+    if last.is_cuda:
+        return last.sort(dim=-1).values.movedim(-1, 0)
+    last.numpy().sort(axis=-1)  # in place, and far faster than torch's sort on a CPU
+    return last.movedim(-1, 0)

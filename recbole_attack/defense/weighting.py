@@ -1,9 +1,10 @@
 """Rules that weight whole updates. They see inner products of updates and never an update itself.
 
-Every rule is ``(gram [N, N], weights [N]) -> Weighting``: ``gram[i, j] = <u_i, u_j>`` of finite updates, and positive
-weights of any sum. The aggregate is ``sum_c client_weights[c] * u_c``. All distances follow from the Gram matrix, so a
-rule costs ``N x N`` however long updates are and however they are stored. Computations are in float64, where a hostile
-update of 1e30 leaves the distances between honest ones as they are.
+Every rule is ``(gram [..., N, N], weights [..., N]) -> Weighting``: ``gram[i, j] = <u_i, u_j>`` of finite updates, and
+positive weights of any sum. The aggregate is ``sum_c client_weights[c] * u_c``. All distances follow from the Gram
+matrix, so a rule costs ``N x N`` however long updates are and however they are stored. Leading dimensions are rounds
+of their own, computed side by side. Computations are in float64, where a hostile update of 1e30 leaves the distances
+between honest ones as they are.
 
 The examples in this package aggregate the same five updates, the last one hostile; each rule gives another result.
 """
@@ -15,15 +16,18 @@ from dataclasses import dataclass
 
 import torch
 
+from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (examples below)
+
 
 @dataclass(frozen=True)
 class Weighting:
     """What a rule gives each client.
 
     Attributes:
-        client_weights: ``[N]`` in float64, not negative; they sum to 1 unless the rule shrinks updates.
-        iterations: Steps of an iterative rule, 0 for a closed form.
+        client_weights: ``[..., N]`` in float64, not negative; they sum to 1 unless the rule shrinks updates.
+        iterations: Steps of an iterative rule, 0 for a closed form; of several rounds, the most.
         residual: How far an iterative rule is from its fixed point, 0 for a closed form; its docstring has the unit.
+            Of several rounds, the largest.
     """
 
     client_weights: torch.Tensor
@@ -32,51 +36,7 @@ class Weighting:
 
 
 WeightingRule = Callable[[torch.Tensor, torch.Tensor], Weighting]
-"""``(gram [N, N], weights [N]) -> Weighting``."""
-
-
-def gram_matrix(updates: torch.Tensor, columns: int = 4096) -> torch.Tensor:
-    """``[N, N]`` inner products of ``updates [N, P]`` in float64, without a float64 copy of all updates.
-
-    Float32 updates are multiplied in float32, parts of the columns at a time, and summed in float64; where that
-    overflows, underflows or leaves too little of the distances, all is done again in float64. Entries of updates that
-    are not finite are not finite, those of others are as without them.
-    """
-    if updates.dtype == torch.float32:
-        gram = _products(updates, torch.float32, columns)
-        if _resolved(gram):
-            return gram
-    return _products(updates, torch.float64, columns)
-
-
-def _products(updates: torch.Tensor, dtype: torch.dtype, columns: int) -> torch.Tensor:
-    n = len(updates)
-    total = updates.new_zeros(n, n, dtype=torch.float64)
-    step = max(-(-n // 4), 16)
-    for part in updates.split(columns, dim=1):
-        factor = part.to(dtype)
-        for row in range(0, n, step):  # the lower triangle, by blocks: the rest is its mirror image
-            total[row : row + step, : row + step] += factor[row : row + step] @ factor[: row + step].T
-    return total.tril() + total.tril(-1).T
-
-
-def _resolved(gram: torch.Tensor) -> bool:
-    """Whether float32 products tell most updates apart: squared distances of 1e-3 of squared norms keep 3 digits."""
-    squares = gram.diagonal()
-    if not bool(squares.isfinite().all()):
-        return False
-    norm, distance = squares.median(), squared_distances(gram).median(dim=1).values.median()
-    return bool(norm > 1e-24) and bool(distance > 1e-3 * norm)
-
-
-def squared_distances(gram: torch.Tensor) -> torch.Tensor:
-    """``[N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, and 0 where that is no more than rounding.
-
-    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32.
-    """
-    sums = gram.diagonal()[:, None] + gram.diagonal()[None, :]
-    distances = sums - 2 * gram
-    return torch.where(distances > 1e-14 * sums, distances, 0.0).fill_diagonal_(0)
+"""``(gram [..., N, N], weights [..., N]) -> Weighting``."""
 
 
 def mean(gram: torch.Tensor, weights: torch.Tensor) -> Weighting:
@@ -121,8 +81,8 @@ def geometric_median(
     at 1e30 no change of the other distances shows in it.
 
     Args:
-        gram: ``[N, N]`` inner products.
-        weights: ``[N]``.
+        gram: ``[..., N, N]`` inner products.
+        weights: ``[..., N]``.
         max_iterations: Most steps taken.
         tolerance: Stop at this residual: the length of ``sum_i w_i (v - u_i) / max(d_i, nu)``, the gradient of the
             objective, over ``sum_i w_i``. It lies between 0 and 1 and does not change with the scale of updates; the
@@ -137,33 +97,44 @@ def geometric_median(
     tensor([1.5988, 0.9090], dtype=torch.float64)
     """
     gram, shares = gram.double(), _shares(weights)
-    typical = _weighted_median(squared_distances(gram).sqrt(), shares)
+    typical = _weighted_median(squared_distances(gram).sqrt(), shares[..., None, :])
     together = shares * (typical == 0)
-    if together.any():  # a point that holds half of the weight is a geometric median
-        return Weighting(together / together.sum())
-    nearest = smoothing * _weighted_median(typical, shares)
-    return _weiszfeld(gram, shares, STARTS[start](shares, typical), nearest, max_iterations, tolerance)
+    found = together.any(dim=-1, keepdim=True)  # a point that holds half of the weight is a geometric median
+    first = torch.where(found, together / together.sum(dim=-1, keepdim=True), STARTS[start](shares, typical))
+    nearest = smoothing * _weighted_median(typical, shares)[..., None]
+    return _weiszfeld(gram, shares, first, found, nearest, max_iterations, tolerance)
 
 
 def _weiszfeld(
     gram: torch.Tensor,
     shares: torch.Tensor,
     current: torch.Tensor,
+    found: torch.Tensor,
     nearest: torch.Tensor,
     max_iterations: int,
     tolerance: float,
 ) -> Weighting:
-    image, squares = gram @ current, gram.diagonal()
+    """From ``current`` until every round stands still; one that does, or is ``found`` already, stays where it is."""
+    image, squares = _times(gram, current), gram.diagonal(dim1=-2, dim2=-1)
     for iteration in range(max_iterations + 1):
-        distances = (squares - 2 * image + current @ image).clamp(min=0).sqrt().maximum(nearest)
+        length = (current * image).sum(dim=-1, keepdim=True)
+        distances = (squares - 2 * image + length).clamp(min=0).sqrt().maximum(nearest)
         pulls = shares / distances
-        following = pulls / pulls.sum()
-        step, step_image = following - current, gram @ following - image
-        residual = float((step @ step_image).clamp(min=0).sqrt() * pulls.sum())
-        if residual <= tolerance or iteration == max_iterations:
+        pull = pulls.sum(dim=-1, keepdim=True)
+        following = pulls / pull
+        following_image = _times(gram, following)
+        step = (following - current) * (following_image - image)
+        residual = step.sum(dim=-1, keepdim=True).clamp(min=0).sqrt() * pull
+        moving = ~found & (residual > tolerance)
+        if iteration == max_iterations or not bool(moving.any()):
             break
-        current, image = following, image + step_image
-    return Weighting(current, iteration, residual)
+        current = torch.where(moving, following, current)
+        image = torch.where(moving, following_image, image)
+    return Weighting(current, iteration, float(residual.where(~found, 0.0).max()))
+
+
+def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    return (matrix @ vector[..., None]).squeeze(-1)
 
 
 def from_mean(shares: torch.Tensor, typical: torch.Tensor) -> torch.Tensor:
@@ -176,8 +147,8 @@ def from_typical_distances(shares: torch.Tensor, typical: torch.Tensor) -> torch
 
     A hostile client's weight falls as fast as it moves away while clients of more than half the weight stay together.
     """
-    raw = shares * (typical.min() / typical)
-    return raw / raw.sum()
+    raw = shares * (typical.amin(dim=-1, keepdim=True) / typical)
+    return raw / raw.sum(dim=-1, keepdim=True)
 
 
 STARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -213,9 +184,9 @@ def krum(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | Non
     >>> krum(gram_matrix(updates), torch.ones(5)).client_weights @ updates
     tensor([0., 0.], dtype=torch.float64)
     """
-    chosen = torch.zeros(len(gram), dtype=torch.float64, device=gram.device)
-    chosen[_krum_order(gram, assumed_hostile(len(gram), byzantine_ratio))[0]] = 1
-    return Weighting(chosen)
+    best = _krum_order(gram, assumed_hostile(gram.shape[-1], byzantine_ratio))[..., :1]
+    nothing = torch.zeros_like(gram[..., 0], dtype=torch.float64)
+    return Weighting(nothing.scatter(-1, best, 1.0))
 
 
 def multi_krum(
@@ -230,11 +201,11 @@ def multi_krum(
     >>> multi_krum(gram_matrix(updates), torch.ones(5)).client_weights @ updates
     tensor([0.0000, 0.5000], dtype=torch.float64)
     """
-    hostile = assumed_hostile(len(gram), byzantine_ratio)
-    best = _krum_order(gram, hostile)[: selected or max(len(gram) - hostile - 2, 1)]
-    chosen = torch.zeros(len(gram), dtype=torch.float64, device=gram.device)
-    chosen[best] = weights.double()[best]
-    return Weighting(chosen / chosen.sum())
+    n = gram.shape[-1]
+    hostile = assumed_hostile(n, byzantine_ratio)
+    best = _krum_order(gram, hostile)[..., : selected or max(n - hostile - 2, 1)]
+    nothing = torch.zeros_like(gram[..., 0], dtype=torch.float64)
+    return Weighting(_shares(nothing.scatter(-1, best, weights.double().gather(-1, best))))
 
 
 def assumed_hostile(clients: int, byzantine_ratio: float | None) -> int:
@@ -260,14 +231,14 @@ def norm_clipping(gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | 
     >>> norm_clipping(gram_matrix(updates), torch.ones(5)).client_weights @ updates
     tensor([1.0157, 0.7047], dtype=torch.float64)
     """
-    norms = gram.diagonal().double().clamp(min=0).sqrt()
-    middle = norms.sort().values[[(len(norms) - 1) // 2, len(norms) // 2]].mean()
-    bound = middle if clip_norm is None else middle.new_tensor(clip_norm)
+    norms, n = gram.diagonal(dim1=-2, dim2=-1).double().clamp(min=0).sqrt(), gram.shape[-1]
+    middle = norms.sort(dim=-1).values[..., [(n - 1) // 2, n // 2]].mean(dim=-1, keepdim=True)
+    bound = middle if clip_norm is None else torch.full_like(middle, clip_norm)
     return Weighting(_shares(weights) * torch.where(norms > bound, bound / norms, 1.0))
 
 
 def _shares(weights: torch.Tensor) -> torch.Tensor:
-    return weights.double() / weights.double().sum()
+    return weights.double() / weights.double().sum(dim=-1, keepdim=True)
 
 
 def _weighted_median(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
@@ -280,6 +251,9 @@ def _weighted_median(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor
 
 def _krum_order(gram: torch.Tensor, hostile: int) -> torch.Tensor:
     """Clients by Krum's score, best first."""
-    others = squared_distances(gram.double()).fill_diagonal_(torch.inf).sort(dim=1).values
-    neighbours = min(max(len(gram) - hostile - 2, 1), max(len(gram) - 1, 1))
-    return others[:, :neighbours].sum(dim=1).sort(stable=True).indices
+    n = gram.shape[-1]
+    distances = squared_distances(gram.double())
+    distances.diagonal(dim1=-2, dim2=-1).fill_(torch.inf)
+    neighbours = min(max(n - hostile - 2, 1), max(n - 1, 1))
+    nearest = distances.sort(dim=-1).values[..., :neighbours]
+    return nearest.sum(dim=-1).sort(dim=-1, stable=True).indices

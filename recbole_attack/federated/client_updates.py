@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from torch import nn
+
+from recbole_attack.defense import gram_matrix, squared_norms
 
 ITEM_LAYER = "item_embedding"
 ITEM_TABLE = f"{ITEM_LAYER}.weight"
 """The item embeddings, by the name RecBole's models give them."""
 
-_GRAM_ROWS = 32
 _GRAM_COLUMNS = 4096
 _BLOCK_ENTRIES = 1 << 22
 
@@ -37,10 +39,14 @@ class ItemBlock(NamedTuple):
     rows: torch.Tensor
 
     def padded(self, n_clients: int) -> ItemBlock:
-        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block."""
-        full = self.rows.new_zeros(len(self.items), n_clients, self.rows.shape[-1])
-        full.scatter_(1, self.clients[..., None].expand_as(self.rows), self.rows)
-        return ItemBlock(self.items, torch.arange(n_clients, device=full.device).expand(full.shape[:2]), full)
+        """All clients ``0..n_clients-1``, with a row of zeros where they were not in the block.
+
+        In memory, a coordinate's values of all clients stand side by side: what is done to them is sorting.
+        """
+        rows = self.rows.transpose(1, 2)
+        full = rows.new_zeros(*rows.shape[:2], n_clients).scatter_(2, self.clients[:, None].expand_as(rows), rows)
+        everyone = torch.arange(n_clients, device=full.device).expand(len(full), n_clients)
+        return ItemBlock(self.items, everyone, full.transpose(1, 2))
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,37 @@ class ClientUpdates:
         return ClientUpdates(shapes, torch.cat(dense, dim=1), client, item, table[client, item])
 
     def select(self, keep: torch.Tensor) -> ClientUpdates:
-        """The clients where ``keep`` (``[N]`` bool) holds, numbered anew."""
+        """The clients where ``keep`` (``[N]`` bool) holds, numbered anew; no copy if all are kept."""
+        if bool(keep.all()):
+            return self
         number = keep.cumsum(0) - 1
         kept = keep[self.client]
         client = number[self.client[kept]]
         return replace(self, dense=self.dense[keep], client=client, item=self.item[kept], rows=self.rows[kept])
+
+    def without_zero_rows(self) -> ClientUpdates:
+        """The same updates, with rows of zeros not listed: what a client did not touch and what it left are alike."""
+        real = self.rows.any(dim=1)
+        return replace(self, client=self.client[real], item=self.item[real], rows=self.rows[real])
+
+    def reordered(self, order: torch.Tensor) -> ClientUpdates:
+        """Client ``c`` becomes client ``order[c]``; ``order`` is a permutation, ``[N]``."""
+        client, place = order[self.client].sort(stable=True)
+        dense = torch.empty_like(self.dense)
+        dense[order] = self.dense
+        return replace(self, dense=dense, client=client, item=self.item[place], rows=self.rows[place])
+
+    def stored_in(self, memory: torch.Tensor) -> ClientUpdates:
+        """With the dense part in ``memory``, ``[N, P]``: copied there, unless it was written there to begin with."""
+        if memory.data_ptr() != self.dense.data_ptr():
+            memory.copy_(self.dense)
+        return replace(self, dense=memory)
+
+    def scaled(self, factors: torch.Tensor) -> ClientUpdates:
+        """Client ``c``'s update times ``factors[c]`` (``[N]``); the dense part is changed where it stands."""
+        factors = factors.to(self.dense)
+        self.dense.mul_(factors[:, None])
+        return replace(self, rows=self.rows * factors[self.client, None])
 
     def is_finite(self) -> torch.Tensor:
         """``[N]`` whether nothing in the client's update is NaN or infinite."""
@@ -89,18 +121,21 @@ class ClientUpdates:
 
     def norms(self) -> torch.Tensor:
         """``[N]`` Euclidean norms of the whole updates, float64."""
-        dense = torch.linalg.vector_norm(self.dense, dim=1, dtype=torch.float64)
-        rows = torch.linalg.vector_norm(self.rows, dim=1, dtype=torch.float64)
-        return (dense**2).index_add(0, self.client, rows**2).sqrt()
+        return self.squared_norms().sqrt()
+
+    def squared_norms(self) -> torch.Tensor:
+        """``[N]`` squares of :meth:`norms`, float64."""
+        rows = self.rows.double().square_().sum(dim=1)
+        return squared_norms(self.dense).index_add_(0, self.client, rows)
 
     def gram(self) -> torch.Tensor:
         """``[N, N]`` inner products of the whole updates, float64.
 
-        Dense parts are multiplied in their own precision, a few thousand columns at a time, and summed in float64;
-        the products of item rows are float64 throughout.
+        Dense parts are multiplied by :func:`~recbole_attack.defense.gram_matrix`; the products of item rows are
+        float64 throughout.
         """
         n = len(self)
-        gram = _gram(self.dense).flatten()
+        gram = gram_matrix(self.dense, _GRAM_COLUMNS).flatten()
         for block in self.item_blocks():
             rows = block.rows.double()
             pairs = block.clients[:, :, None] * n + block.clients[:, None, :]
@@ -154,31 +189,48 @@ class ClientUpdates:
                 yield block.padded(len(self)) if padded else block
 
 
-def concatenate(parts: Sequence[ClientUpdates]) -> ClientUpdates:
-    """Clients of all parts in order; at least one part, all of the same model."""
+def concatenate(parts: Sequence[ClientUpdates], dense: torch.Tensor | None = None) -> ClientUpdates:
+    """Clients of all parts in order; at least one part, all of the same model.
+
+    Args:
+        parts: The parts.
+        dense: ``[N, P]`` where their dense parts stand side by side already; copied into a new tensor if None.
+    """
     offsets = [0]
     for part in parts:
         offsets.append(offsets[-1] + len(part))
     return ClientUpdates(
         parts[0].shapes,
-        torch.cat([part.dense for part in parts]),
+        torch.cat([part.dense for part in parts]) if dense is None else dense,
         torch.cat([part.client + offset for part, offset in zip(parts, offsets[:-1], strict=True)]),
         torch.cat([part.item for part in parts]),
         torch.cat([part.rows for part in parts]),
     )
 
 
+class Memory:
+    """Room for the dense parts of a round's updates that the next round overwrites.
+
+    It saves the operating system from handing out the same memory, page by page, in every round, and the server from
+    copying the parts together. It grows to the largest round.
+    """
+
+    def __init__(self) -> None:
+        self._space: torch.Tensor | None = None
+
+    def take(self, n_clients: int, model: nn.Module) -> torch.Tensor:
+        """``[n_clients, P]`` for the model's parameters without the item table; holds whatever was there before."""
+        others = [p for name, p in model.named_parameters() if name != ITEM_TABLE]
+        like, width, space = others[0], sum(p.numel() for p in others), self._space
+        fits = (
+            space is not None and space.shape[1] == width and (space.dtype, space.device) == (like.dtype, like.device)
+        )
+        if space is None or not fits or len(space) < n_clients:
+            self._space = space = None  # the old room is free before the new one is taken
+            self._space = space = like.new_empty(n_clients, width)
+        return space[:n_clients]
+
+
 def sum_rows(index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
     """``[size, H]`` with the sum of all rows of each index (``[M]``, ``[M, H]``); zero where there is none."""
     return rows.new_zeros(size, rows.shape[1]).index_add_(0, index, rows)
-
-
-def _gram(matrix: torch.Tensor) -> torch.Tensor:
-    """``[N, N]`` float64 ``matrix @ matrix.T``, of which only the lower triangle is computed."""
-    n = len(matrix)
-    gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
-    for columns in matrix.split(_GRAM_COLUMNS, dim=1):
-        for start in range(0, n, _GRAM_ROWS):
-            end = start + _GRAM_ROWS
-            gram[start:end, :end] += columns[start:end] @ columns[:end].T
-    return gram.tril() + gram.tril(-1).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -10,8 +10,10 @@ import torch
 
 from recbole_attack.data import TrainBatch
 from recbole_attack.defense import Aggregator
+from recbole_attack.federated.budget import upload_factors
 from recbole_attack.federated.client_gradients import client_gradients, is_supported, looped_client_updates
-from recbole_attack.federated.client_updates import ClientUpdates, concatenate
+from recbole_attack.federated.client_updates import ClientUpdates, Memory, concatenate
+from recbole_attack.federated.server import aggregate, aggregate_one_by_one
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
@@ -31,54 +33,51 @@ class ClientGroup:
         lengths: ``[N]`` tokens each client's loss goes through, on the CPU.
         losses: See :data:`~recbole_attack.federated.updates.LossFunction`.
         batches: Honest clients' data at each local step; empty for clients whose steps cannot be stacked.
+        malicious: Whether the attacker controls these clients.
     """
 
     weights: torch.Tensor
     lengths: torch.Tensor
     losses: LossFunction
     batches: Sequence[TrainBatch] = field(default=())
+    malicious: bool = False
 
 
 class RoundUpdate(NamedTuple):
-    """What the server makes of a round.
+    """What the server makes of a round, its clients in the order of their groups.
 
     Attributes:
-        update: The aggregated update by parameter name.
         losses: ``[N]`` losses of the clients.
-        kept: ``[N]``, False for clients whose update was rejected.
-        client_weights: ``[N]``, the update being their weighted sum of updates; ``None`` for rules on coordinates.
-        iterations: Steps of an iterative rule.
-        residual: How far an iterative rule was from its fixed point.
-
-    Clients stand in the order of their groups; within a group of stacked clients the order may differ.
+        update: See :class:`~recbole_attack.federated.server.Aggregated`, as for what follows.
     """
 
-    update: Update
     losses: torch.Tensor
+    update: Update
     kept: torch.Tensor
+    rejected: Mapping[str, int]
     client_weights: torch.Tensor | None
     iterations: int = 0
     residual: float = 0.0
 
 
-Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any], RoundUpdate]
-"""``(model, groups, aggregator, config) -> RoundUpdate``."""
+Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any, Memory], RoundUpdate]
+"""``(model, groups, aggregator, config, memory) -> RoundUpdate``."""
 
 
-def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
+def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory) -> RoundUpdate:
     """One client after the other, whole updates side by side: slow and obvious, the oracle of :func:`vectorised`."""
     weights = torch.cat([group.weights for group in groups])
-    flat, losses = [], []
+    sent, losses = [], []
     for group in groups:
         epochs, rate = config["local_epochs"], config["local_learning_rate"]
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
-            flat.append(torch.cat([u.flatten() for u in update.values()]))
+            sent.append(update)
             losses.append(loss)
-    found = aggregator.apply(torch.stack(flat), weights)
-    parameters = dict(model.named_parameters())
-    pieces = found.update.split([p.numel() for p in parameters.values()])
-    update = {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}
-    return RoundUpdate(update, torch.tensor(losses), found.kept, found.client_weights, found.iterations, found.residual)
+    lengths = torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
+    factors = _factors(lengths, groups, config)
+    sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors.tolist(), sent, strict=True)]
+    found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
+    return RoundUpdate(torch.tensor(losses), *found)
 
 
 def client_path(model: Any, local_epochs: int) -> PerClient:
@@ -88,25 +87,25 @@ def client_path(model: Any, local_epochs: int) -> PerClient:
     return "loop" if model.per_client == "loop" else "vmap"
 
 
-def round_path(model: Any, aggregator: Aggregator, local_epochs: int) -> PerClient | Literal["summed"]:
+def round_path(
+    model: Any, aggregator: Aggregator, local_epochs: int, norm_budget: float | None = None
+) -> PerClient | Literal["summed"]:
     """How :func:`vectorised` computes what honest clients send; ``summed`` if no client's own update has to exist."""
-    if aggregator.linear:
-        return "summed"
-    return client_path(model, local_epochs) if aggregator.weigh is not None else "loop"
+    one_pass = aggregator.one_pass and norm_budget is None
+    return "summed" if one_pass else client_path(model, local_epochs)
 
 
-def vectorised(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
+def vectorised(
+    model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory
+) -> RoundUpdate:
     """Many clients at once.
 
-    Rules whose factors depend on the weights alone need no client's own update. Rules on the Gram matrix get updates
-    with sparse item rows, by layer or stacked where the model allows it. Rules on single coordinates run in
-    :func:`loop`.
+    Rules whose factors depend on the weights alone need no client's own update, unless a norm budget asks for its
+    length; all others get updates with sparse item rows, by layer or stacked where the model allows it.
     """
-    if aggregator.linear:
+    if round_path(model, aggregator, config["local_epochs"], config["norm_budget"]) == "summed":
         return _linear(model, groups, aggregator, config)
-    if aggregator.weigh is not None:
-        return _by_gram(model, groups, aggregator, config)
-    return loop(model, groups, aggregator, config)
+    return _client_by_client(model, groups, aggregator, config, memory)
 
 
 BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}
@@ -115,36 +114,49 @@ BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}
 
 def _linear(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
     factors = aggregator.factors(torch.cat([group.weights for group in groups]))
-    shares = factors.split([len(group.weights) for group in groups])
+    shares = list(factors.split([len(group.weights) for group in groups]))
+    shares = [config["gradient_scale"] * s if g.malicious else s for g, s in zip(groups, shares, strict=True)]
     parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
     losses = torch.cat([losses.cpu() for _, losses in parts])
-    return RoundUpdate(update, losses, torch.ones_like(losses, dtype=torch.bool), factors)
+    return RoundUpdate(losses, update, torch.ones_like(losses, dtype=torch.bool), {}, factors)
 
 
-def _by_gram(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
-    parts, weights, losses = zip(*(_client_updates(model, group, config) for group in groups), strict=True)
-    updates = concatenate(parts)
-    kept, found = aggregator.weighting(updates.gram(), torch.cat(weights))
-    update = updates.select(kept).weighted_sum(found.client_weights[kept])
-    everyone = torch.cat([loss.cpu() for loss in losses])
-    return RoundUpdate(update, everyone, kept, found.client_weights, found.iterations, found.residual)
+def _client_by_client(
+    model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory
+) -> RoundUpdate:
+    weights = torch.cat([group.weights for group in groups])
+    dense, parts, losses = memory.take(len(weights), model), [], []
+    for group, rows in zip(groups, dense.split([len(group.weights) for group in groups]), strict=True):
+        updates, first = _client_updates(model, group, config, rows)
+        parts.append(updates.stored_in(rows))
+        losses.append(first.cpu())
+    updates = concatenate(parts, dense)
+    if config["gradient_scale"] != 1 or config["norm_budget"] is not None:
+        updates = updates.scaled(_factors(updates.norms(), groups, config))
+    return RoundUpdate(torch.cat(losses), *aggregate(updates, weights, aggregator))
 
 
-def _client_updates(model: Any, group: ClientGroup, config: Any) -> tuple[ClientUpdates, torch.Tensor, torch.Tensor]:
-    """Updates, weights and first losses of a group's clients, all in one order."""
+def _factors(norms: torch.Tensor, groups: Sequence[ClientGroup], config: Any) -> torch.Tensor:
+    """``[N]`` what each client's update is multiplied by before it is uploaded."""
+    malicious = torch.cat([torch.full_like(group.weights, group.malicious, dtype=torch.bool) for group in groups])
+    return upload_factors(norms, malicious.to(norms.device), config["gradient_scale"], config["norm_budget"])
+
+
+def _client_updates(
+    model: Any, group: ClientGroup, config: Any, memory: torch.Tensor
+) -> tuple[ClientUpdates, torch.Tensor]:
+    """Updates and first losses of a group's clients; their dense part may stand in ``memory``, ``[N, P]``."""
     epochs, rate, chunk = (config[key] for key in ("local_epochs", "local_learning_rate", "chunk_tokens"))
     path = client_path(model, epochs) if group.batches else "loop"
     if path == "loop":
-        updates, losses = looped_client_updates(model, group.losses, len(group.weights), epochs, rate)
-        return updates, group.weights, losses
+        return looped_client_updates(model, group.losses, len(group.weights), epochs, rate)
     if path == "layers":
-        updates, losses = client_gradients(model, group.losses, group.lengths, chunk)
-        return updates, group.weights, losses
+        return client_gradients(model, group.losses, group.lengths, chunk, memory)
     stacked = list(stacked_updates(model, group.batches, rate, chunk))
     order = torch.cat([clients for clients, _, _ in stacked])
-    updates = concatenate([ClientUpdates.from_stacked(part) for _, part, _ in stacked])
-    return updates, group.weights[order], torch.cat([first for _, _, first in stacked])
+    updates = concatenate([ClientUpdates.from_stacked(part) for _, part, _ in stacked]).reordered(order)
+    return updates, torch.cat([first for _, _, first in stacked])[order.argsort()]
 
 
 def _weighted_sum(model: Any, group: ClientGroup, weights: torch.Tensor, config: Any) -> tuple[Update, torch.Tensor]:

@@ -15,12 +15,15 @@ from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import CLIENT_DEFENSES, configured_aggregator
 from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, Threat, client_pool
-from recbole_attack.federated.rounds import BACKENDS, ClientGroup
+from recbole_attack.federated.client_updates import Memory
+from recbole_attack.federated.rounds import BACKENDS, ClientGroup, RoundUpdate
+from recbole_attack.federated.updates import Update
 from recbole_attack.rng import torch_stream
 from recbole_attack.trainer.base import AttackTrainer
+from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 
 Sampled = tuple[Int, Float | None]
 """Negatives and draws of all training interactions at one local step."""
@@ -36,9 +39,10 @@ class FederatedTrainer(AttackTrainer):
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
         self.attack = ATTACKS[config["attack"]](config.final_config_dict)
-        self.aggregator = AGGREGATORS[config["aggregator"]](config.final_config_dict)
+        self.aggregator = configured_aggregator(config.final_config_dict)
         self.client_defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
-        self.backend = BACKENDS[config["backend"]]
+        self.backend, self.memory = BACKENDS[config["backend"]], Memory()
+        self.client_weights: list[ClientWeight] = []
 
     def clients(self, train_data: TrainData) -> ClientPool:
         """The clients of this run; without an attack nobody is malicious."""
@@ -50,6 +54,7 @@ class FederatedTrainer(AttackTrainer):
     ) -> float:
         """Mean loss of the honest clients in one epoch."""
         self.model.train()
+        self.client_weights = []
         pool = self.clients(train_data)
         sampled = [self._sampled(train_data, epoch_idx, step) for step in range(self.config["local_epochs"])]
         rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
@@ -59,28 +64,21 @@ class FederatedTrainer(AttackTrainer):
         total = 0.0
         for index, clients in enumerate(bar):
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
-                record = self._round(train_data, pool, clients, sampled, epoch_idx)
+                record = self._round(train_data, pool, clients, sampled, epoch_idx, index)
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
             total += record["loss"] * record["honest"]
         return total / max(int((~pool.malicious).sum()), 1)
 
     def _round(
-        self, train_data: TrainData, pool: ClientPool, clients: Int, sampled: list[Sampled], epoch: int
+        self, train_data: TrainData, pool: ClientPool, clients: Int, sampled: list[Sampled], epoch: int, index: int
     ) -> dict[str, Any]:
         start = perf_counter()
         honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
         groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], sampled, epoch))
-        result = self.backend(self.model, groups, self.aggregator, self.config)
-        update, losses = result.update, result.losses
-        for name, parameter in self.model.named_parameters():
-            parameter.grad = update[name]
-        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in update.values()])).item()
-        if not np.isfinite(norm):
-            raise TrainingError(f"the aggregated update is not finite in epoch {epoch}: training diverged")
-        if self.clip_grad_norm:
-            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
+        losses = result.losses
+        self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
+        norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
             "honest": len(honest),
             "malicious": len(malicious),
@@ -94,6 +92,37 @@ class FederatedTrainer(AttackTrainer):
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": perf_counter() - start,
         }
+
+    def _step(self, update: Update, epoch: int) -> float:
+        """The server's step along the update, and the update's norm."""
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = update[name]
+        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in update.values()])).item()
+        if not np.isfinite(norm):
+            raise TrainingError(f"the aggregated update is not finite in epoch {epoch}: training diverged")
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def _report(
+        self, train_data: TrainData, pool: ClientPool, clients: Int, result: RoundUpdate, epoch: int, index: int
+    ) -> None:
+        """Warn of rejected updates, and remember weights the configuration alone does not tell."""
+        if result.rejected:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in result.rejected.items())
+            text = f"epoch {epoch}, round {index}: {sum(result.rejected.values())} updates rejected: {reasons}"
+            self.logger.warning(text if result.kept.any() else f"{text}; none is left, the model stays as it is")
+        if not self.aggregator.one_pass:
+            dataset = train_data.dataset
+            tokens = dataset.tokens(dataset.uid_field, pool.users[clients])
+            self.client_weights += client_weights(epoch, index, pool, clients, result, tokens)
+
+    def _save_state(self) -> None:
+        if self.config["save_client_weights"] and self.client_weights:
+            write_client_weights(self.resume_file.parent, self.client_weights)
+        super()._save_state()
 
     def _groups(
         self, train_data: TrainData, honest: Int, malicious: Int, sampled: list[Sampled], epoch: int
@@ -146,7 +175,7 @@ class FederatedTrainer(AttackTrainer):
             return attack.losses(model, part, users[rows.cpu().numpy()], context)
 
         cost = torch.from_numpy(lengths * attack.rows(len(targets)))
-        return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses)
+        return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses, malicious=True)
 
 
 def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:

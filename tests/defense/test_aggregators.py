@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recbole_attack.defaults import YamlLoader, properties
-from recbole_attack.defense import AGGREGATORS, Aggregator, coordinates, screening, weighting
+from recbole_attack.defense import (
+    AGGREGATORS,
+    Aggregator,
+    configured_aggregator,
+    coordinates,
+    screening,
+    weighting,
+)
 from recbole_attack.options import OPTIONS
 
 Round = tuple[torch.Tensor, torch.Tensor]
@@ -108,6 +116,36 @@ def test_an_aggregator_is_one_kind_of_rule() -> None:
             Aggregator(**wrong)
     with pytest.raises(ValueError, match="linear"):
         Aggregator(combine=coordinates.median, linear=True)
+    with pytest.raises(ValueError, match="additive"):
+        Aggregator(weighting.krum, additive=True)
+
+
+def test_one_pass_is_enough_where_no_clients_own_update_decides() -> None:
+    per_item = {name: replace(rule(name), per_item=True).one_pass for name in AGGREGATORS}
+    assert [name for name, enough in per_item.items() if enough] == ["sum"]
+    assert [name for name in AGGREGATORS if rule(name).one_pass] == ["mean", "sum"]
+
+
+@pytest.mark.parametrize("per_item", [False, True])
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_the_configuration_names_the_rule(name: str, per_item: bool) -> None:
+    found = configured_aggregator({**defaults(name), "aggregator": name, "per_item": per_item})
+    assert found.per_item is per_item and found.linear == rule(name).linear
+
+
+@pytest.mark.parametrize("clients", [1, 2, 5, 8])
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_rows_of_many_items_are_each_a_round_of_its_own(name: str, clients: int) -> None:
+    generator = torch.Generator().manual_seed(clients)
+    rows = torch.randn(20, clients, 3, generator=generator)
+    weights = 0.5 + torch.rand(20, clients, generator=generator)
+    if name in ("krum", "multi_krum") and clients < 4:
+        rows[:, 1:] = rows[:, :1]  # fewer than four have equal scores otherwise, and rounding decides
+    found, iterations, residual = rule(name).rows(rows, weights)
+    alone = [rule(name).apply(row.double(), w) for row, w in zip(rows, weights, strict=True)]
+    torch.testing.assert_close(found, torch.stack([one.update for one in alone]).float(), rtol=1e-4, atol=1e-5)
+    assert iterations == max(one.iterations for one in alone)
+    assert residual == pytest.approx(max(one.residual for one in alone), rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,17 @@ def test_weights_are_ignored() -> None:
 
 def test_the_largest_numbers_do_not_overflow_in_the_middle_of_two() -> None:
     assert median(torch.tensor([[3e38], [3e38]]), torch.ones(2)).isfinite().all()
+
+
+@given(SHAPES, st.sampled_from([torch.float32, torch.float64]))
+def test_coordinates_may_have_any_shape_and_stay_as_they_are(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    data = values(shape).to(dtype)
+    n, p, _ = shape
+    for rule in (median, lambda v, w: trimmed_mean(v, w, 0.2)):
+        flat = rule(data, torch.ones(n))
+        before = data.clone()
+        assert flat.dtype == dtype and torch.equal(data, before)
+        wide = data[:, None, :, None].expand(n, 2, p, 3)
+        assert torch.allclose(rule(wide, torch.ones(n, 1, 1, 1)), flat[None, :, None].expand(2, p, 3))
+        turned = data.T.contiguous().T
+        assert torch.equal(rule(turned, torch.ones(n)), flat) and torch.equal(turned, before)

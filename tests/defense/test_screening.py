@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.defense import gram_matrix, screen, squared_norms
+from recbole_attack.defense import gram_matrix, refusal, screen, squared_norms, value_reasons
 
 ENTRIES = st.sampled_from([0.0, 1.0, -5.0, 1e18, 1e19, 3e19, 1e30, 3.4e38, float("nan"), float("inf"), float("-inf")])
 
@@ -32,3 +32,18 @@ def test_doubles_may_be_longer() -> None:
 
 def test_an_empty_update_has_norm_zero() -> None:
     assert squared_norms(torch.zeros(2, 0)).tolist() == [0, 0]
+
+
+def test_an_update_that_fits_is_not_refused() -> None:
+    """Every case that does not is in ``tests/federated/test_server.py``, where the server meets it."""
+    parameters = {"a": torch.zeros(2, 3), "b": torch.zeros(())}
+    honest = {"b": torch.tensor(1.0), "a": torch.zeros(1).expand(2, 3)}
+    assert refusal(honest, parameters) is None
+    assert refusal({"a": torch.zeros(2, 3)}, parameters) == "missing parameters"
+
+
+@given(st.lists(st.booleans(), max_size=9))
+def test_reasons_count_every_client_once(finite: list[bool]) -> None:
+    reasons = value_reasons(torch.tensor(finite, dtype=torch.bool))
+    assert reasons["not finite"] == finite.count(False) and reasons["too large"] == finite.count(True)
+    assert all(reasons.values()) and reasons.total() == len(finite)

@@ -14,13 +14,17 @@ from scipy.optimize import minimize
 
 from recbole_attack.defense.weighting import (
     STARTS,
+    WeightingRule,
     assumed_hostile,
     geometric_median,
     gram_matrix,
     krum,
+    mean,
+    mixed,
     multi_krum,
     norm_clipping,
     squared_distances,
+    sum_,
 )
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**31))
@@ -244,3 +248,39 @@ def test_norm_clipping_shortens_what_is_longer(shape: Shape, bound: float | None
 
 def test_norm_clipping_of_a_round_of_zeros() -> None:
     assert norm_clipping(torch.zeros(3, 3), torch.ones(3)).client_weights.tolist() == pytest.approx([1 / 3] * 3)
+
+
+# Rounds side by side
+
+RULES: dict[str, WeightingRule] = {
+    "mean": mean,
+    "sum": sum_,
+    "geometric_median": geometric_median,
+    "geometric_median from the mean": lambda g, w: geometric_median(g, w, 5, 1e-3, start="mean"),
+    "mixed": lambda g, w: mixed(g, w, 0.3, geometric_median),
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "norm_clipping": norm_clipping,
+    "norm_clipping to 1": lambda g, w: norm_clipping(g, w, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(SHAPES, st.lists(st.sampled_from(["random", "equal", "half equal", "zero", "huge"]), min_size=1, max_size=6))
+def test_rounds_side_by_side_are_each_one_alone(name: str, shape: Shape, kinds: list[str]) -> None:
+    """Some stand still at once, some after many steps: none disturbs another."""
+    n, p, seed = shape[0], shape[1] + 1, shape[2]  # on a line, medians need not be unique
+    updates, weights = zip(*(random_round((n, p, seed + i)) for i in range(len(kinds))), strict=True)
+    for kind, round_ in zip(kinds, updates, strict=True):
+        same = {"random": 0, "equal": n, "half equal": n // 2 + 1, "zero": n, "huge": 0}[kind]
+        round_[:same] = round_[0] * (kind != "zero")
+        round_ *= 1e12 if kind == "huge" else 1.0
+    grams = torch.stack([gram_matrix(round_) for round_ in updates])
+    batch = RULES[name](grams, torch.stack(weights))
+    alone = [RULES[name](gram, w) for gram, w in zip(grams, weights, strict=True)]
+    expected = torch.stack([one.client_weights for one in alone])
+    torch.testing.assert_close(batch.client_weights, expected, rtol=1e-5, atol=1e-5)
+    assert abs(batch.iterations - max(one.iterations for one in alone)) <= 1  # rounding, just at the tolerance
+    assert batch.residual == pytest.approx(max(one.residual for one in alone), rel=1e-3, abs=1e-5)
+    nested = RULES[name](grams[None, :, None], torch.stack(weights)[None, :, None]).client_weights
+    torch.testing.assert_close(nested[0, :, 0], batch.client_weights, rtol=1e-5, atol=1e-5)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from recbole_attack.federated import client_updates
-from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates, concatenate
+from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates, Memory, concatenate
 
 N_ITEMS, HIDDEN = 9, 3
 SHAPES = {"first.weight": (2, 3), ITEM_TABLE: (N_ITEMS, HIDDEN), "last.bias": (4,)}
@@ -152,3 +154,42 @@ def test_clients_that_are_not_finite_are_found(name: str, value: float) -> None:
     whole["first.weight"][0] = 3e38  # finite, although its sum and its norm are not
     whole[name][2].view(-1)[1] = value
     assert ClientUpdates.from_stacked(whole).is_finite().tolist() == [True, True, False, True, True]
+
+
+@any_updates
+def test_reordered_clients_keep_their_updates(n: int, share: float, seed: int) -> None:
+    whole = stacked(n, share, seed)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    moved = ClientUpdates.from_stacked(whole).reordered(order)
+    assert torch.equal(moved.to_dense()[order], flat(whole))
+    assert (moved.client.diff() >= 0).all()
+    pairs = list(zip(moved.client.tolist(), moved.item.tolist(), strict=True))
+    assert pairs == sorted(pairs)
+
+
+def test_rows_of_zeros_can_be_left_out() -> None:
+    updates = ClientUpdates.from_stacked(stacked(5, 0.6, 0))
+    updates.rows[::2] = 0.0
+    updates.rows[1] = float("nan")
+    left = updates.without_zero_rows()
+    assert torch.equal(left.to_dense().nan_to_num(), updates.to_dense().nan_to_num())
+    assert len(left.rows) == len(updates.rows) // 2 and left.rows[0].isnan().all()
+
+
+def test_memory_is_used_again_and_grows() -> None:
+    memory, model = Memory(), nn.ModuleDict({"item_embedding": nn.Embedding(9, 3), "out": nn.Linear(3, 2)})
+    first = memory.take(4, model)
+    assert first.shape == (4, 8) and memory.take(3, model).data_ptr() == first.data_ptr()
+    assert memory.take(5, model).shape == (5, 8) and memory.take(4, model).shape == (4, 8)
+    assert memory.take(4, nn.Linear(3, 3)).shape == (4, 12)
+    assert memory.take(4, model.double()).dtype == torch.float64
+
+
+def test_parts_stand_in_given_memory_without_a_copy_where_they_were_written_there() -> None:
+    parts, memory = [ClientUpdates.from_stacked(stacked(n, 0.5, n)) for n in (2, 3)], torch.zeros(5, 10)
+    expected = concatenate(parts).to_dense()
+    places = memory.split([2, 3])
+    memory[:2] = parts[0].dense
+    written = replace(parts[0], dense=memory[:2]).stored_in(places[0])
+    whole = concatenate([written, parts[1].stored_in(places[1])], memory)
+    assert torch.equal(whole.to_dense(), expected) and whole.dense.data_ptr() == memory.data_ptr()

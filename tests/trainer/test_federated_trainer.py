@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -157,6 +159,20 @@ def test_every_aggregator_trains_and_gives_another_model_than_the_mean(config: C
     assert all(value.isfinite().all() for value in fast.values())
     same = torch.allclose(slow["item_embedding.weight"], mean["item_embedding.weight"], atol=1e-4)
     assert same == (aggregator == "mean")
+
+
+@pytest.mark.parametrize("local_epochs", [1, 2])
+@pytest.mark.parametrize("aggregator", [name for name in AGGREGATORS if "krum" not in name])
+def test_rules_per_item_train_on_either_backend(config: Config, aggregator: str, local_epochs: int) -> None:
+    """Krum aside, whose choice among items with two or three clients is up to rounding."""
+    common = {"epochs": 1, "local_epochs": local_epochs, "malicious_ratio": 0.1, **SGD, **NO_DROPOUT}
+    fast, slow, whole = (
+        weights_of(trained(config(aggregator=aggregator, per_item=per_item, backend=backend, **common)).model)
+        for per_item, backend in ((True, "vectorised"), (True, "loop"), (False, "vectorised"))
+    )
+    assert_close(fast, slow, atol=1e-5)
+    same = torch.allclose(fast["item_embedding.weight"], whole["item_embedding.weight"], atol=1e-4)
+    assert same == (aggregator == "sum")
 
 
 @pytest.mark.parametrize("changes", [{}, {"attack": "ra", "local_epochs": 2}])
@@ -361,6 +377,114 @@ def test_malicious_updates_that_are_not_finite_do_not_stop_other_aggregators(con
     trainer = trained(config(attack_weight=1e39, clients_per_round=EVERYBODY, epochs=1, aggregator=aggregator))
     assert trainer.rounds[0]["malicious"] > 0
     assert all(value.isfinite().all() for value in weights_of(trainer.model).values())
+
+
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+@pytest.mark.parametrize("per_item", [False, True])
+def test_rejected_updates_are_counted_and_logged_once_a_round(
+    config: Config, caplog: pytest.LogCaptureFixture, per_item: bool, backend: str
+) -> None:
+    common = {"aggregator": "median", "attack_weight": 1e39, "malicious_ratio": 0.1, "clients_per_round": EVERYBODY}
+    settings = config(**common, epochs=2, backend=backend, per_item=per_item, malicious_clients="compromise")
+    trainer = trained(settings)
+    assert [record["rejected"] for record in trainer.rounds] == [6, 6]
+    warnings = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
+    assert warnings == [f"epoch {epoch}, round 0: 6 updates rejected: 6 not finite" for epoch in range(2)]
+    assert all(row.kept == 1 - row.malicious for row in trainer.client_weights)
+
+
+@pytest.mark.parametrize("learner", ["adam", "sgd"])
+def test_a_round_without_any_update_leaves_the_model_as_it_is(
+    config: Config, caplog: pytest.LogCaptureFixture, learner: str
+) -> None:
+    """Adam's momentum would move it on, and weight decay, too."""
+    settings = config(aggregator="median", epochs=1, learner=learner, weight_decay=0.1)
+    experiment = prepare(settings)
+    trainer = experiment.trainer(settings)
+    plain, seen = trainer.backend, []
+
+    def backend(*args: Any) -> Any:
+        seen.append(weights_of(trainer.model))
+        result = plain(*args)
+        if len(seen) != 2:
+            return result
+        return result._replace(kept=torch.zeros_like(result.kept), rejected={"too large": len(result.kept)})
+
+    trainer.backend = backend
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    moved = [not equal(before, after) for before, after in pairwise([*seen, weights_of(trainer.model)])]
+    assert moved == [True, False, *[True] * (len(seen) - 2)]
+    assert [record["update_norm"] > 0 for record in trainer.rounds] == moved
+    clients = trainer.rounds[1]["honest"] + trainer.rounds[1]["malicious"]
+    text = f"epoch 0, round 1: {clients} updates rejected: {clients} too large; none is left, the model stays as it is"
+    assert text in caplog.messages
+
+
+def test_rounds_share_their_memory(config: Config) -> None:
+    settings = config(aggregator="krum", clients_per_round=1000)
+    experiment = prepare(settings)
+    trainer, places = experiment.trainer(settings), []
+    take = trainer.memory.take
+
+    def spy(*args: Any) -> torch.Tensor:
+        space = take(*args)
+        places.append(space.data_ptr())
+        return space
+
+    trainer.memory.take = spy
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    assert len(places) == 2 and len(set(places)) == 1
+
+
+@pytest.mark.parametrize("local_epochs", [1, 2])
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+def test_the_weight_of_every_client_is_written(config: Config, tmp_path: Path, backend: str, local_epochs: int) -> None:
+    common = {"aggregator": "mixed_rfa", "malicious_ratio": 0.1, "checkpoint_dir": "arm", **NO_DROPOUT}
+    settings = config(**common, backend=backend, local_epochs=local_epochs)
+    experiment = prepare(settings)
+    trainer = experiment.trainer(settings)
+    trainer.fit(experiment.train_data, experiment.valid_data, verbose=False)
+    table = pd.concat(map(pd.read_csv, sorted(tmp_path.glob("arm/client_weights/*.csv"))))
+    assert list(table) == ["epoch", "round", "user", "malicious", "kept", "weight"]
+    dataset, pool = experiment.dataset, trainer.clients(experiment.train_data)
+    everyone = sorted(zip(dataset.tokens(dataset.uid_field, pool.users), pool.malicious.tolist(), strict=True))
+    for epoch in range(2):
+        rows = table[table["epoch"] == epoch]
+        assert sorted(zip(rows["user"], rows["malicious"], strict=True)) == everyone
+    for record in trainer.rounds:
+        rows = table[(table["epoch"] == record["epoch"]) & (table["round"] == record["round"])]
+        assert rows["weight"].sum() == pytest.approx(1) and (rows["kept"] == 1).all()
+        assert rows["weight"][rows["malicious"] == 1].sum() == pytest.approx(record["malicious_weight"] or 0)
+
+
+def test_both_backends_give_each_client_the_same_weight(config: Config) -> None:
+    common = {"aggregator": "geometric_median", "malicious_ratio": 0.1, "local_epochs": 2, "epochs": 1, **NO_DROPOUT}
+    fast, slow = (trained(config(backend=backend, **common)).client_weights for backend in ("vectorised", "loop"))
+    assert [row[:5] for row in fast] == [row[:5] for row in slow]
+    assert [row.weight for row in fast] == pytest.approx([row.weight for row in slow], rel=1e-3)
+    assert len({round(row.weight, 6) for row in fast}) > len(fast) / 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "written"),
+    [
+        ({"aggregator": "mean"}, False),
+        ({"aggregator": "mean", "per_item": True}, True),
+        ({"aggregator": "sum"}, False),
+        ({"aggregator": "median"}, True),
+        ({"aggregator": "median", "save_client_weights": False}, False),
+    ],
+    ids=str,
+)
+def test_weights_that_the_configuration_tells_are_not_written(
+    config: Config, tmp_path: Path, changes: dict[str, Any], written: bool
+) -> None:
+    settings = config(epochs=1, checkpoint_dir="arm", **changes)
+    experiment = prepare(settings)
+    experiment.trainer(settings).fit(experiment.train_data, experiment.valid_data, verbose=False)
+    assert [file.name for file in tmp_path.glob("arm/client_weights/*")] == ["epoch-0000.csv"] * written
+    if changes["aggregator"] == "median" and written:
+        assert pd.read_csv(tmp_path / "arm/client_weights/epoch-0000.csv")["weight"].isna().all()
 
 
 @pytest.mark.parametrize("backend", ["vectorised", "loop"])

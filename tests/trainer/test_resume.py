@@ -16,6 +16,7 @@ from recbole_attack.experiment import Experiment, prepare, run_arm
 
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
+    "robust": {"aggregator": "mixed_rfa", "clients_per_round": 32},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
     "test_only": {
         "eval_args": {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -67,6 +68,7 @@ def ending(trainer: Any, experiment: Experiment) -> Ending:
         files={
             "best epoch": best["epoch"],
             "best model": best["state_dict"],
+            "client weights": {f.name: f.read_text() for f in csv.parent.glob("client_weights/*.csv")},
             "rounds.csv": [line.rsplit(",", 1)[0] for line in lines],
         },
     )

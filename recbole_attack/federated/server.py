@@ -1,0 +1,155 @@
+"""What the server makes of the updates of a round: hostile ones are left out, the others aggregated.
+
+:func:`aggregate` works on sparse item rows, a bounded piece at a time. :func:`aggregate_one_by_one` takes updates as
+they arrive, anything a client may send, and is the slow and obvious reading of the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from recbole_attack.defense import Aggregate, Aggregator, refusal, squared_norms, value_reasons
+from recbole_attack.errors import ConfigError
+from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
+from recbole_attack.federated.updates import Update
+
+
+class Aggregated(NamedTuple):
+    """What the server makes of ``N`` updates.
+
+    Attributes:
+        update: The aggregated update by parameter name; zero if every client's was rejected.
+        kept: ``[N]``, False for clients whose update was rejected.
+        rejected: How many were rejected, by reason.
+        client_weights: ``[N]`` in float64, the update being their weighted sum of updates (of all parameters but the
+            item embeddings, where these are aggregated per item); ``None`` for rules on coordinates.
+        iterations: Steps of an iterative rule, the most of any part.
+        residual: How far an iterative rule was from its fixed point, at worst.
+    """
+
+    update: Update
+    kept: torch.Tensor
+    rejected: Mapping[str, int]
+    client_weights: torch.Tensor | None
+    iterations: int
+    residual: float
+
+
+def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
+    """Aggregate clients side by side; nothing of size ``N x V x H`` is ever built.
+
+    Rules on the Gram matrix see whole updates through it. For rules on coordinates, clients that did not touch an item
+    hold zeros for it, a batch of items at a time. Per item they hold nothing (:meth:`Aggregator.rows`), and all items
+    with equally many clients are one operation.
+
+    Args:
+        updates: Of ``N`` clients.
+        weights: ``[N]``, positive.
+        aggregator: The rule.
+    """
+    in_parts = aggregator.weigh is None or aggregator.per_item
+    return (_in_parts if in_parts else _by_gram)(updates, weights, aggregator)
+
+
+def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
+    if aggregator.linear:
+        factors = aggregator.factors(weights)
+        everyone = torch.ones_like(weights, dtype=torch.bool)
+        return Aggregated(updates.weighted_sum(factors), everyone, {}, factors, 0, 0.0)
+    kept, found = aggregator.weighting(updates.gram(), weights, updates.dense.dtype)
+    update = updates.select(kept).weighted_sum(found.client_weights[kept])
+    rejected = value_reasons(updates.select(~kept).is_finite())
+    return Aggregated(update, kept, rejected, found.client_weights, found.iterations, found.residual)
+
+
+def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
+    kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
+    chosen, weights = updates.select(kept), weights[kept]
+    dense = aggregator.apply(chosen.dense, weights)
+    table = chosen.rows.new_zeros(chosen.shapes[ITEM_TABLE])
+    iterations, residual = dense.iterations, dense.residual
+    touched = chosen.without_zero_rows() if aggregator.per_item else chosen
+    for block in touched.item_blocks(padded=not aggregator.per_item):
+        table[block.items], steps, distance = aggregator.rows(block.rows, weights[block.clients])
+        iterations, residual = max(iterations, steps), max(residual, distance)
+    rejected = value_reasons(updates.select(~kept).is_finite())
+    update, client_weights = chosen.unflatten(dense.update, table), _spread(dense.client_weights, kept)
+    return Aggregated(update, kept, rejected, client_weights, iterations, residual)
+
+
+def aggregate_one_by_one(
+    sent: Sequence[Any], weights: torch.Tensor, aggregator: Aggregator, parameters: Mapping[str, torch.Tensor]
+) -> Aggregated:
+    """Aggregate whole updates as they arrive: the server's door, and the oracle of :func:`aggregate`.
+
+    An update that is no mapping from every parameter's name to a dense floating-point tensor of its shape is rejected
+    whatever the rule (:func:`~recbole_attack.defense.refusal`). What is left is converted to the parameters' own type,
+    where a number too large for it becomes infinite, and screened for its values unless the rule is linear.
+
+    Args:
+        sent: What each of ``N`` clients sent.
+        weights: ``[N]``, positive.
+        aggregator: The rule.
+        parameters: The server's, by name.
+
+    Raises:
+        ConfigError: The rule is per item, and the parameters hold no item embeddings.
+    """
+    if aggregator.per_item and ITEM_TABLE not in parameters:
+        raise ConfigError(f"per_item needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
+    reasons = [refusal(update, parameters) for update in sent]
+    rejected = Counter(reason for reason in reasons if reason)
+    readable = torch.tensor([reason is None for reason in reasons], device=weights.device)
+    if not readable.any():
+        return Aggregated({n: torch.zeros_like(p) for n, p in parameters.items()}, readable, rejected, None, 0, 0.0)
+    read = [_flat(update, parameters) for update, reason in zip(sent, reasons, strict=True) if reason is None]
+    updates, rule = torch.stack(read), _item_by_item if aggregator.per_item else _whole
+    found = rule(updates, weights[readable], aggregator, parameters)
+    rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
+    pieces = found.update.split([p.numel() for p in parameters.values()])
+    update = {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}
+    kept, client_weights = readable.masked_scatter(readable, found.kept), _spread(found.client_weights, readable)
+    return Aggregated(update, kept, rejected, client_weights, found.iterations, found.residual)
+
+
+def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([update[name].detach().to(parameter).flatten() for name, parameter in parameters.items()])
+
+
+def _whole(
+    updates: torch.Tensor, weights: torch.Tensor, aggregator: Aggregator, parameters: Mapping[str, torch.Tensor]
+) -> Aggregate:
+    return aggregator.apply(updates, weights)
+
+
+def _item_by_item(
+    updates: torch.Tensor, weights: torch.Tensor, aggregator: Aggregator, parameters: Mapping[str, torch.Tensor]
+) -> Aggregate:
+    """The rule applied to the dense parameters, and then to each item's rows that are not zero, one by one."""
+    kept = aggregator.screened(squared_norms(updates), updates.dtype)
+    sizes = [p.numel() for p in parameters.values()]
+    columns = dict(zip(parameters, updates[kept].split(sizes, dim=1), strict=True))
+    tables = columns[ITEM_TABLE].unflatten(1, parameters[ITEM_TABLE].shape)
+    others = [value for name, value in columns.items() if name != ITEM_TABLE]
+    dense = aggregator.apply(torch.cat(others, dim=1), weights[kept])
+    table, found = torch.zeros_like(parameters[ITEM_TABLE]), [dense]
+    for item, rows in enumerate(tables.unbind(1)):
+        touching = rows.any(dim=1)
+        if touching.any():
+            found.append(aggregator.apply(rows[touching], weights[kept][touching]))
+            table[item] = found[-1].update
+    pieces = iter(dense.update.split([value.shape[1] for value in others]))
+    update = torch.cat([table.flatten() if name == ITEM_TABLE else next(pieces) for name in parameters])
+    iterations, residual = max(part.iterations for part in found), max(part.residual for part in found)
+    return Aggregate(update, _spread(dense.client_weights, kept), kept, iterations, residual)
+
+
+def _spread(client_weights: torch.Tensor | None, chosen: torch.Tensor) -> torch.Tensor | None:
+    """Weights of chosen clients among those of all; the others have none."""
+    if client_weights is None:
+        return None
+    return client_weights.new_zeros(len(chosen)).masked_scatter(chosen, client_weights)
