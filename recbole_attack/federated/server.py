@@ -59,7 +59,7 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
     if aggregator.linear:
         factors = aggregator.factors(weights)
         everyone = torch.ones_like(weights, dtype=torch.bool)
-        return Aggregated(updates.weighted_sum(factors), everyone, {}, factors, 0, 0.0)
+        return Aggregated(updates.weighted_sum(factors), everyone, {}, factors.double(), 0, 0.0)
     kept, found = aggregator.weighting(updates.gram(), weights, updates.dense.dtype)
     update = updates.select(kept).weighted_sum(found.client_weights[kept])
     rejected = value_reasons(updates.select(~kept).is_finite())
