@@ -23,6 +23,8 @@ from recbole_attack.federated import Threat, resolve_threat
 from recbole_attack.files import sha256
 from recbole_attack.trainer import TRAINERS, AttackTrainer
 
+_KNOWLEDGE = ("model and training code", "global model of every round", "histories of its own clients")
+
 
 def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
     """Load, filter and remap the dataset as RecBole does; never from a cache.
@@ -98,8 +100,7 @@ class Experiment:
         users = self.threat.malicious_users if attack else self.threat.malicious_users[:0]
         return {
             "attack": self.config["attack"],
-            "knowledge": ["model and training code", "global model of every round", "histories of its own clients"]
-            + list(attack.knowledge if attack else ()),
+            "knowledge": [*_KNOWLEDGE, *(attack.knowledge if attack else ())],
             "gradient_scale": self.config["gradient_scale"],
             "norm_budget": self.config["norm_budget"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),

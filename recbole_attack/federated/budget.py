@@ -27,7 +27,7 @@ def upload_factors(
     >>> upload_factors(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([False, False, True]), 1.0, 0.5)
     tensor([1.0000, 1.0000, 0.2500])
     """
-    factors = torch.where(malicious, scale, 1.0).to(norms)
+    factors = torch.ones_like(norms).masked_fill(malicious, scale)
     honest = norms[~malicious & norms.isfinite()]
     if norm_budget is None or not len(honest):
         return factors

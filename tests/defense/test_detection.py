@@ -210,13 +210,14 @@ def excess_by_loops(evidence):
 @pytest.mark.parametrize(("n_items", "rate"), [(40, 0.05), (350, 0.05), (350, 0.4), (1200, 0.01)])
 def test_scores_and_flags_by_loops(n_items, rate):
     evidence = honest(n_items, n_items)
-    evidence = promoted(evidence, rare_items(evidence, 6), np.arange(10, 130, 20)[:, None])
+    count = max(n_items // 40, 6)
+    evidence = promoted(evidence, rare_items(evidence, count), 4 * np.arange(1, count + 1)[:, None])
     detection, expected = excess_tail(evidence, 0, rate), excess_by_loops(evidence)
     ordered = sorted(expected, key=lambda item: expected[item][1])
     last = max((r for r, i in enumerate(ordered, 1) if expected[i][1] <= rate * r / len(ordered)), default=0)
     assert np.flatnonzero(detection.flagged).tolist() == sorted(ordered[:last])
     assert detection.scores[1:] == pytest.approx([expected[item][0] for item in range(1, n_items)], abs=1e-9)
-    assert last > 0 or n_items < 300
+    assert 0 < last < count or n_items < 1000
 
 
 def test_honest_models_are_rarely_accused():

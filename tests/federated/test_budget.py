@@ -1,0 +1,87 @@
+"""How loud malicious clients may be: by hand, by invariants, and in rounds of either backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_attack.defense import AGGREGATORS
+from recbole_attack.experiment import prepare
+from recbole_attack.federated.budget import upload_factors
+
+NORMS = st.lists(st.tuples(st.floats(0.0, 1e6), st.booleans()), min_size=1, max_size=12)
+LARGE = {"malicious_ratio": 0.2, "malicious_clients": "compromise", "epochs": 1, "learner": "sgd", "learning_rate": 0.1}
+
+
+@given(clients=NORMS, scale=st.floats(0.01, 100.0), quantile=st.floats(0.0, 1.0))
+def test_honest_updates_stay_and_malicious_ones_keep_to_the_budget(
+    clients: list[tuple[float, bool]], scale: float, quantile: float
+) -> None:
+    norms = torch.tensor([norm for norm, _ in clients], dtype=torch.float64)
+    malicious = torch.tensor([bad for _, bad in clients])
+    factors = upload_factors(norms, malicious, scale, quantile)
+    assert (factors[~malicious] == 1).all()
+    assert (factors[malicious] <= scale).all()
+    honest = norms[~malicious].numpy()
+    limit = np.quantile(honest, quantile) if len(honest) else np.inf
+    uploaded = (factors * norms)[malicious].numpy()
+    assert (uploaded <= limit * (1 + 1e-9)).all()
+    short = malicious & (scale * norms <= limit)
+    assert torch.allclose(factors[short], torch.full((int(short.sum()),), scale, dtype=torch.float64))
+
+
+def test_without_a_budget_only_the_scale_counts() -> None:
+    factors = upload_factors(torch.tensor([1.0, 9.0, 1e9]), torch.tensor([False, True, True]), 3.0, None)
+    assert factors.tolist() == [1.0, 3.0, 3.0]
+
+
+def test_what_is_not_finite_sets_no_limit_and_has_none() -> None:
+    norms = torch.tensor([2.0, torch.inf, torch.nan, 8.0, torch.inf, 0.0])
+    malicious = torch.tensor([False, False, False, True, True, True])
+    assert upload_factors(norms, malicious, 1.0, 1.0).tolist() == [1.0, 1.0, 1.0, 0.25, 1.0, 1.0]
+
+
+def test_alone_among_themselves_malicious_clients_have_no_limit() -> None:
+    assert upload_factors(torch.tensor([2.0, 3.0]), torch.tensor([True, True]), 2.0, 0.0).tolist() == [2.0, 2.0]
+
+
+def weights_after(config: Any) -> torch.Tensor:
+    experiment = prepare(config)
+    trainer = experiment.trainer(config)
+    trainer.fit(experiment.train_data, saved=False, verbose=False)
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@pytest.mark.parametrize(
+    "budget", [{"gradient_scale": 3.0}, {"norm_budget": 0.25}, {"gradient_scale": 50.0, "norm_budget": 0.5}]
+)
+def test_backends_agree_on_what_is_uploaded(
+    config: Callable[..., Any], aggregator: str, budget: dict[str, float]
+) -> None:
+    common = {**LARGE, "hidden_dropout_prob": 0, "attn_dropout_prob": 0, "aggregator": aggregator, **budget}
+    fast, slow = (weights_after(config(**common, backend=backend)) for backend in ("vectorised", "loop"))
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+
+
+def test_a_budget_takes_the_effect_of_loudness_away(config: Callable[..., Any]) -> None:
+    common = {**LARGE, "hidden_dropout_prob": 0, "attn_dropout_prob": 0}
+    plain = weights_after(config(**common))
+    loud = weights_after(config(**common, gradient_scale=50.0))
+    held, louder = (weights_after(config(**common, gradient_scale=scale, norm_budget=0.5)) for scale in (50.0, 500.0))
+    assert not torch.allclose(loud, plain, atol=1e-4)
+    torch.testing.assert_close(held, louder)
+    assert (held - plain).norm() < (loud - plain).norm() / 5
+
+
+def test_the_budget_of_a_run_is_recorded(config: Callable[..., Any]) -> None:
+    told = prepare(config(attack="bandwagon", gradient_scale=2.0, norm_budget=0.9)).describe_threat()
+    assert (told["gradient_scale"], told["norm_budget"]) == (2.0, 0.9)
+    assert "popularity of the items" in told["knowledge"]
+    assert "popularity of the items" not in prepare(config(attack="eb")).describe_threat()["knowledge"]
