@@ -46,6 +46,6 @@ def test_a_derived_class_has_the_name_of_its_model():
 
 
 def test_the_loss_must_be_one_the_model_has(config):
-    for name, loss in (("SASRec", "CE"), ("BERT4Rec", "BCE")):
+    for name, loss in (("BERT4Rec", "BCE"), ("NARM", "BCE")):
         with pytest.raises(ConfigError, match=f"unknown loss_type '{loss}'"):
             config(model=name, loss_type=loss)
