@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.errors import DataError
+from recbole_attack.evaluator import ItemExposure
 from recbole_attack.federated import Threat, resolve_threat
 from recbole_attack.files import sha256
 from recbole_attack.trainer import TRAINERS, AttackTrainer
@@ -89,6 +90,10 @@ class Experiment:
 
     def _run(self, attack: str, folder: Path, saved: bool, verbose: bool = True) -> ArmResult:
         return run_arm(self, self.config.replace(attack=attack, checkpoint_dir=str(folder)), saved, verbose)
+
+    def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+        """What ``result.json`` says besides the arms' metrics; nothing."""
+        return {}
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data: users and items without padding."""
@@ -174,6 +179,7 @@ class ArmResult:
         test_result_full: Test metrics over full rankings, where the configured protocol samples candidates.
         history: One dict per epoch.
         seconds: Wall-clock seconds of this call.
+        item_exposure: How many test users were shown each item, where a scenario asks for it.
     """
 
     best_valid_score: float
@@ -182,6 +188,7 @@ class ArmResult:
     test_result_full: dict[str, float] | None
     history: list[dict[str, Any]]
     seconds: float
+    item_exposure: ItemExposure | None = None
 
     def metrics(self) -> dict[str, Any]:
         """The three results by name."""

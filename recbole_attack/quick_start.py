@@ -157,6 +157,7 @@ def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         "dataset": experiment.describe_data(),
         "budget": experiment.describe_threat(),
         **_comparison(arms),
+        **experiment.findings(arms),
         "history": {name: arm.history for name, arm in arms.items()},
         "timing": {name: arm.seconds for name, arm in arms.items()},
         "environment": {

@@ -65,7 +65,22 @@ def result_table(record: Mapping[str, Any]) -> str:
     tables = [_table(record, "test_result", record["delta"])]
     if record["config"]["exposure_candidates"] != "full":
         tables.append("the same models under full ranking:\n" + _table(record, "test_result_full", None))
+    if record.get("detection"):
+        tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
     return "\n".join([caption(record), *tables])
+
+
+def _detection_table(detection: Mapping[str, Any]) -> str:
+    table = Texttable(max_width=0)
+    table.set_deco(Texttable.HEADER)
+    qualities = list(next(iter(next(iter(detection.values())).values())))
+    table.set_cols_dtype(["t"] * (2 + len(qualities)))
+    table.set_cols_align(["l", "l"] + ["r"] * len(qualities))
+    table.header(["model", "detector", *qualities])
+    for model, detectors in detection.items():
+        for detector, values in detectors.items():
+            table.add_row([model, detector, *(_number(values[quality]) for quality in qualities)])
+    return table.draw()
 
 
 def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_attack.data import RaggedSequentialDataset, resolve_targets
 from recbole_attack.data.sequences import Int
@@ -21,11 +22,13 @@ class Threat:
         malicious_users: ``[M]`` ids of the users whose histories malicious clients hold, ascending.
         clone: Whether malicious clients join as extra clients with copied histories (DV-FSR's released code), or the
             sampled users turn malicious themselves (the paper's text).
+        target_users: ``[n_users]`` bool, whom the targets are promoted to; everybody if None.
     """
 
     targets: Int
     malicious_users: Int
     clone: bool
+    target_users: NDArray[np.bool_] | None = None
 
     @property
     def dishonest_users(self) -> Int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,9 @@ from recbole_attack.data import (
     split_users,
     user_group,
 )
+from recbole_attack.defense import DETECTORS, Evidence
 from recbole_attack.errors import ConfigError
+from recbole_attack.evaluator import detection_quality
 from recbole_attack.experiment import ArmResult, create_dataset, describe_dataset, evaluation_loader
 from recbole_attack.federated import Threat
 from recbole_attack.model import PromptSASRec, SASRec
@@ -43,7 +45,8 @@ from recbole_attack.pretrain.stages import (
     provider_stages,
 )
 from recbole_attack.rng import stream
-from recbole_attack.trainer import AttackTrainer, StageTrainer
+from recbole_attack.trainer import AttackTrainer, StageTrainer, item_exposure
+from recbole_attack.trainer.item_exposure import CUTOFFS
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,8 @@ class PretrainExperiment:
     Attributes:
         config: The attacked run's configuration.
         dataset: The built dataset.
-        threat: Targets; nobody else is malicious.
+        threat: Targets and whom they are promoted to; no user is malicious.
         parties: Provider's and platform's users.
-        target_users: ``[n_users]`` whom targets are promoted to.
         similar: The targets similar to each item.
         data: Training sequences of either party.
         valid_data: Validation loader over the platform's users.
@@ -66,11 +68,16 @@ class PretrainExperiment:
     dataset: RaggedSequentialDataset
     threat: Threat
     parties: ProviderSplit
-    target_users: NDArray[np.bool_]
     similar: SimilarTargets
     data: dict[Party, TrainData]
     valid_data: FullSortEvalDataLoader | None
     test_data: FullSortEvalDataLoader | None
+
+    @property
+    def target_users(self) -> NDArray[np.bool_]:
+        """``[n_users]`` whom targets are promoted to."""
+        assert self.threat.target_users is not None
+        return self.threat.target_users
 
     def plans(self) -> dict[str, tuple[Stage, ...]]:
         """Arm name -> its stages: the platform's own model, the clean model, the attacked one."""
@@ -152,7 +159,28 @@ class PretrainExperiment:
         deployed = self._deployed(stages, folder, trainer)
         valid, test = (deployed.evaluate(data, load_best_model=False) for data in (self.valid_data, self.test_data))
         score = valid[self.config["valid_metric"].lower()] if valid else float("-inf")
-        return ArmResult(score, valid, test, None, history, perf_counter() - start)
+        shown = item_exposure(deployed, self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
+        return ArmResult(score, valid, test, None, history, perf_counter() - start, shown)
+
+    @property
+    def _cutoffs(self) -> list[int]:
+        """Lists of the detection that are shorter than the catalogue."""
+        return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
+
+    def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+        """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
+        local, popularity = arms["local"].item_exposure, self.data["platform"].sequences.popularity()
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for name, arm in arms.items():
+            if name == "local" or arm.item_exposure is None or local is None:
+                continue
+            shown = arm.item_exposure
+            evidence = Evidence(shown.counts, local.counts, popularity, shown.users)
+            found[name] = {}
+            for detector, detect in DETECTORS.items():
+                detection = detect(evidence, self.config["seed"])
+                found[name][detector] = detection_quality(detection.scores, detection.flagged, self.threat.targets)
+        return {"detection": found}
 
     def _deployed(self, stages: tuple[Stage, ...], folder: Path, trainer: Any) -> AttackTrainer:
         """The model users are served with; fake prompts are not part of it."""
@@ -167,14 +195,14 @@ class PretrainExperiment:
 
     def describe_threat(self) -> dict[str, Any]:
         """Target tokens, and what the attacker knows and controls."""
-        dataset, platform = self.dataset, self.parties.platform
+        dataset = self.dataset
         return {
             "attack": self.config["attack"],
             "knowledge": ["model and training code", "histories and attributes of the provider's users"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),
             "target_group": self.config["target_group"],
             "target_users_of_provider": int((self.target_users & self.parties.provider).sum()),
-            "target_users_of_platform": int((self.target_users & platform).sum()),
+            "target_users_of_platform": int((self.target_users & self.parties.platform).sum()),
             "stages": {name: [stage.name for stage in stages] for name, stages in self.plans().items()},
         }
 
@@ -204,9 +232,8 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
     return PretrainExperiment(
         config,
         dataset,
-        Threat(targets, targets[:0], clone=True),
+        Threat(targets, targets[:0], True, user_group(config["target_group"], dataset.user_fields, sequences.n_users)),
         parties,
-        user_group(config["target_group"], dataset.user_fields, sequences.n_users),
         similar_targets(categories, targets),
         {party: _train_data(config, train, part) for party, part in parts.items()},
         *loaders,

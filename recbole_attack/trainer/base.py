@@ -57,7 +57,7 @@ class AttackTrainer(Trainer):
         self.scheduler = torch.optim.lr_scheduler.StepLR(
             self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
         )
-        self.eval_collector = AttackCollector(config, threat.targets, split.full)
+        self.eval_collector = AttackCollector(config, threat.targets, split.full, threat.target_users)
         sampled = config["exposure_candidates"]
         common = (split.full, threat.targets, config["mask_history"])
         self.full_protocol = RankingProtocol(*common, None, self.seed)
