@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.data import SELECTORS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
+from recbole_attack.pretrain.stages import PLATFORMS
 
 _USAGE = """\
 usage: python run_recbole_attack.py [--model=SASRec] [--dataset=ml-100k] [--attack=dvfsr] [--key=value ...]
@@ -31,7 +32,7 @@ Any parameter of RecBole or of this package can follow as --key=value. The main 
 
 def usage() -> str:
     """The text of ``--help``."""
-    head = _USAGE.format(models=", ".join(MODELS), attacks=", ".join(ATTACKS))
+    head = _USAGE.format(models=", ".join(MODELS), attacks=", ".join({**ATTACKS, **BACKDOORS}))
     lines = [f"  --{name:<27}{option.help} ({_values(option)})" for name, option in OPTIONS.items()]
     return head + "\n".join(lines)
 
@@ -42,6 +43,8 @@ def listing() -> str:
         "scenarios": SCENARIOS.items(),
         "models": _first_lines(MODELS),
         "attacks": _first_lines(ATTACKS),
+        "attacks by the provider of a pre-trained model": _first_lines(BACKDOORS),
+        "platforms": PLATFORMS.items(),
         "aggregators": _first_lines(AGGREGATORS),
         "client defenses": _first_lines(CLIENT_DEFENSES),
         "detectors": _first_lines(DETECTORS),

@@ -20,8 +20,9 @@ from recbole_attack.columns import needed_columns
 from recbole_attack.defaults import RECIPES, YamlLoader, chosen_recipes, load_defaults
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
-from recbole_attack.model import base_name, find_model
+from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
 from recbole_attack.options import OPTIONS, check_options
+from recbole_attack.pretrain.stages import plans
 
 DERIVED_KEYS = frozenset(
     {
@@ -165,11 +166,12 @@ class AttackConfig(Config):
     def _set_default_parameters(self) -> None:
         self._check_known()
         self._check_types()
-        given = "load_col" in self.external_config_dict
-        self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._complete_evaluation()
         check_options(self.final_config_dict)
         lookup(dict.fromkeys(self.model_class.loss_types), self.final_config_dict["loss_type"], "loss_type")
+        self._check_victim()
+        given = "load_col" in self.external_config_dict
+        self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._check_metrics()
         try:
             super()._set_default_parameters()
@@ -210,6 +212,21 @@ class AttackConfig(Config):
         values["eval_args"] = {"group_by": "user", **self.internal_config_dict["eval_args"], **values["eval_args"]}
         for key in ("metrics", "topk"):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
+
+    def _check_victim(self) -> None:
+        """Prompts and replaced next items are not for every model."""
+        values, scenario = self.final_config_dict, self.final_config_dict["scenario"]
+        if issubclass(self.model_class, PromptSASRec) and scenario != "pretrain":
+            raise ConfigError(f"model '{self.model}': expected scenario 'pretrain', found '{scenario}'")
+        stages = [stage for arm in plans(values).values() for stage in arm] if scenario == "pretrain" else []
+        if any(stage.prompted for stage in stages) and self.model_class not in (SASRec, PromptSASRec):
+            chosen = f"attack '{values['attack']}', platform '{values['platform']}'"
+            raise ConfigError(f"prompts ({chosen}): expected model 'SASRec', found '{self.model}'")
+        if any(stage.poisoned for stage in stages) and issubclass(self.model_class, BERT4Rec):
+            raise ConfigError(
+                f"attack '{values['attack']}' replaces the item that follows: expected a model that predicts it, "
+                f"such as 'SASRec', found '{self.model}'"
+            )
 
     def _check_metrics(self) -> None:
         metrics, topk = self.final_config_dict["metrics"], self.final_config_dict["topk"]

@@ -216,9 +216,14 @@ def run_arm(experiment: Experiment, config: AttackConfig, saved: bool = True, ve
         show_progress=config["show_progress"],
         report_data=experiment.test_data,
     )
-    test = trainer.evaluate(experiment.test_data, load_best_model=saved)
-    full = None
-    if config["exposure_candidates"] != "full":
-        full = trainer.evaluate(experiment.test_data, load_best_model=saved, full_ranking=True)
+    tested = final_metrics(trainer, experiment.test_data, load_best_model=saved)
     trainer.tensorboard.close()
-    return ArmResult(float(score), valid_result, test, full, trainer.history, perf_counter() - start)
+    return ArmResult(float(score), valid_result, *tested, trainer.history, perf_counter() - start)
+
+
+def final_metrics(trainer: AttackTrainer, test_data: Any, load_best_model: bool) -> tuple[Any, Any]:
+    """Metrics under the configured protocol, and over full rankings where that one samples candidates."""
+    configured = trainer.evaluate(test_data, load_best_model)
+    if trainer.protocol is trainer.full_protocol:
+        return configured, None
+    return configured, trainer.evaluate(test_data, load_best_model, full_ranking=True)

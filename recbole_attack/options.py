@@ -193,6 +193,11 @@ def check_options(values: Mapping[str, Any]) -> None:
     if values["scenario"] == "pretrain":
         parse_platform_users(values["platform_users"])
         parse_group(values["target_group"])
+        _check_prompt_fields(values["prompt_fields"])
+        if values.get("replacement_push") and values["loss_type"] == "CE":
+            raise ConfigError(
+                "replacement_push needs a loss with negatives: expected loss_type 'BPR' or 'BCE', found 'CE'"
+            )
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
@@ -204,6 +209,11 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
         )
+
+
+def _check_prompt_fields(value: list[Any]) -> None:
+    if not value or not all(isinstance(field, str) for field in value):
+        raise ConfigError(f"prompt_fields must list at least one user field: found {value!r}")
 
 
 def _check_clipping(value: Any) -> None:

@@ -101,7 +101,8 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     """Load a checkpoint of this package with its data, as RecBole's function of this name does.
 
     Args:
-        model_file: ``<run folder>/<arm>/<model>.pth``.
+        model_file: ``<run folder>/<arm>/<model>.pth``; ``<run folder>/<arm>/<stage>/<model>.pth`` in the scenario
+            ``pretrain``, whose ``train_data`` is the platform's, as the other two are.
 
     Returns:
         config, model, dataset, train_data, valid_data, test_data.
@@ -173,8 +174,8 @@ def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
 def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Draw the history and list the files of the run, relative to its folder."""
     plot_history(record, folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*/*.pth", "*/*.csv", "*/*/*.csv")
-    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv")
+    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
 
 
 def _run_name(config: AttackConfig) -> str:

@@ -48,7 +48,7 @@ class Replacement:
             draws: ``[B, L]`` uniform in [0, 1), one for each item to predict. One number decides both whether an item
                 is replaced and by which target.
         """
-        chosen = self._similar(batch.pos_items.numpy(), draws.numpy())
+        chosen = torch.from_numpy(self._chosen(batch.pos_items.numpy(), draws.numpy()))
         target_user = torch.from_numpy(self.target_users[users])[:, None]
         pos_items = torch.where((chosen > 0) & target_user, chosen, batch.pos_items)
         if not self.push:
@@ -56,11 +56,9 @@ class Replacement:
         neg_items = torch.where((chosen > 0) & ~target_user, chosen, batch.neg_items)
         return batch._replace(pos_items=pos_items, neg_items=neg_items)
 
-    def _similar(self, items: Int, draws: NDArray[np.floating]) -> torch.Tensor:
+    def _chosen(self, items: Int, draws: NDArray[np.floating]) -> Int:
         """``[B, L]`` the target that replaces each item, 0 where it stays."""
-        counts = self.similar.counts[items]
-        replaced = (draws < self.ratio) & (counts > 0)
-        rank = np.floor(draws[replaced] / self.ratio * counts[replaced]).astype(np.int64)
         chosen = np.zeros_like(items)
-        chosen[replaced] = self.similar.targets[self.similar.offsets[items[replaced]] + rank]
-        return torch.from_numpy(chosen)
+        replaced = draws < self.ratio
+        chosen[replaced] = self.similar.pick(items[replaced], draws[replaced] / self.ratio)
+        return chosen

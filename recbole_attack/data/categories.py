@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recbole_attack.data.sequences import Int
@@ -22,46 +23,54 @@ class SimilarTargets:
     """For each item, the target items that share a category with it; a target is similar to itself.
 
     Attributes:
-        targets: The similar targets' ids, item after item, ascending within an item.
-        offsets: ``[n_items + 1]``; item ``i`` has ``targets[offsets[i]:offsets[i + 1]]``.
+        targets: The similar targets' ids, kind after kind, ascending within a kind.
+        offsets: ``[n_kinds + 1]``; items of kind ``k`` have ``targets[offsets[k]:offsets[k + 1]]``.
+        kinds: ``[n_items]`` kind of every item: items of the same categories are of one kind.
     """
 
     targets: Int
     offsets: Int
+    kinds: Int
 
     def __getitem__(self, item: int) -> Int:
-        return self.targets[self.offsets[item] : self.offsets[item + 1]]
+        return self.targets[self.offsets[self.kinds[item]] : self.offsets[self.kinds[item] + 1]]
 
     @cached_property
     def counts(self) -> Int:
         """``[n_items]`` number of similar targets of every item."""
-        return np.diff(self.offsets)
+        return np.diff(self.offsets)[self.kinds]
 
-    def sample(self, rng: np.random.Generator, items: Int) -> Int:
-        """A similar target for each entry of ``items`` (any shape), uniformly drawn; 0 where there is none."""
-        items = np.asarray(items)
+    def pick(self, items: Int, draws: NDArray[np.floating]) -> Int:
+        """A similar target for each item, 0 where there is none.
+
+        Args:
+            items: ``[...]`` items.
+            draws: ``[...]`` numbers in [0, 1) that choose among the similar targets; uniform ones choose uniformly.
+        """
         counts = self.counts[items]
-        drawn = self.offsets[items] + rng.integers(0, np.maximum(counts, 1))
-        targets = np.append(self.targets, 0)  # an item at the end may have no target to look up
-        return np.where(counts > 0, targets[drawn], 0)
+        chosen = self.offsets[self.kinds[items]] + np.floor(draws * counts).astype(np.int64)
+        targets = np.append(self.targets, 0)  # an item of the last kind may have no target to look up
+        return np.where(counts > 0, targets[chosen], 0)
 
 
 def similar_targets(categories: Int, targets: Int) -> SimilarTargets:
     """Find the similar targets of every item.
 
     Args:
-        categories: ``[n_items]`` category of every item, or ``[n_items, W]`` all its categories; 0 stands for none,
-            and two items without a category are not similar.
+        categories: ``[n_items]`` category of every item, or ``[n_items, W]`` all its categories; 0 stands for none.
+            The padding item 0 has none, whatever stands there.
         targets: ``[T]`` ids of the target items, all different.
     """
-    n_items = len(categories)
-    items, columns = np.nonzero(categories.reshape(n_items, -1))
-    values = categories.reshape(n_items, -1)[items, columns]
-    belongs = csr_matrix((np.ones(len(items)), (items, values)), shape=(n_items, int(categories.max(initial=0)) + 1))
-    targets = np.sort(targets)
-    shared = (belongs @ belongs[targets].T).tocsr()
+    table = categories.reshape(len(categories), -1).copy()
+    table[0] = 0
+    table, kinds = np.unique(table, axis=0, return_inverse=True)
+    rows, columns = np.nonzero(table)
+    shape = (len(table), int(table.max(initial=0)) + 1)
+    belongs = csr_matrix((np.ones(len(rows)), (rows, table[rows, columns])), shape=shape)
+    targets, kinds = np.sort(targets), kinds.ravel()
+    shared = (belongs @ belongs[kinds[targets]].T).tocsr()
     shared.sort_indices()
-    return SimilarTargets(targets[shared.indices], shared.indptr.astype(np.int64))
+    return SimilarTargets(targets[shared.indices], shared.indptr.astype(np.int64), kinds)
 
 
 def item_categories(dataset: Any, field: str) -> Int:

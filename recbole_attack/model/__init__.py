@@ -3,7 +3,7 @@
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.lookup import HOSTS, MODELS, base_name, find_model
-from recbole_attack.model.prompt import PromptSASRec
+from recbole_attack.model.prompt import PromptSASRec, user_attributes
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import PerClient, Victim
 
@@ -18,4 +18,5 @@ __all__ = [
     "Victim",
     "base_name",
     "find_model",
+    "user_attributes",
 ]

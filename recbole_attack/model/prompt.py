@@ -38,6 +38,10 @@ class PromptGenerator(nn.Module):
         self.attributes = nn.ModuleList(nn.Embedding(size, hidden_size) for size in sizes)
         self.dense_1 = nn.Linear(len(sizes) * hidden_size, hidden_size)
         self.dense_2 = nn.Linear(hidden_size, layers * prompt_length * hidden_size)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.utils import init_seed
+from recbole.utils import calculate_valid_score, init_seed
 
-from recbole_attack.attack import BACKDOORS, Replacement
+from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import (
     NonInteracted,
@@ -29,22 +29,21 @@ from recbole_attack.data import (
     split_users,
     user_group,
 )
+from recbole_attack.data.batches import Poison
 from recbole_attack.defense import DETECTORS, Evidence
-from recbole_attack.errors import ConfigError
+from recbole_attack.errors import DataError
 from recbole_attack.evaluator import detection_quality
-from recbole_attack.experiment import ArmResult, create_dataset, describe_dataset, evaluation_loader
-from recbole_attack.federated import Threat
-from recbole_attack.model import PromptSASRec, SASRec
-from recbole_attack.pretrain.stages import (
-    LOCAL_TRAIN,
-    Party,
-    Stage,
-    clean_twin,
-    deployed_with_prompts,
-    platform_stages,
-    provider_stages,
+from recbole_attack.experiment import (
+    ArmResult,
+    create_dataset,
+    describe_dataset,
+    evaluation_loader,
+    final_metrics,
 )
-from recbole_attack.rng import stream
+from recbole_attack.federated import Threat
+from recbole_attack.model import PromptSASRec, SASRec, user_attributes
+from recbole_attack.pretrain.stages import Party, Stage, plans
+from recbole_attack.rng import stream, torch_stream
 from recbole_attack.trainer import AttackTrainer, StageTrainer, item_exposure
 from recbole_attack.trainer.item_exposure import CUTOFFS
 
@@ -79,88 +78,85 @@ class PretrainExperiment:
         assert self.threat.target_users is not None
         return self.threat.target_users
 
-    def plans(self) -> dict[str, tuple[Stage, ...]]:
-        """Arm name -> its stages: the platform's own model, the clean model, the attacked one."""
-        config = self.config
-        plans: dict[str, tuple[Stage, ...]] = {"local": (LOCAL_TRAIN,)}
-        if config["platform"] == "local":
-            return plans
-        asked = config["three_steps"]  # a parameter of pea alone
-        three_steps = config["platform"] == "prompt_tune" if asked is None else asked
-        attacked = provider_stages(config["attack"], three_steps)
-        clean = clean_twin(attacked)
-        plans["clean"] = clean + platform_stages(config["platform"], clean[-1])
-        if config["attack"] != "none":
-            plans["attacked"] = attacked + platform_stages(config["platform"], attacked[-1])
-        return plans
+    @property
+    def train_data(self) -> TrainData:
+        """Training sequences of the platform's users."""
+        return self.data["platform"]
 
     def arms(self) -> dict[str, Callable[..., ArmResult]]:
         """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
-        return {name: partial(self._run, stages) for name, stages in self.plans().items()}
+        changes = {"local": {"attack": "none", "platform": "local"}, "clean": {"attack": "none"}, "attacked": {}}
+        return {
+            name: partial(self._run, self.config.replace(**changes[name]), stages)
+            for name, stages in plans(self.config.final_config_dict).items()
+        }
 
     def model(self, config: AttackConfig) -> Any:
         """A new model with the same initial weights for every arm and stage."""
         init_seed(config["seed"], config["reproducibility"])
         return config.model_class(config, self.dataset).to(config["device"])
 
-    def stage_config(self, stage: Stage, folder: Path) -> AttackConfig:
-        """The configuration a stage trains with.
+    def trainer(
+        self, config: AttackConfig, stage: Stage, folder: Path, before: AttackTrainer | None = None
+    ) -> StageTrainer:
+        """The trainer of one stage.
 
-        Raises:
-            ConfigError: It needs prompts, which the model has not.
+        Args:
+            config: The arm's configuration.
+            stage: The stage.
+            folder: Where it leaves its checkpoints.
+            before: The stage before, whose weights this one starts from; its prompts only if they are not drawn anew.
         """
-        model_class = self.config.model_class
-        if stage.prompted:
-            if not issubclass(model_class, SASRec):
-                raise ConfigError(f"prompts need model 'SASRec': found '{self.config['model']}'")
-            model_class = PromptSASRec
-        return self.config.replace(
-            model=model_class,
-            epochs=self.config[f"{stage.name}_epochs"],
-            learning_rate=self.config[f"{stage.name}_learning_rate"],
-            checkpoint_dir=str(folder),
-        )
-
-    def trainer(self, stage: Stage, folder: Path, before: AttackTrainer | None) -> StageTrainer:
-        """The trainer of one stage, its model started from the stage before."""
-        config = self.stage_config(stage, folder)
+        config = _stage_config(config, stage, folder)
         model = self.model(config)
-        if before is not None and not stage.new_model:
-            own = model.state_dict()
-            kept = {name: value for name, value in before.model.state_dict().items() if name in own}
-            if stage.new_prompts:
-                kept = {name: value for name, value in kept.items() if not name.startswith("generator.")}
-            model.load_state_dict({**own, **kept})
-        poison = self.poison() if stage.poisoned else None
+        if before is not None:
+            model.load_state_dict(before.model.state_dict(), strict=False)  # prompts come and go
+        if stage.new_prompts:
+            # Of each party's own: a platform that started from its provider's would tune them to much the same ones.
+            with torch_stream(config["device"], config["seed"], f"prompts of the {stage.party}"):
+                model.generator.reset_parameters()
+        poison = self._poison(config) if stage.poisoned else None
         return StageTrainer(config, model, self.threat, self.dataset.split, stage.trained, poison)
 
-    def poison(self) -> Replacement | None:
+    def _poison(self, config: AttackConfig) -> Poison | None:
         """What the attacking provider does to its training examples."""
-        recipe = BACKDOORS[self.config["attack"]]
-        return recipe(self.config.final_config_dict, self.similar, self.target_users)
+        return BACKDOORS[config["attack"]](config.final_config_dict, self.similar, self.target_users)
 
-    def _run(self, stages: tuple[Stage, ...], folder: Path, saved: bool, verbose: bool = True) -> ArmResult:
+    def _run(
+        self, config: AttackConfig, stages: tuple[Stage, ...], folder: Path, saved: bool, verbose: bool = True
+    ) -> ArmResult:
         start, trainer = perf_counter(), None
         history: list[dict[str, Any]] = []
         for number, stage in enumerate(stages, start=1):
-            trainer = self.trainer(stage, folder / f"{number}-{stage.name}", trainer)
+            trainer = self.trainer(config, stage, folder / f"{number}-{stage.name}", trainer)
             if saved and trainer.resume_file.is_file():
                 trainer.resume_checkpoint(trainer.resume_file)
             trainer.fit(
                 self.data[stage.party],
                 verbose=verbose,
                 saved=saved,
-                show_progress=self.config["show_progress"],
+                show_progress=config["show_progress"],
                 report_data=self.valid_data,
             )
             trainer.tensorboard.close()
             done = len(history)
             history += [{**record, "epoch": done + record["epoch"], "stage": stage.name} for record in trainer.history]
-        deployed = self._deployed(stages, folder, trainer)
-        valid, test = (deployed.evaluate(data, load_best_model=False) for data in (self.valid_data, self.test_data))
-        score = valid[self.config["valid_metric"].lower()] if valid else float("-inf")
+        deployed = self._deployed(config, stages[-1], folder, trainer, saved)
+        valid = deployed.evaluate(self.valid_data, load_best_model=False)
+        tested = final_metrics(deployed, self.test_data, load_best_model=False)
+        score = calculate_valid_score(valid, deployed.valid_metric) if valid else float("-inf")
         shown = item_exposure(deployed, self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
-        return ArmResult(score, valid, test, None, history, perf_counter() - start, shown)
+        return ArmResult(score, valid, *tested, history, perf_counter() - start, shown)
+
+    def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> AttackTrainer:
+        """The trainer of the model users are served with; fake prompts are not part of it."""
+        if last.prompted and not last.keeps_prompts:
+            trainer = self.trainer(config, replace(last, prompted=False), folder / "shipped", trainer)
+            trainer.tensorboard.close()
+            if saved:
+                trainer._save_checkpoint(trainer.epochs - 1, verbose=False)
+        trainer.eval_collector.data_collect(self.train_data)
+        return trainer
 
     @property
     def _cutoffs(self) -> list[int]:
@@ -182,13 +178,6 @@ class PretrainExperiment:
                 found[name][detector] = detection_quality(detection.scores, detection.flagged, self.threat.targets)
         return {"detection": found}
 
-    def _deployed(self, stages: tuple[Stage, ...], folder: Path, trainer: Any) -> AttackTrainer:
-        """The model users are served with; fake prompts are not part of it."""
-        if not stages[-1].prompted or deployed_with_prompts(stages):
-            return trainer
-        plain = Stage("fine_tune", "platform")
-        return self.trainer(plain, folder / "deployed", trainer)
-
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""
         return {**describe_dataset(self.config, self.dataset), **self.parties.sizes()}
@@ -203,8 +192,21 @@ class PretrainExperiment:
             "target_group": self.config["target_group"],
             "target_users_of_provider": int((self.target_users & self.parties.provider).sum()),
             "target_users_of_platform": int((self.target_users & self.parties.platform).sum()),
-            "stages": {name: [stage.name for stage in stages] for name, stages in self.plans().items()},
+            "stages": {
+                name: [stage.name for stage in stages] for name, stages in plans(self.config.final_config_dict).items()
+            },
         }
+
+
+def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackConfig:
+    """The configuration a stage trains with."""
+    plain = SASRec if config.model_class is PromptSASRec else config.model_class
+    return config.replace(
+        model=PromptSASRec if stage.prompted else plain,
+        epochs=config[f"{stage.name}_epochs"],
+        learning_rate=config[f"{stage.name}_learning_rate"],
+        checkpoint_dir=str(folder),
+    )
 
 
 def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | None = None) -> PretrainExperiment:
@@ -213,32 +215,60 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
     Args:
         config: The configuration.
         dataset: A dataset that was created but not built; created from ``config`` if absent.
+
+    Raises:
+        DataError: A field or token is missing, a party has nothing to train on, or the attack would change nothing.
     """
     dataset = dataset or create_dataset(config)
     parties = split_users(config["platform_users"], dataset.sequences(), stream(config["seed"], "platform users"))
     train, valid, test = dataset.build(parties.sequences)
-    sequences = dataset.split.train
-    masks: dict[Party, NDArray[np.bool_]] = {"provider": parties.provider, "platform": parties.platform}
-    parts = {party: sequences.tail(np.where(mask, sequences.lengths, 0)) for party, mask in masks.items()}
+    data: dict[Party, TrainData] = {
+        "provider": _train_data(config, train, dataset.split.train, "provider", parties.provider),
+        "platform": _train_data(config, train, dataset.split.train, "platform", parties.platform),
+    }
     targets = resolve_targets(
         config["target_items"],
         dataset.field2id_token[dataset.iid_field],
-        parts["provider"].popularity(),
+        data["provider"].sequences.popularity(),
         stream(config["seed"], "targets"),
     )
-    field = config["category_field"]
-    categories = item_categories(dataset, field) if field else np.ones(sequences.n_items, dtype=np.int64)
+    field, n_items = config["category_field"], dataset.split.train.n_items
+    categories = item_categories(dataset, field) if field else np.ones(n_items, dtype=np.int64)
+    target_users = user_group(config["target_group"], dataset.user_fields, dataset.split.train.n_users)
     loaders = [evaluation_loader(config, part, np.flatnonzero(~parties.platform)) for part in (valid, test)]
-    return PretrainExperiment(
+    experiment = PretrainExperiment(
         config,
         dataset,
-        Threat(targets, targets[:0], True, user_group(config["target_group"], dataset.user_fields, sequences.n_users)),
+        Threat(targets, targets[:0], True, target_users),
         parties,
         similar_targets(categories, targets),
-        {party: _train_data(config, train, part) for party, part in parts.items()},
+        data,
         *loaders,
     )
+    _check(experiment)
+    return experiment
 
 
-def _train_data(config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences) -> TrainData:
-    return TrainData(dataset, sequences, NonInteracted(sequences), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
+def _train_data(
+    config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences, party: str, users: Any
+) -> TrainData:
+    """Training sequences of one party's users."""
+    own = sequences.tail(np.where(users, sequences.lengths, 0))
+    data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
+    if not len(data.trainable_users):
+        raise DataError(f"the {party} needs a user with 2 training interactions: found none ({config['dataset']})")
+    return data
+
+
+def _check(experiment: PretrainExperiment) -> None:
+    """Find out before anything is trained what a later stage would fail at, or do in vain."""
+    config, stages = experiment.config, [s for arm in plans(experiment.config.final_config_dict).values() for s in arm]
+    if any(stage.prompted for stage in stages):
+        user_attributes(experiment.dataset, config["prompt_fields"])
+    if not any(stage.poisoned for stage in stages):
+        return
+    if not (experiment.target_users & experiment.parties.provider).any():
+        raise DataError(f"target group '{config['target_group']}': expected users of the provider, found none")
+    if not len(experiment.similar.targets):
+        field = config["category_field"]
+        raise DataError(f"attack '{config['attack']}' needs targets with a category: found none with a '{field}'")

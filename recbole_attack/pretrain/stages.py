@@ -5,8 +5,9 @@ Wu et al., "Attacking Pre-trained Recommendation", SIGIR 2023, sections 2 and 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Party = Literal["provider", "platform"]
 Trained = Literal["all", "model", "prompts"]
@@ -22,7 +23,6 @@ class Stage:
         trained: Which parameters change; the others stay as they are, bit by bit.
         prompted: Whether prompts stand in front of every sequence.
         new_prompts: Whether the prompts are drawn anew instead of taken from the stage before.
-        new_model: Whether the model is drawn anew.
         poisoned: Whether the replacement attack changes the training examples.
     """
 
@@ -31,12 +31,16 @@ class Stage:
     trained: Trained = "all"
     prompted: bool = False
     new_prompts: bool = False
-    new_model: bool = False
     poisoned: bool = False
 
+    @property
+    def keeps_prompts(self) -> bool:
+        """Whether its prompts go where its model goes; fake ones, with which only the model was trained, do not."""
+        return self.prompted and self.trained != "model"
 
-LOCAL_TRAIN = Stage("local_train", "platform", new_model=True)
-PRE_TRAIN = Stage("pre_train", "provider", new_model=True)
+
+LOCAL_TRAIN = Stage("local_train", "platform")
+PRE_TRAIN = Stage("pre_train", "provider")
 PROMPT_TUNE = Stage("prompt_tune", "provider", "prompts", prompted=True, new_prompts=True)
 ATTACK_TUNE = Stage("attack_tune", "provider", "model", prompted=True, poisoned=True)
 FINE_TUNE = Stage("fine_tune", "platform")
@@ -56,6 +60,24 @@ PLATFORMS: dict[str, str] = {
 """What the platform does, by the name ``--platform`` takes."""
 
 
+def plans(config: Mapping[str, Any]) -> dict[str, tuple[Stage, ...]]:
+    """Arm -> its stages: the platform's own model, the clean model, the attacked one.
+
+    Args:
+        config: All parameters.
+    """
+    attack, platform = config["attack"], config["platform"]
+    if platform == "local":
+        return {"local": (LOCAL_TRAIN,)}
+    asked = config.get("three_steps")  # a parameter of pea alone
+    provided = provider_stages(attack, platform == "prompt_tune" if asked is None else asked)
+    provider = {"attacked": provided} if attack != "none" else {}
+    if attack == "none" or config["compare_clean"]:
+        provider = {"clean": clean_twin(provided), **provider}
+    arms = {arm: stages + platform_stages(platform, stages[-1]) for arm, stages in provider.items()}
+    return {"local": (LOCAL_TRAIN,), **arms}
+
+
 def provider_stages(attack: str, three_steps: bool) -> tuple[Stage, ...]:
     """What the provider does.
 
@@ -64,18 +86,18 @@ def provider_stages(attack: str, three_steps: bool) -> tuple[Stage, ...]:
         three_steps: For ``pea``: pre-train a clean model, tune fake prompts on it, and attack the model with the
             prompts frozen; it ships the model alone. Otherwise model and prompts are attacked together and shipped.
     """
-    plans = {
+    stages = {
         "none": (PRE_TRAIN,),
         "bra": (replace(PRE_TRAIN, poisoned=True),),
         "pea": (PRE_TRAIN, PROMPT_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
     }
-    return plans[attack]
+    return stages[attack]
 
 
 def clean_twin(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The same stages without the attack: stages that only serve it are left out, with those that prepare for them."""
-    if any(stage.name == "attack_tune" for stage in stages):
-        return (PRE_TRAIN,)
+    """The same stages without the attack: of three steps the first, which the other two only serve to attack."""
+    if ATTACK_TUNE in stages:
+        return stages[:1]
     return tuple(replace(stage, poisoned=False) for stage in stages)
 
 
@@ -84,17 +106,11 @@ def platform_stages(platform: str, shipped: Stage) -> tuple[Stage, ...]:
 
     Args:
         platform: A name in :data:`PLATFORMS` other than ``local``.
-        shipped: The provider's last stage. Prompts are shipped if it trained them.
+        shipped: The provider's last stage.
     """
-    prompted = shipped.prompted and shipped.trained == "all"
-    plans = {
+    stages: dict[str, tuple[Stage, ...]] = {
         "direct": (),
-        "fine_tune": (replace(FINE_TUNE, prompted=prompted),),
+        "fine_tune": (replace(FINE_TUNE, prompted=shipped.keeps_prompts),),
         "prompt_tune": (replace(PROMPT_TUNE, party="platform"),),
     }
-    return plans[platform]
-
-
-def deployed_with_prompts(stages: tuple[Stage, ...]) -> bool:
-    """Whether the model users are served with reads prompts: those trained last, not fake ones."""
-    return stages[-1].prompted and stages[-1].trained != "model"
+    return stages[platform]

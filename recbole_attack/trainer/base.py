@@ -53,7 +53,7 @@ class AttackTrainer(Trainer):
         folder = Path(self.checkpoint_dir)
         self.saved_model_file = str(folder / f"{config['model']}.pth")
         self.resume_file = folder / "last.pth"
-        self.tensorboard = self._own_writer(folder.name)
+        self.tensorboard = self._own_writer(f"{folder.parent.name}/{folder.name}")
         self.scheduler = torch.optim.lr_scheduler.StepLR(
             self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
         )
