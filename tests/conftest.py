@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from recbole_attack import AttackConfig
+from recbole_attack.pretrain import STAGES
 
 # A shared machine can be slow at any moment; how long an example takes says nothing about the code. New examples are
 # looked for at the desk: a change is judged on the same ones every time.
@@ -30,6 +31,15 @@ SMALL = {
     "malicious_ratio": 0.05,
     "show_progress": False,
 }
+PRETRAIN = {
+    "scenario": "pretrain",
+    "platform_users": "random:0.4:9",
+    "target_items": "random:3",
+    "target_group": "gender=M",
+    "prompt_fields": ["age", "gender"],
+    "train_batch_size": 200,
+    **{f"{stage}_epochs": 1 for stage in STAGES},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +53,12 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def small() -> Callable[..., dict[str, Any]]:
     """Parameters of a run that takes about a second, with changes."""
     return lambda **changes: {**SMALL, **changes}
+
+
+@pytest.fixture
+def pretrain(small: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The same of the pre-training scenario: a provider's and a platform's users, every stage one epoch."""
+    return lambda **changes: small(**{**PRETRAIN, **changes})
 
 
 @pytest.fixture

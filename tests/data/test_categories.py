@@ -40,27 +40,35 @@ def test_similar_targets_are_those_of_the_loop(categories, data):
 
 @check
 @given(CATALOGUES, st.data())
-def test_samples_are_similar_targets_or_none(categories, data):
+def test_even_draws_pick_every_similar_target_equally_often(categories, data):
     targets = data.draw(st.lists(st.integers(1, len(categories) - 1), min_size=1, max_size=5, unique=True))
     expected = looped(categories, targets)
-    items = np.tile(np.arange(len(categories)), (40, 1))
-    drawn = similar_targets(categories, np.array(targets)).sample(np.random.default_rng(0), items)
-    assert drawn.shape == items.shape
-    for item, found in enumerate(drawn.T.tolist()):
-        assert set(found) <= set(expected[item] or [0])
-
-
-def test_samples_are_uniform():
-    similar = similar_targets(np.array([0, 1, 1, 1, 2, 1]), np.array([5, 4, 2, 3]))
-    drawn = similar.sample(np.random.default_rng(0), np.ones(9000, dtype=int))
-    counts = np.bincount(drawn, minlength=6)
-    assert counts[[0, 1, 4]].tolist() == [0, 0, 0]
-    assert np.all(np.abs(counts[[2, 3, 5]] - 3000) < 4 * np.sqrt(9000 * 2 / 9))
+    draws = np.tile((np.arange(60) + 0.5) / 60, (len(categories), 1)).T  # 60 is a multiple of 1 to 5
+    items = np.tile(np.arange(len(categories)), (60, 1))
+    picked = similar_targets(categories, np.array(targets)).pick(items, draws)
+    assert picked.shape == items.shape
+    for item, found in enumerate(picked.T.tolist()):
+        similar = expected[item] or [0]
+        assert found == sorted(similar * (60 // len(similar)))
 
 
 def test_no_item_has_a_category():
     similar = similar_targets(np.zeros(4, dtype=int), np.array([2]))
-    assert similar.sample(np.random.default_rng(0), np.arange(4)).tolist() == [0, 0, 0, 0]
+    assert similar.pick(np.arange(4), np.full(4, 0.5)).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2)], ids=str)
+def test_the_padding_item_is_similar_to_nothing_whatever_its_category(shape):
+    similar = similar_targets(np.ones(shape, dtype=int), np.array([2, 4]))
+    assert [similar[item].tolist() for item in range(5)] == [[], *[[2, 4]] * 4]
+    assert similar.counts.tolist() == [0, 2, 2, 2, 2]
+
+
+def test_items_of_the_same_categories_share_their_targets():
+    """A catalogue of 100 000 items without categories and 300 targets must not hold 30 million pairs."""
+    similar = similar_targets(np.ones(100_000, dtype=np.int64), np.arange(1, 301))
+    assert len(similar.targets) == 300
+    assert similar[99_999].tolist() == list(range(1, 301))
 
 
 COLUMNS = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
