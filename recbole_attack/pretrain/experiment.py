@@ -254,6 +254,8 @@ def _train_data(
 ) -> TrainData:
     """Training sequences of one party's users."""
     own = sequences.tail(np.where(users, sequences.lengths, 0))
+    rows = dataset.inter_feat
+    dataset = dataset.copy(rows[np.flatnonzero(users[rows[dataset.uid_field].numpy()])])
     data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
     if not len(data.trainable_users):
         raise DataError(f"the {party} needs a user with 2 training interactions: found none ({config['dataset']})")

@@ -148,3 +148,69 @@ def test_an_epoch_is_the_same_twice_and_other_epochs_differ():
     assert content(1) == first
     for field in (0, 2):  # inputs, since the order differs, and negatives
         assert [batch[field] for batch in other] != [batch[field] for batch in first]
+
+
+# Users and poison
+
+
+@check
+@given(HISTORIES, st.data())
+def test_rows_and_copies_of_a_batch_keep_users_and_draws(histories, data):
+    source = train_data(histories)
+    users = np.array(data.draw(st.lists(st.integers(0, len(histories) - 1), min_size=1, max_size=6)))
+    chosen = torch.tensor(data.draw(st.lists(st.integers(0, len(users) - 1), min_size=1, max_size=4)))
+    batch = source.batch(users, source.negatives(0), source.draws("masks", 0))._replace(users=torch.from_numpy(users))
+    part = batch.rows(chosen)
+    assert part.users.tolist() == users[chosen.numpy()].tolist()
+    assert torch.equal(part.draws, batch.draws[chosen, : part.item_seq.shape[1] + 1])
+    moved = batch.to(torch.device("cpu"))
+    assert all(torch.equal(a, b) for a, b in zip(moved, batch, strict=True))
+    assert set(batch.to_interaction().interaction) == set(TrainBatch._fields)
+    assert set(source.batch(users, source.negatives(0)).to_interaction().interaction) == set(TrainBatch._fields[:3])
+
+
+@check
+@given(HISTORIES, st.integers(1, 6), st.data())
+def test_values_of_interactions_are_aligned_with_the_items_of_a_batch(histories, max_length, data):
+    users = data.draw(st.lists(st.integers(0, len(histories) - 1), min_size=1, max_size=6))
+    source = train_data(histories, max_length)
+    number = np.arange(sum(map(len, histories))).astype(float)
+    aligned = source.aligned(number, np.array(users))
+    starts = np.cumsum([0, *map(len, histories)])
+    for row, user in zip(aligned.tolist(), users, strict=True):
+        last = list(range(starts[user], starts[user + 1]))[-(max_length + 1) :]
+        assert row[: len(last)] == last
+
+
+def epochs_batches(source, **changes):
+    return [batch.interaction for batch in CentralEpoch(source, 2, 30, **changes)]
+
+
+def test_users_of_a_batch_are_those_whose_rows_it_holds():
+    source = train_data(distinct_histories(np.random.default_rng(0)), max_length=6)
+    negatives = source.negatives(2)
+    for batch in CentralEpoch(source, 2, 30, needs_users=True):
+        assert batch["users"].tolist() == users_of(batch, source, negatives)
+
+
+def test_poison_gets_every_batch_with_its_users_and_a_draw_for_each_item_to_predict():
+    source = train_data(distinct_histories(np.random.default_rng(0)), max_length=6)
+    fate, starts = source.draws("poison", 2), source.sequences.offsets
+    seen = []
+
+    def poison(batch, users, draws):
+        seen.extend(users.tolist())
+        for row, user in enumerate(users):
+            length = int(batch.lengths[row])
+            assert draws[row, :length].tolist() == fate[starts[user + 1] - length : starts[user + 1]].tolist()
+        assert draws.shape == batch.pos_items.shape
+        return batch._replace(pos_items=batch.pos_items * 2)
+
+    clean, poisoned = epochs_batches(source), epochs_batches(source, poison=poison, needs_users=True)
+    assert sorted(seen) == source.trainable_users.tolist()
+    assert [user for batch in poisoned for user in batch["users"].tolist()] == seen
+    for before, after in zip(clean, poisoned, strict=True):
+        assert set(after) - set(before) == {"users"}
+        assert torch.equal(after["item_seq"], before["item_seq"])
+        assert torch.equal(after["neg_items"], before["neg_items"])
+        assert torch.equal(after["pos_items"], 2 * before["pos_items"])

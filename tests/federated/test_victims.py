@@ -123,3 +123,19 @@ def test_central_training_lowers_the_loss(small: Any, model: str) -> None:
     losses = [record["train_loss"] for record in trainer.history]
     assert losses[-1] < losses[0]
     assert set(trainer.history[0]) >= {"hit@10", "ndcg@10"}
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("loss_type", ["BPR", "CE"])
+@pytest.mark.parametrize(
+    "changes", [{"attack": "ra"}, {"attack": "none", "aggregator": "norm_clipping"}, {"attack": "dvfsr"}], ids=str
+)
+def test_both_backends_give_the_same_model_for_every_loss(
+    trained: Any, model: str, loss_type: str, changes: Any
+) -> None:
+    changes = {**changes, "loss_type": loss_type, "chunk_tokens": 40}
+    expected, slow = trained(model, backend="loop", **changes)
+    found, fast = trained(model, **changes)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
+    assert [r["loss"] for r in fast] == pytest.approx([r["loss"] for r in slow], rel=1e-3)

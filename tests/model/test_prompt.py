@@ -53,7 +53,7 @@ def plain(model, experiment, pretrain):
 
 
 def by_hand(model, items, prompts):
-    """States of one user's items (``[L]``, no padding) behind ``[layers, n, H]`` prompts: what may see what, in words."""
+    """States of one user's items (``[L]``, no padding) behind ``[layers, n, H]`` prompts, who sees whom in words."""
     n, length = prompts.shape[1], len(items)
     mask = torch.empty(n + length, n + length)
     for query in range(n + length):
