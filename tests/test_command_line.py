@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import quick_start
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.command_line import main, read_arguments
 from recbole_attack.defense import AGGREGATORS, DETECTORS
 from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
+from recbole_attack.pretrain import PLATFORMS
 from recbole_attack.trainer import FederatedTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,7 +132,7 @@ def test_help_names_attacks_models_aggregators_and_options(argv, capsys, tmp_pat
     assert main(argv) == 0
     out, err = capsys.readouterr()
     options = {*OPTIONS, "model", "dataset", "config_files", "resume", "list"}
-    assert {*ATTACKS, *MODELS, *AGGREGATORS, *options} <= names(out)
+    assert {*ATTACKS, *BACKDOORS, *PLATFORMS, *MODELS, *AGGREGATORS, *options} <= names(out)
     assert all(option.help in out for option in OPTIONS.values())
     assert (err, list(tmp_path.iterdir())) == ("", [])
 
@@ -139,7 +140,7 @@ def test_help_names_attacks_models_aggregators_and_options(argv, capsys, tmp_pat
 def test_list_names_everything_there_is_to_choose_with_a_description(capsys, tmp_path):
     assert main(["--list"]) == 0
     out, err = capsys.readouterr()
-    for name in (*ATTACKS, *MODELS, *AGGREGATORS, *DETECTORS, *SCENARIOS, *EXPOSURE_METRICS):
+    for name in (*ATTACKS, *BACKDOORS, *PLATFORMS, *MODELS, *AGGREGATORS, *DETECTORS, *SCENARIOS, *EXPOSURE_METRICS):
         assert re.search(rf"^  {name} +\S+ \S+", out, re.MULTILINE), name
     assert (err, list(tmp_path.iterdir())) == ("", [])
 

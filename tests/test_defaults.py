@@ -71,13 +71,8 @@ def columns(**given):
 
 def test_the_fields_of_groups_prompts_and_categories_are_loaded():
     assert columns() == {**INTER, "user": ["user_id", "age", "gender", "occupation"]}
-    assert columns(
-        target_group="gender=M & zip=3..5", prompt_fields=["age"], category_field="class", USER_ID_FIELD="who"
-    ) == {
-        "inter": ["who", "item_id", "timestamp"],
-        "user": ["who", "gender", "zip", "age"],
-        "item": ["item_id", "class"],
-    }
+    found = columns(target_group="gender=M & zip=3..5", prompt_fields=["age"], category_field="class")
+    assert found == {**INTER, "user": ["user_id", "gender", "zip", "age"], "item": ["item_id", "class"]}
 
 
 @pytest.mark.parametrize("user", [["*"], ["user_id", "age", "gender", "zip"]], ids=str)

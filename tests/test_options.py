@@ -16,7 +16,7 @@ from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
-from recbole_attack.pretrain.stages import PLATFORMS
+from recbole_attack.pretrain.stages import PLATFORMS, plans
 
 CHECKED_ELSEWHERE = {
     "checkpoint_dir": "any path",
@@ -50,6 +50,7 @@ def test_nothing_is_excused_that_has_no_default_or_is_an_option():
 @pytest.mark.parametrize(
     ("folder", "recipes", "name"),
     [("attack", ATTACKS, name) for name in ATTACKS]
+    + [("attack", BACKDOORS, name) for name in BACKDOORS]
     + [("defense", AGGREGATORS, name) for name in AGGREGATORS]
     + [("defense", CLIENT_DEFENSES, name) for name in CLIENT_DEFENSES if name != "none"],
 )
@@ -67,7 +68,16 @@ def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, recipes, name):
             read.add(key)
             return super().__getitem__(key)
 
-    recipes[name](Spy(defaults(path)))
+        def get(self, key, default=None):
+            read.update({key} & set(self))
+            return super().get(key, default)
+
+    if recipes is BACKDOORS:
+        recipes[name](Spy(defaults(path)), None, None)
+        plans(Spy({"platform": "direct", "attack": name, "compare_clean": True, **defaults(path)}))
+        read -= {"platform", "attack", "compare_clean"}
+    else:
+        recipes[name](Spy(defaults(path)))
     assert read == set(defaults(path)), "parameters that the recipe never reads"
 
 

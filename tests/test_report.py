@@ -62,6 +62,40 @@ def test_the_caption_says_what_was_run(record):
     )
 
 
+@pytest.fixture
+def pretrained(record):
+    """The same of the pre-training scenario."""
+    choices = {"scenario": "pretrain", "attack": "bra", "platform": "fine_tune", "platform_users": "random:0.2:9"}
+    record["config"].update(choices)
+    record["budget"] = {"target_items": ["i22", "i3"], "target_group": "gender=M"}
+    record["local"] = {**record["clean"], "test_result": {"hit@10": 0.125, "er@10": float("nan")}}
+    quality = {"precision": 0.5, "recall": 0.25, "auroc": None}
+    record["detection"] = {arm: {"kmeans": quality, "excess_tail": quality} for arm in ("clean", "attacked")}
+    return record
+
+
+def test_the_caption_of_a_pre_trained_model_names_platform_and_target_users(pretrained):
+    assert caption(pretrained) == (
+        "SASRec on tiny (60 users, 39 items); pre-trained, platform users random:0.2:9, platform fine_tune; "
+        "full ranking, history masked; target 2 items (least_popular:1); attack bra for users gender=M; seed 2020"
+    )
+
+
+def test_the_platforms_own_model_comes_first_and_detection_last(pretrained):
+    table = rows(result_table(pretrained))
+    assert [row for row in table if row[0] in ("metric", "hit@10", "er@10")] == [
+        ["metric", "local", "clean", "attacked", "delta"],
+        ["hit@10", "0.1250", "0.5000", "0.4375", "-0.0625"],
+        ["er@10", "-", "0.0000", "0.2500", "+0.2500"],
+    ]
+    assert ["model", "detector", "precision", "recall", "auroc"] in table
+    assert [row for row in table if row[0] in ("clean", "attacked")] == [
+        [arm, detector, "0.5000", "0.2500", "-"]
+        for arm in ("clean", "attacked")
+        for detector in ("kmeans", "excess_tail")
+    ]
+
+
 def test_the_caption_of_a_clean_central_run_speaks_of_no_attacker(record):
     record["config"].update(scenario="central", attack="none", mask_history=False, exposure_candidates=1000)
     assert caption(record) == (

@@ -77,7 +77,7 @@ def test_an_attack_raises_the_exposure_of_its_targets(pretrain):
 
 @pytest.fixture(scope="module")
 def run_once(tmp_path_factory):
-    """Run each configuration once: what it returned and every (arm, folder, epoch) of training, to be looked at only."""
+    """Run each configuration once: what it returned and each (arm, folder, epoch) of training, to be looked at only."""
     runs = {}
 
     def run(name, parameters):
