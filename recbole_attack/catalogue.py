@@ -32,7 +32,7 @@ Any parameter of RecBole or of this package can follow as --key=value. The main 
 def usage() -> str:
     """The text of ``--help``."""
     head = _USAGE.format(models=", ".join(MODELS), attacks=", ".join(ATTACKS))
-    lines = [f"  --{name:<24}{option.help} ({_values(option)})" for name, option in OPTIONS.items()]
+    lines = [f"  --{name:<27}{option.help} ({_values(option)})" for name, option in OPTIONS.items()]
     return head + "\n".join(lines)
 
 

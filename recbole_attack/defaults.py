@@ -60,15 +60,15 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: There is no such recipe, or no such attack in the scenario.
     """
     overall = load_defaults("overall")
-    attack = given.get("attack")
-    implied = "pretrain" if attack in BACKDOORS and attack not in ATTACKS else overall["scenario"]
+    only_pretrain = [name for name in BACKDOORS if name not in ATTACKS]
+    implied = "pretrain" if given.get("attack") in only_pretrain else overall["scenario"]
     scenario = _known(SCENARIOS, given.get("scenario", implied), "scenario")
     attack = _known(
         {**ATTACKS, **BACKDOORS}, given.get("attack", load_defaults(f"scenario/{scenario}")["attack"]), "attack"
     )
     if attack not in ATTACKS_OF[scenario]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
-        raise ConfigError(f"attack '{attack}' needs scenario '{fitting[0]}': found '{scenario}'")
+        raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")
     tables: dict[str, Mapping[str, Any]] = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
     others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
     return {"scenario": scenario, "attack": attack, **others}

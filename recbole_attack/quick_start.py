@@ -142,7 +142,8 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     delta = None
     if clean and attacked and clean.test_result and attacked.test_result:
         delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
-    return {**{name: arms[name].metrics() if name in arms else None for name in ARMS}, "delta": delta}
+    expected = [name for name in ARMS if name in {"clean", "attacked", *arms}]
+    return {**{name: arms[name].metrics() if name in arms else None for name in expected}, "delta": delta}
 
 
 def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:

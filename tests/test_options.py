@@ -9,13 +9,14 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.config import AttackConfig
 from recbole_attack.defaults import properties
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
+from recbole_attack.pretrain.stages import PLATFORMS
 
 CHECKED_ELSEWHERE = {
     "checkpoint_dir": "any path",
@@ -24,6 +25,8 @@ CHECKED_ELSEWHERE = {
     "metrics": "names and registry: checked by the configuration",
     "topk": "one number or several: checked by the configuration",
     "valid_metric": "must be measured: checked by the configuration",
+    "platform_users": "a rule: checked by parse_platform_users",
+    "target_group": "an expression: checked by parse_group",
 }
 FILES = sorted(p for p in properties().rglob("*.yaml"))
 NUMBERS = {name: option for name, option in OPTIONS.items() if option.kind in (int, float)}
@@ -69,7 +72,7 @@ def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, recipes, name):
 
 
 def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
-    assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == set(ATTACKS)
+    assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == {*ATTACKS, *BACKDOORS}
     defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
     assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
@@ -77,7 +80,8 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"attack": a} for a in ATTACKS]
+    [{"attack": a} for a in [*ATTACKS, *BACKDOORS]]
+    + [{"scenario": "pretrain", "attack": a, "platform": p} for a in BACKDOORS for p in PLATFORMS]
     + [{"aggregator": a} for a in AGGREGATORS]
     + [{"client_defense": d} for d in CLIENT_DEFENSES],
     ids=str,
@@ -91,7 +95,7 @@ def test_options_explain_themselves_in_one_line(name):
     option = OPTIONS[name]
     assert option.help.strip()
     assert "\n" not in option.help + option.expected
-    assert option.choices or option.kind in (bool, int, float, dict)
+    assert option.choices or option.kind in (bool, int, float, dict, list) or name == "category_field"
 
 
 def accepts(option: Option, value: object) -> bool:
