@@ -32,6 +32,7 @@ def markdown_table(
     for row, seeds in records.items():
         printed = paper.get(row, {})
         arms = [arm for arm in ARMS if seeds[0].get(arm)]
+        arms = arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
         for arm in arms:
             name = f"{row}, {arm}" if len(arms) > 1 else row
             lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]

@@ -89,7 +89,8 @@ class PretrainExperiment:
         three_steps = config["platform"] == "prompt_tune" if asked is None else asked
         attacked = provider_stages(config["attack"], three_steps)
         clean = clean_twin(attacked)
-        plans["clean"] = clean + platform_stages(config["platform"], clean[-1])
+        if config["compare_clean"] or config["attack"] == "none":
+            plans["clean"] = clean + platform_stages(config["platform"], clean[-1])
         if config["attack"] != "none":
             plans["attacked"] = attacked + platform_stages(config["platform"], attacked[-1])
         return plans
