@@ -7,7 +7,7 @@ those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<atta
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say; both are optional. The
 table, with the rows that are still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
-:func:`recbole_attack.report.curves`.
+:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ import yaml
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.files import write_json, write_text
-from recbole_attack.report import curves, markdown_table, plot_curves
+from recbole_attack.tables import COLUMNS, curves, markdown_table, plot_curves
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"
 KEPT = (
     *("schema", "version", "seed", "config", "dataset", "budget"),
-    *("clean", "attacked", "delta", "history", "timing", "environment"),
+    *("local", "clean", "attacked", "delta", "detection", "history", "timing", "environment"),
 )
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> Any:
     """A YAML file's values, none if there is no such file."""
     return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
 
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Row name -> its parameters with what it shares, in the paper's order, others after it."""
-    shared = {"common.yaml", "figure.yaml", "paper.yaml"}
+    shared = {"columns.yaml", "common.yaml", "figure.yaml", "paper.yaml"}
     files = {f.stem: f for f in sorted(folder.glob("*.yaml")) if f.name not in shared and not f.stem[0].isupper()}
     levels = [level for level in reversed([folder, *folder.parents]) if level.is_relative_to(ROOT)]
     order = [name for name in read(folder / "paper.yaml") if name in files]
@@ -68,7 +68,7 @@ def run(values: dict[str, Any], seed: int, data_path: str | None) -> None:
         result = run_recbole_attack(config_dict={**values, **given})
         record = json.loads(Path(result["result_file"]).read_text(encoding="utf-8"))
         record["config"]["data_path"] = "dataset/"
-        write_json(file, {key: record[key] for key in KEPT})
+        write_json(file, {key: record[key] for key in KEPT if key in record})
 
 
 def kept(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     parts = [
         f"# {name}",
         f"`python experiments/make_table.py experiments/{name}`, `--seeds` as below, datasets through `--data_path`.",
-        markdown_table(records, read(folder / "paper.yaml")),
+        markdown_table(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
         *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if panels else []),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),

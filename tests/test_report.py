@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from recbole_attack.report import COLUMNS, caption, curves, markdown_table, plot_curves, plot_history, result_table
+from recbole_attack.report import caption, plot_history, result_table
+from recbole_attack.tables import COLUMNS, curves, markdown_table, plot_curves
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -46,7 +46,7 @@ def test_a_derived_class_has_the_name_of_its_model():
     assert base_name(Derived) == "NARM"
 
 
-def test_the_loss_must_be_one_the_model_has():
-    for name, loss in (("BERT4Rec", "BCE"), ("NARM", "BCE")):
-        with pytest.raises(ConfigError, match=f"unknown loss_type '{loss}'"):
-            AttackConfig(name, config_dict={"loss_type": loss})
+@pytest.mark.parametrize(("name", "loss"), [("BERT4Rec", "BCE"), ("BERT4Rec", "BPR"), ("NARM", "BCE")])
+def test_the_loss_must_be_one_the_model_has(name, loss):
+    with pytest.raises(ConfigError, match=f"unknown loss_type '{loss}'"):
+        AttackConfig(name, config_dict={"loss_type": loss})

@@ -1,0 +1,142 @@
+"""Tables and figures of published experiments; nothing is computed here but means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from recbole_attack.files import write_atomically
+from recbole_attack.report import ARMS, caption, number
+
+COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
+"""Metrics of a published table, in its order."""
+
+
+def markdown_table(
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    paper: Mapping[str, Any],
+    columns: Sequence[str] = COLUMNS,
+) -> str:
+    """Rows of an experiment beside the paper's, with a caption of each row below.
+
+    Args:
+        records: Row name -> the ``result.json`` of every seed; several seeds give mean and standard deviation.
+        paper: Row name -> arm -> metric -> the paper's number, or dataset -> metric -> number where the paper's
+            datasets are others than ours; and ``reason``: why ours differs. May lack any of them.
+        columns: Metrics; those of a detector as ``<detector> <quality>``.
+    """
+    lines = [["row", "", *columns], ["---"] * (2 + len(columns))]
+    captions = []
+    for row, seeds in records.items():
+        printed = paper.get(row, {})
+        arms = [arm for arm in ARMS if seeds[0].get(arm)]
+        arms = arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
+        for arm in arms:
+            name = f"{row}, {arm}" if len(arms) > 1 else row
+            lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
+        minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
+        all_seeds = ", ".join(str(record["seed"]) for record in seeds)
+        about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
+        captions.append(f"{about}. {printed['reason']}" if "reason" in printed else about)
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table + "\n\n" + "\n".join(captions)
+
+
+def _beside(
+    seeds: Sequence[Mapping[str, Any]], arm: str, printed: Mapping[str, Any], columns: Sequence[str]
+) -> list[list[str]]:
+    """Lines of one arm: ours under the configured ranking, the paper's, the difference, ours under full ranking."""
+    candidates = seeds[0]["config"]["exposure_candidates"]
+    results = [_measured(record, arm) for record in seeds]
+    main = [[result.get(metric) for result in results] for metric in columns]
+    lines = [["ours, full" if candidates == "full" else f"ours, {candidates} sampled", *map(_spread, main)]]
+    datasets = {key: value for key, value in printed.items() if isinstance(value, Mapping)}
+    for dataset, values in datasets.items():
+        lines.append([f"paper, {dataset}", *(number(values.get(metric)) for metric in columns)])
+    if printed and not datasets:
+        lines.append(["paper", *(number(printed.get(metric)) for metric in columns)])
+        pairs = zip(main, (printed.get(metric) for metric in columns), strict=True)
+        lines.append(["difference", *(number(_difference(ours, theirs), sign=True) for ours, theirs in pairs)])
+    if candidates != "full":
+        full = ([record[arm]["test_result_full"].get(metric) for record in seeds] for metric in columns)
+        lines.append(["ours, full", *map(_spread, full)])
+    return lines
+
+
+def _measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
+    """An arm's test metrics, and what the detectors found out about it."""
+    detectors = record.get("detection", {}).get(arm, {})
+    found = {f"{name} {quality}": v for name, values in detectors.items() for quality, v in values.items()}
+    return {**record[arm]["test_result"], **found}
+
+
+def _difference(ours: Sequence[float | None], theirs: float | None) -> float | None:
+    known = [value for value in ours if value is not None]
+    return mean(known) - theirs if known and theirs is not None else None
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return number(None)
+    spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
+    return f"{mean(known):.4f}{spread}"
+
+
+Panels = dict[str, dict[str, list[tuple[float, float]]]]
+"""Panel title -> line label -> points ``(x, y)``."""
+
+
+def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> Panels:
+    """Measurements of the attacked models as lines, means over seeds.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        figure: ``y``, a metric; ``x``, a parameter or ``epoch`` for the history; ``line`` and ``panel``, the parameters
+            that tell lines and panels apart (a list each).
+    """
+    found: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for seeds in records.values():
+        for record in seeds:
+            if not record["attacked"]:
+                continue
+            config = record["config"]
+            title, label = (", ".join(str(config[key]) for key in figure[part]) for part in ("panel", "line"))
+            line = found.setdefault(title, {}).setdefault(label, {})
+            for x, y in _points(record, figure):
+                line.setdefault(x, []).append(y)
+    return {
+        title: {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()}
+        for title, lines in found.items()
+    }
+
+
+def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
+    x, y = figure["x"], figure["y"]
+    if x == "epoch":
+        return [(e["epoch"] + 1, e[y]) for e in record["history"]["attacked"] if y in e]
+    value = record["attacked"]["test_result"].get(y)
+    return [] if value is None else [(record["config"][x], value)]
+
+
+def plot_curves(panels: Panels, labels: tuple[str, str], path: Path) -> None:
+    """Draw what :func:`curves` found as a PNG, at most two panels in a row.
+
+    Args:
+        panels: At least one.
+        labels: Of the x and the y axis.
+        path: Where the picture goes.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False):
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label, marker=".")
+        axes.set(title=title, xlabel=labels[0], ylabel=labels[1], ylim=(0, None))
+        axes.legend(fontsize="small")
+    write_atomically(path, lambda target: figure.savefig(target, format="png", dpi=120))
