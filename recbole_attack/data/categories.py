@@ -49,8 +49,9 @@ class SimilarTargets:
         """
         counts = self.counts[items]
         chosen = self.offsets[self.kinds[items]] + np.floor(draws * counts).astype(np.int64)
-        targets = np.append(self.targets, 0)  # an item of the last kind may have no target to look up
-        return np.where(counts > 0, targets[chosen], 0)
+        picked = np.zeros(chosen.shape, dtype=np.int64)
+        picked[counts > 0] = self.targets[chosen[counts > 0]]
+        return picked
 
 
 def similar_targets(categories: Int, targets: Int) -> SimilarTargets:
