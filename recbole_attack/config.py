@@ -214,8 +214,10 @@ class AttackConfig(Config):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
 
     def _check_victim(self) -> None:
-        """Prompts and replaced next items are not for every model."""
+        """Prompts, replaced next items and single prefixes are not for every model."""
         values, scenario = self.final_config_dict, self.final_config_dict["scenario"]
+        if self.model_class.needs_draws and values["train_rows"] != "users":
+            raise ConfigError(f"train_rows of model '{self.model}': expected 'users', found '{values['train_rows']}'")
         if issubclass(self.model_class, PromptSASRec) and scenario != "pretrain":
             raise ConfigError(f"model '{self.model}': expected scenario 'pretrain', found '{scenario}'")
         stages = [stage for arm in plans(values).values() for stage in arm] if scenario == "pretrain" else []

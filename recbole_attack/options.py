@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
-from recbole_attack.data import LEAVE_ONE_OUT_MODES, parse_group, parse_platform_users
+from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
 from recbole_attack.errors import ConfigError, lookup
@@ -153,6 +153,7 @@ OPTIONS: dict[str, Option] = {
     "layer_norm_eps": Option("numerical stability of layer norms", float, above=0.0),
     "weight_decay": Option("L2 penalty", float, low=0.0),
     "clip_grad_norm": Option("arguments of clip_grad_norm_", dict, optional=True),
+    "train_rows": Option("rows of central training", str, tuple(TRAIN_ROWS)),
     "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
     "metric_decimal_place": Option("decimals of metrics", int, low=0),
     "seed": Option("random seed", int, low=0, high=2**32 - 1),
@@ -205,6 +206,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
         )
+    if values["scenario"] == "federated" and values["train_rows"] != "users":
+        raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
     if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"

@@ -5,6 +5,7 @@ from recbole_attack.data.categories import SimilarTargets, item_categories, simi
 from recbole_attack.data.dataset import RaggedSequentialDataset
 from recbole_attack.data.groups import parse_group, user_group
 from recbole_attack.data.negatives import NonInteracted
+from recbole_attack.data.prefixes import TRAIN_ROWS
 from recbole_attack.data.provider import ProviderSplit, parse_platform_users, split_users
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.split import LEAVE_ONE_OUT_MODES, EvaluationRows, Split
@@ -13,6 +14,7 @@ from recbole_attack.data.targets import SELECTORS, resolve_targets
 __all__ = [
     "LEAVE_ONE_OUT_MODES",
     "SELECTORS",
+    "TRAIN_ROWS",
     "CentralEpoch",
     "EvaluationRows",
     "NonInteracted",

@@ -170,10 +170,18 @@ class CentralEpoch:
         negatives = self.data.negatives(self.epoch)
         draws = self.data.draws("masks", self.epoch) if self.needs_draws else None
         fate = self.data.draws("poison", self.epoch) if self.poison else None
-        for users in self._batches():
-            batch = self.data.batch(users, negatives, draws)
+        for rows in self._batches():
+            batch, users = self._batch(rows, negatives, draws)
             if self.poison and fate is not None:
-                batch = self.poison(batch, users, self.data.aligned(fate, users)[:, 1:])
+                batch = self.poison(batch, users, self._of_positives(fate, rows))
             if self.needs_users:
                 batch = batch._replace(users=torch.from_numpy(users))
             yield batch.to_interaction()
+
+    def _batch(self, rows: Int, negatives: Int, draws: Float | None) -> tuple[TrainBatch, Int]:
+        """The batch of one entry of :meth:`_batches`, and the user of each of its rows."""
+        return self.data.batch(rows, negatives, draws), rows
+
+    def _of_positives(self, values: Float, rows: Int) -> torch.Tensor:
+        """``[B, L]`` the entries of ``values`` (one for each training interaction) that belong to ``pos_items``."""
+        return self.data.aligned(values, rows)[:, 1:]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_attack.data import CentralEpoch, TrainData
+from recbole_attack.data import TRAIN_ROWS, TrainData
 from recbole_attack.data.batches import Poison
 from recbole_attack.rng import torch_stream
 from recbole_attack.trainer.base import AttackTrainer
 
 
 class CentralTrainer(AttackTrainer):
-    """RecBole's training loop over batches of whole users, about ``train_batch_size`` positions each.
+    """RecBole's training loop over batches of about ``train_batch_size`` positions: whole users, or single prefixes.
 
     Attributes:
         poison: What an attacker who trains the model makes of each batch.
@@ -25,6 +25,7 @@ class CentralTrainer(AttackTrainer):
         """Mean loss per batch of one epoch."""
         size, shuffle = self.config["train_batch_size"], self.config["shuffle"]
         needs = (self.model.needs_draws, self.model.needs_users)
-        batches = CentralEpoch(train_data, epoch_idx, size, shuffle, *needs, self.poison)
+        epoch = TRAIN_ROWS[self.config["train_rows"]]
+        batches = epoch(train_data, epoch_idx, size, shuffle, *needs, self.poison)
         with torch_stream(self.device, self.seed, "dropout", epoch_idx):
             return super()._train_epoch(batches, epoch_idx, loss_func, show_progress=False) / len(batches)
