@@ -46,6 +46,9 @@ _TEXT_KEYS = frozenset(
 )
 """Parameters whose text is meant as it stands, even where it reads like a number or a list."""
 
+_SEVERAL_TYPES = frozenset(
+    {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col", "synthetic_size"}
+)
 _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
@@ -193,7 +196,15 @@ class AttackConfig(Config):
         """Parameters keep the type of RecBole's default, where it is a plain one."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col"}:
+            if key in {
+                "gpu_id",
+                "dataset",
+                "model",
+                "exposure_candidates",
+                "target_items",
+                "load_col",
+                "synthetic_size",
+            }:
                 continue
             if value is None and default is not None and key not in OPTIONS:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")

@@ -119,7 +119,7 @@ class Experiment:
 
 def describe_dataset(config: AttackConfig, dataset: RaggedSequentialDataset) -> dict[str, Any]:
     """Counts and hashes that identify a built dataset: users and items without padding."""
-    split, name = dataset.split, config["dataset"]
+    split, name = dataset.split, dataset.dataset_name
     files = [Path(dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
     return {
         "name": name,

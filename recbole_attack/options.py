@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
+from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
 from recbole_attack.errors import ConfigError, lookup
@@ -190,15 +191,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     for name, reason in UNSUPPORTED.items():
         if values.get(name):
             raise ConfigError(f"{name} is not supported: {reason}; found {values[name]!r}")
-    as_tokens(values["target_items"])
-    if values["scenario"] == "pretrain":
-        parse_platform_users(values["platform_users"])
-        parse_group(values["target_group"])
-        _check_prompt_fields(values["prompt_fields"])
-        if values.get("replacement_push") and values["loss_type"] == "CE":
-            raise ConfigError(
-                "replacement_push needs a loss with negatives: expected loss_type 'BPR' or 'BCE', found 'CE'"
-            )
+    _check_expressions(values)
     _check_candidates(values["exposure_candidates"])
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
@@ -217,6 +210,21 @@ def check_options(values: Mapping[str, Any]) -> None:
 def _check_prompt_fields(value: list[Any]) -> None:
     if not value or not all(isinstance(field, str) for field in value):
         raise ConfigError(f"prompt_fields must list at least one user field: found {value!r}")
+
+
+def _check_expressions(values: Mapping[str, Any]) -> None:
+    """Parameters in little languages of their own; parsing checks them."""
+    as_tokens(values["target_items"])
+    if "synthetic_size" in values:
+        synthetic_size(values["synthetic_size"])
+    if values["scenario"] == "pretrain":
+        parse_platform_users(values["platform_users"])
+        parse_group(values["target_group"])
+        _check_prompt_fields(values["prompt_fields"])
+        if values.get("replacement_push") and values["loss_type"] == "CE":
+            raise ConfigError(
+                "replacement_push needs a loss with negatives: expected loss_type 'BPR' or 'BCE', found 'CE'"
+            )
 
 
 def _check_clipping(value: Any) -> None:

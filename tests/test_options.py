@@ -25,6 +25,7 @@ CHECKED_ELSEWHERE = {
     "metrics": "names and registry: checked by the configuration",
     "topk": "one number or several: checked by the configuration",
     "valid_metric": "must be measured: checked by the configuration",
+    "synthetic_size": "a preset or sizes: checked by synthetic_size",
     "platform_users": "a rule: checked by parse_platform_users",
     "target_group": "an expression: checked by parse_group",
 }

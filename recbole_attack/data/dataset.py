@@ -13,6 +13,7 @@ from recbole.utils.enum_type import FeatureType
 
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
+from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
 from recbole_attack.errors import DataError, did_you_mean
 
 
@@ -21,7 +22,8 @@ class RaggedSequentialDataset(SequentialDataset):
 
     RecBole casts time to float32 before it sorts, which reorders interactions less than a minute apart, and then
     copies every prefix of every sequence into a row of its own. Here rows are sorted by exact time (equal times keep
-    file order) and prefixes are never materialised. Loading, filtering and id mapping are RecBole's.
+    file order) and prefixes are never materialised. Loading, filtering and id mapping are RecBole's. The dataset
+    ``synthetic`` is generated below ``data_path`` first, unless one of its size and seed is there.
 
     Attributes:
         split: The :class:`~recbole_attack.data.split.Split` once :meth:`build` ran.
@@ -29,9 +31,18 @@ class RaggedSequentialDataset(SequentialDataset):
             floats as the file has them, NaN where missing.
     """
 
+    dataset_name: str
+    dataset_path: str
     split: Split
     user_fields: dict[str, Any]
     inter_feat: Any
+
+    def _get_preset(self) -> None:
+        super()._get_preset()
+        if self.dataset_name == "synthetic":
+            folder = Path(self.dataset_path).parent
+            self.dataset_name = ensure_synthetic(synthetic_size(self.config["synthetic_size"]), folder)
+            self.dataset_path = str(folder / self.dataset_name)
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         inter = Path(dataset_path) / f"{token}.inter"

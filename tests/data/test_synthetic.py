@@ -217,3 +217,37 @@ def test_the_command(tmp_path, capsys):
     assert "did you mean 'aliec'" in capsys.readouterr().err
     assert main([str(tmp_path), "--users=0"]) == 2
     assert "users must be at least 1" in capsys.readouterr().err
+
+
+def test_a_configuration_names_a_size_and_the_dataset_is_made_once(tmp_path, config):
+    sizes = {"users": 30, "items": 20, "categories": 3, "mean_length": 12, "light_users": 10, "seed": 5}
+    asked = config(dataset="synthetic", data_path=str(tmp_path), synthetic_size=sizes)
+    dataset = create_dataset(asked)
+    (folder,) = tmp_path.iterdir()
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    sequences = dataset.sequences()
+    expected = generate(Synthetic(**sizes)).sequences
+    assert sequences.n_users == expected.n_users == 41
+    assert np.array_equal(np.sort(sequences.lengths), np.sort(expected.lengths))
+    described = prepare(asked).describe_data()
+    assert described["name"] == folder.name
+    assert set(described["sha256"]) == set(before)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+    assert type(asked)(config_dict=asked.to_dict())["synthetic_size"] == sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("smal", "unknown synthetic_size 'smal'.*did you mean 'small'"),
+        (7, "unknown synthetic_size '7'"),
+        ({"user": 3}, "unknown field of synthetic_size 'user'.*did you mean 'users'"),
+        ({"users": "many"}, "synthetic_size users must be a number like 1000: found 'many'"),
+        ({"users": True}, "synthetic_size users must be a number"),
+        ({"items": 1}, "synthetic items must be at least 2: found 1"),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(config, tmp_path, size, message):
+    with pytest.raises(ConfigError, match=message):
+        config(dataset="synthetic", data_path=str(tmp_path), synthetic_size=size)
+    assert not list(tmp_path.iterdir())

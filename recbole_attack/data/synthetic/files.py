@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recbole_attack.data.sequences import UserSequences
-from recbole_attack.data.synthetic.generate import AGES, GENDERS, OCCUPATIONS, Synthetic, generate
-from recbole_attack.errors import DataError
+from recbole_attack.data.synthetic.generate import AGES, GENDERS, OCCUPATIONS, PRESETS, Synthetic, generate
+from recbole_attack.errors import ConfigError, DataError, lookup
 from recbole_attack.files import write_folder
 from recbole_attack.rng import stream
 
@@ -65,6 +66,22 @@ def _write(path: Path, header: str, blocks: Iterable[Rows]) -> None:
         file.write(header + "\n")
         for block in blocks:
             file.writelines("\t".join(map(str, row)) + "\n" for row in block)
+
+
+def synthetic_size(value: Any) -> Synthetic:
+    """The size that a value of ``synthetic_size`` stands for: a preset's, or a mapping of :class:`Synthetic`'s fields.
+
+    Raises:
+        ConfigError: There is no such preset or field, or a size is not valid.
+    """
+    if not isinstance(value, Mapping):
+        return lookup(PRESETS, value, "synthetic_size")
+    fields = asdict(Synthetic())
+    for name, given in value.items():
+        lookup(fields, name, "field of synthetic_size")
+        if isinstance(given, bool) or not isinstance(given, (int, float) if name == "mean_length" else int):
+            raise ConfigError(f"synthetic_size {name} must be a number like {fields[name]}: found {given!r}")
+    return Synthetic(**value)
 
 
 def ensure_synthetic(size: Synthetic, data_path: Path) -> str:
