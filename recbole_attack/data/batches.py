@@ -55,6 +55,11 @@ class TrainBatch(NamedTuple):
         draws, users = (None if field is None else field.to(device) for field in self[3:])
         return TrainBatch(item_seq, pos_items, neg_items, draws, users)
 
+    @staticmethod
+    def from_interaction(interaction: Interaction) -> TrainBatch:
+        """The batch :meth:`to_interaction` was made of."""
+        return TrainBatch(**{name: interaction[name] for name in TrainBatch._fields if name in interaction})
+
     def to_interaction(self) -> Interaction:
         """The fields that are there, by name."""
         return Interaction({name: field for name, field in self._asdict().items() if field is not None})
@@ -126,6 +131,24 @@ class TrainData:
         item_seq, pos_items, neg_items = (torch.from_numpy(field.astype(np.int64)) for field in fields)
         drawn = None if draws is None else torch.from_numpy(np.where(real, draws[index], 0.0))
         return TrainBatch(item_seq, pos_items, neg_items, drawn)
+
+
+def length_chunks(lengths: torch.Tensor, chunk_tokens: int, most_clients: int | None = None) -> Iterator[torch.Tensor]:
+    """Split users, sorted by length, into runs of at most ``chunk_tokens`` padded tokens (at least one user).
+
+    Args:
+        lengths: ``[N]`` lengths.
+        chunk_tokens: Users times the longest length of a run.
+        most_clients: Most users in a run.
+    """
+    order = torch.argsort(lengths, stable=True)
+    start = 0
+    for end in range(1, len(order) + 1):
+        full = end == len(order) or (end + 1 - start) * int(lengths[order[end]]) > chunk_tokens
+        full = full or (most_clients is not None and end - start >= most_clients)
+        if full:
+            yield order[start:end]
+            start = end
 
 
 Poison = Callable[[TrainBatch, Int, torch.Tensor], TrainBatch]

@@ -17,8 +17,9 @@ from torch import nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 
+from recbole_attack.data.batches import length_chunks
 from recbole_attack.federated.client_updates import ITEM_LAYER, ITEM_TABLE, ClientUpdates, concatenate, sum_rows
-from recbole_attack.federated.updates import LossFunction, length_chunks, looped_updates
+from recbole_attack.federated.updates import LossFunction, looped_updates
 
 
 def client_gradients(

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from recbole_attack.data.batches import TrainBatch
+from recbole_attack.data.batches import TrainBatch, length_chunks
 
 Update = dict[str, torch.Tensor]
 """Parameter name -> update, shaped like the parameter (stacked: ``[B, ...]``)."""
@@ -122,24 +122,6 @@ def stacked_updates(
                 local = {name: p - local_learning_rate * updates[name] for name, p in local.items()}
                 updates = {name: start[name] - p for name, p in local.items()}
         yield clients, updates, first
-
-
-def length_chunks(lengths: torch.Tensor, chunk_tokens: int, most_clients: int | None = None) -> Iterator[torch.Tensor]:
-    """Split clients, sorted by length, into runs of at most ``chunk_tokens`` padded tokens (at least one client).
-
-    Args:
-        lengths: ``[N]`` lengths.
-        chunk_tokens: Clients times the longest length of a run.
-        most_clients: Most clients in a run.
-    """
-    order = torch.argsort(lengths, stable=True)
-    start = 0
-    for end in range(1, len(order) + 1):
-        full = end == len(order) or (end + 1 - start) * int(lengths[order[end]]) > chunk_tokens
-        full = full or (most_clients is not None and end - start >= most_clients)
-        if full:
-            yield order[start:end]
-            start = end
 
 
 class _ClientLoss(nn.Module):

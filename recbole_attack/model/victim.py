@@ -141,6 +141,6 @@ class VictimMethods:
 
     def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
         """Mean over the loss terms of a batch of users (scalar)."""
-        batch = TrainBatch(**{field: interaction[field] for field in TrainBatch._fields if field in interaction})
+        batch = TrainBatch.from_interaction(interaction)
         terms = self.loss_terms(batch)
         return (self.client_losses(batch) * terms).sum() / terms.sum().clamp(min=1)

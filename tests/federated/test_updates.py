@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data import TrainBatch
+from recbole_attack.data.batches import length_chunks
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
-    length_chunks,
     looped_updates,
     stacked_updates,
     summed_gradient,

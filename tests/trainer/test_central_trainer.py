@@ -79,16 +79,25 @@ def test_every_epoch_trains_under_dropout_of_its_own(
     settings = central(epochs=3, train_batch_size=ONE_BATCH)
     experiment = prepare(settings)
     trainer, seeds = experiment.trainer(settings), []
-    plain = trainer.model.calculate_loss
+    plain = trainer.model.client_losses
 
-    def calculate_loss(interaction: Any) -> torch.Tensor:
+    def client_losses(batch: Any) -> torch.Tensor:
         assert trainer.model.training
         seeds.append(torch.initial_seed())
-        return plain(interaction)
+        return plain(batch)
 
-    monkeypatch.setattr(trainer.model, "calculate_loss", calculate_loss)
+    monkeypatch.setattr(trainer.model, "client_losses", client_losses)
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
-    assert len(set(seeds)) == len(seeds) == 3
+    assert len(set(seeds)) == 3
+    assert seeds == sorted(seeds, key=seeds.index), "an epoch keeps its own"
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_the_size_of_chunks_changes_nothing(central: Callable[..., AttackConfig], model: str) -> None:
+    common = {"model": model, "epochs": 2, "train_batch_size": 128, "learner": "sgd", **NO_DROPOUT}
+    small, large = (trained(central(**common, chunk_tokens=tokens)) for tokens in (8, 10**6))
+    assert_close(small.model, large.model)
+    assert small.history[-1]["train_loss"] == pytest.approx(large.history[-1]["train_loss"], rel=1e-5)
 
 
 def test_the_learning_rate_halves_on_schedule(central: Callable[..., AttackConfig]) -> None:
