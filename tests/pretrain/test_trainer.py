@@ -101,13 +101,13 @@ def test_no_optimiser_moves_what_is_frozen(experiment, tmp_path, stage, learner)
 def recorded(made, stage, folder, monkeypatch):
     """Every batch a stage is trained with."""
     trainer, seen = made.trainer(made.config, stage, folder), []
-    plain = trainer.model.calculate_loss
+    plain = trainer._loss
 
-    def calculate_loss(interaction):
+    def loss(interaction):
         seen.append({name: interaction[name].clone() for name in ("item_seq", "pos_items", "neg_items")})
         return plain(interaction)
 
-    monkeypatch.setattr(trainer.model, "calculate_loss", calculate_loss)
+    monkeypatch.setattr(trainer, "_loss", loss)
     trainer.fit(made.data[stage.party], verbose=False, saved=False)
     return seen
 
