@@ -34,7 +34,7 @@ class CentralTrainer(AttackTrainer):
             return super()._train_epoch(batches, epoch_idx, loss_func, show_progress=False) / len(batches)
 
     def _loss(self, interaction: Any) -> torch.Tensor:
-        """The model's ``calculate_loss``, with users of similar length together: batches are mostly padding otherwise."""
+        """The model's ``calculate_loss``, users of similar length together: else a batch is mostly padding."""
         batch = TrainBatch.from_interaction(interaction)
         chunks = length_chunks(batch.lengths.cpu(), self.config["chunk_tokens"])
         parts = [batch.rows(rows.to(batch.item_seq.device)) for rows in chunks]
