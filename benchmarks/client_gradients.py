@@ -64,10 +64,10 @@ def epoch(config: AttackConfig, repeats: int) -> dict[str, float]:
     """Median CPU seconds of an epoch's rounds by what is computed, after one round to warm up."""
     experiment = prepare(config)
     trainer, data = experiment.trainer(config), experiment.train_data
-    model, pool, negatives = trainer.model.train(), trainer.clients(data), [data.negatives(0)]
+    model, pool, sampled = trainer.model.train(), trainer.clients(data), [trainer._sampled(data, 0, 0)]
     ones = np.ones(data.sequences.n_users, "f4")
     groups = [
-        trainer._honest_group(data, pool.users[clients], ones[pool.users[clients]], negatives)
+        trainer._honest_group(data, pool.users[clients], ones[pool.users[clients]], sampled, 0)
         for clients in pool.rounds(config["seed"], 0, config["clients_per_round"])
     ]
     dense = sum(p.numel() for name, p in model.named_parameters() if name != ITEM_TABLE)

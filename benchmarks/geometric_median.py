@@ -91,14 +91,13 @@ def timed(rules: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]
     return {name: median(values) for name, values in seconds.items()}
 
 
-def compare(clients: int, parameters: int, arguments: argparse.Namespace) -> None:
+def compare(clients: int, parameters: int, others: dict[str, Median], arguments: argparse.Namespace) -> None:
     """Print one table."""
     updates = draw(clients, parameters, arguments.hostile)
     weights = torch.ones(len(updates))
     aggregator = AGGREGATORS["geometric_median"](AttackConfig(config_dict={"aggregator": "geometric_median"}))
     ours = aggregator.apply(updates, weights)
     goal = objective(ours.update, updates) * (1 + arguments.slack)
-    others = installed()
     counts = {name: None if arguments.as_they_come else fewest(rule, updates, goal) for name, rule in others.items()}
     rules: dict[str, Callable[[], Any]] = {"ours": lambda: aggregator.apply(updates, weights).update}
     for name, rule in others.items():
@@ -123,9 +122,10 @@ def main() -> int:
     parser.add_argument("--as_they_come", action="store_true", help="the other libraries' own defaults")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    others = installed()
     for size in arguments.sizes:
         clients, parameters = map(int, size.split("x"))
-        compare(clients, parameters, arguments)
+        compare(clients, parameters, others, arguments)
     return 0
 
 
