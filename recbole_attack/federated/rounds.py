@@ -73,9 +73,10 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
             sent.append(update)
             losses.append(loss)
-    lengths = torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
-    factors = _factors(lengths, groups, config)
-    sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors.tolist(), sent, strict=True)]
+    if _is_limited(config):
+        norms = torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
+        factors = _factors(norms, groups, config).tolist()
+        sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors, sent, strict=True)]
     found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
     return RoundUpdate(torch.tensor(losses), *found)
 
@@ -132,9 +133,14 @@ def _client_by_client(
         parts.append(updates.stored_in(rows))
         losses.append(first.cpu())
     updates = concatenate(parts, dense)
-    if config["gradient_scale"] != 1 or config["norm_budget"] is not None:
+    if _is_limited(config):
         updates = updates.scaled(_factors(updates.norms(), groups, config))
     return RoundUpdate(torch.cat(losses), *aggregate(updates, weights, aggregator))
+
+
+def _is_limited(config: Any) -> bool:
+    """Whether malicious clients upload anything else than their updates."""
+    return config["gradient_scale"] != 1 or config["norm_budget"] is not None
 
 
 def _factors(norms: torch.Tensor, groups: Sequence[ClientGroup], config: Any) -> torch.Tensor:
