@@ -45,6 +45,15 @@ def test_the_paper_printed_nothing_that_has_no_row(table):
     assert set(make_table.read(table / "paper.yaml")) <= set(make_table.rows_of(table))
 
 
+def test_every_kept_run_belongs_to_a_row():
+    rows = [values for table in TABLES for values in make_table.rows_of(table).values()]
+    rows += list(rows_of("ml-100k").values())
+    kept = {make_table.kept_file(values, "*") for values in rows}
+    runs = list((make_table.RESULTS / "runs").glob("*.json"))
+    assert runs
+    assert not [run.name for run in runs if not any(run.match(pattern.name) for pattern in kept)]
+
+
 def test_rows_of_several_tables_are_run_once():
     once = make_table.kept_file(rows_of("dv-fsr/table1")["sasrec-ml-1m-dvfsr-0.1"], 2020)
     assert make_table.kept_file(rows_of("dv-fsr/table3")["sasrec-ml-1m"], 2020) == once
