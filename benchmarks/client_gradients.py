@@ -67,7 +67,7 @@ def epoch(config: AttackConfig, repeats: int) -> dict[str, float]:
     model, pool, sampled = trainer.model.train(), trainer.clients(data), [trainer._sampled(data, 0, 0)]
     ones = np.ones(data.sequences.n_users, "f4")
     groups = [
-        trainer._honest_group(data, pool.users[clients], ones[pool.users[clients]], sampled, 0)
+        trainer._honest_group(data, pool.users[clients], ones[pool.users[clients]], sampled)
         for clients in pool.rounds(config["seed"], 0, config["clients_per_round"])
     ]
     dense = sum(p.numel() for name, p in model.named_parameters() if name != ITEM_TABLE)

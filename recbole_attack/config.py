@@ -49,6 +49,8 @@ _TEXT_KEYS = frozenset(
 _SEVERAL_TYPES = frozenset(
     {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col", "synthetic_size"}
 )
+"""Parameters whose default's type is not the only valid one."""
+
 _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
@@ -196,15 +198,7 @@ class AttackConfig(Config):
         """Parameters keep the type of RecBole's default, where it is a plain one."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in {
-                "gpu_id",
-                "dataset",
-                "model",
-                "exposure_candidates",
-                "target_items",
-                "load_col",
-                "synthetic_size",
-            }:
+            if key in _SEVERAL_TYPES:
                 continue
             if value is None and default is not None and key not in OPTIONS:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")

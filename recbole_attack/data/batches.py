@@ -102,15 +102,11 @@ class TrainData:
         """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""
         return stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
 
-    def item_draws(self, purpose: str, users: Int, epoch: int, step: int = 0) -> torch.Tensor:
-        """``[B, W]`` uniform numbers in [0, 1), one for each of the last items of ``users``, left-aligned.
+    def aligned(self, values: Float, users: Int) -> torch.Tensor:
+        """``[B, W]`` what ``values`` (one for each training interaction) has for ``users``' last items, left-aligned.
 
         ``W`` is the longest history found, at most ``max_length + 1``. Entries without an item mean nothing.
         """
-        return self.aligned(self.draws(purpose, epoch, step), users)
-
-    def aligned(self, values: Float, users: Int) -> torch.Tensor:
-        """``[B, W]`` the entries of ``values`` (one for each training interaction) that belong to ``users``."""
         return torch.from_numpy(values[self.sequences.positions(users, self.max_length + 1)[0]])
 
     def batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:

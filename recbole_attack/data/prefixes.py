@@ -29,9 +29,7 @@ class PrefixEpoch(CentralEpoch):
         return np.split(rows, np.arange(self.batch_size, len(rows), self.batch_size))
 
     def _batch(self, rows: Int, negatives: Int, draws: Float | None) -> tuple[TrainBatch, Int]:
-        sequences = self.data.sequences
-        users = np.searchsorted(sequences.offsets, rows, side="right") - 1
-        lengths = np.minimum(rows - sequences.offsets[users], self.data.max_length)
+        sequences, (users, lengths) = self.data.sequences, self._prefixes(rows)
         steps = np.arange(int(lengths.max()))
         real = steps < lengths[:, None]
         index = np.where(real, (rows - lengths)[:, None] + steps, 0)
@@ -41,10 +39,14 @@ class PrefixEpoch(CentralEpoch):
         return TrainBatch(*(torch.from_numpy(x.astype(np.int64)) for x in (item_seq, pos_items, neg_items))), users
 
     def _of_positives(self, values: Float, rows: Int) -> torch.Tensor:
-        sequences = self.data.sequences
-        users = np.searchsorted(sequences.offsets, rows, side="right") - 1
-        longest = int(np.minimum(rows - sequences.offsets[users], self.data.max_length).max())
-        return torch.from_numpy(np.repeat(values[rows, None], longest, axis=1))
+        _, lengths = self._prefixes(rows)
+        return torch.from_numpy(np.repeat(values[rows, None], int(lengths.max()), axis=1))
+
+    def _prefixes(self, rows: Int) -> tuple[Int, Int]:
+        """``[B]`` the user of each row, and ``[B]`` how many items stand before the one to predict."""
+        offsets = self.data.sequences.offsets
+        users = np.searchsorted(offsets, rows, side="right") - 1
+        return users, np.minimum(rows - offsets[users], self.data.max_length)
 
 
 TRAIN_ROWS: dict[str, type[CentralEpoch]] = {"users": CentralEpoch, "prefixes": PrefixEpoch}

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import BERT4Rec as RecBoleBERT4Rec
-from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.parts import position_ids, xavier_normal
+from recbole_attack.model.parts import finish_transformer, position_ids
 from recbole_attack.model.victim import VictimMethods
 
 _MASK, _RANDOM = 0.8, 0.1
@@ -46,9 +45,7 @@ class BERT4Rec(VictimMethods, RecBoleBERT4Rec):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.right_aligned = config["position_alignment"] == "right"
-        use_fast_kernels(self)
-        if config["initializer"] == "xavier_normal":
-            self.apply(xavier_normal)
+        finish_transformer(self, config)
 
     def encode(self, item_seq: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """Hidden state at every position, which sees all others.

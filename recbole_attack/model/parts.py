@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from recbole_attack.model.kernels import use_fast_kernels
 
 
 def position_ids(item_seq: torch.Tensor, n_positions: int, right_aligned: bool) -> torch.Tensor:
@@ -73,7 +77,14 @@ NEXT_ITEM_LOSSES = {"BCE": _bce, "BPR": _bpr, "CE": _ce}
 """``(hidden, item_embedding, pos_items, neg_items) -> [B, L]`` losses by ``loss_type``; 0 where no item follows."""
 
 
-def xavier_normal(module: nn.Module) -> None:
-    """Draw the weights of a linear layer or an embedding anew; for ``module.apply``."""
+def finish_transformer(model: nn.Module, config: Any) -> None:
+    """Fast kernels and the configured initial weights, for a transformer RecBole has just built."""
+    use_fast_kernels(model)
+    if config["initializer"] == "xavier_normal":
+        model.apply(_xavier_normal)
+
+
+def _xavier_normal(module: nn.Module) -> None:
+    """Draw the weights of a linear layer or an embedding anew."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.xavier_normal_(module.weight)

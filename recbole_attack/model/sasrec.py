@@ -13,8 +13,7 @@ from recbole.utils import InputType
 
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import SASRec as RecBoleSASRec
-from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses, position_ids, xavier_normal
+from recbole_attack.model.parts import NEXT_ITEM_LOSSES, finish_transformer, next_item_losses, position_ids
 from recbole_attack.model.victim import PerClient, VictimMethods
 
 
@@ -40,9 +39,7 @@ class SASRec(VictimMethods, RecBoleSASRec):
         if self.loss_type == "CE":
             self.per_client = "vmap"  # the softmax reads the item table as a whole
         self.right_aligned = config["position_alignment"] == "right"
-        use_fast_kernels(self)
-        if config["initializer"] == "xavier_normal":
-            self.apply(xavier_normal)
+        finish_transformer(self, config)
 
     def encode(self, item_seq: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """Hidden state at every position.

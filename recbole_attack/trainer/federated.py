@@ -25,8 +25,8 @@ from recbole_attack.rng import torch_stream
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 
-Sampled = tuple[Int, Float | None]
-"""Negatives and draws of all training interactions at one local step."""
+Sampled = tuple[Int, Float | None, Float | None]
+"""Of all training interactions at one local step: negatives, and what models and client defences draw, if they do."""
 
 
 class FederatedTrainer(AttackTrainer):
@@ -114,13 +114,13 @@ class FederatedTrainer(AttackTrainer):
             reasons = ", ".join(f"{count} {reason}" for reason, count in result.rejected.items())
             text = f"epoch {epoch}, round {index}: {sum(result.rejected.values())} updates rejected: {reasons}"
             self.logger.warning(text if result.kept.any() else f"{text}; none is left, the model stays as it is")
-        if not self.aggregator.one_pass:
+        if self.config["save_client_weights"] and not self.aggregator.one_pass:
             dataset = train_data.dataset
             tokens = dataset.tokens(dataset.uid_field, pool.users[clients])
             self.client_weights += client_weights(epoch, index, pool, clients, result, tokens)
 
     def _save_state(self) -> None:
-        if self.config["save_client_weights"] and self.client_weights:
+        if self.client_weights:
             write_client_weights(self.resume_file.parent, self.client_weights)
         super()._save_state()
 
@@ -131,19 +131,19 @@ class FederatedTrainer(AttackTrainer):
         examples = self.config["client_weighting"] == "examples"
         weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
         if len(honest):
-            yield self._honest_group(train_data, honest, weights[honest], sampled, epoch)
+            yield self._honest_group(train_data, honest, weights[honest], sampled)
         if len(malicious):
             assert self.attack is not None
             yield self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch)
 
     def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
         draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
-        return train_data.negatives(epoch, step), draws
+        fate = train_data.draws("client defense", epoch, step) if self.client_defense else None
+        return train_data.negatives(epoch, step), draws, fate
 
-    def _honest_group(
-        self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled], epoch: int
-    ) -> ClientGroup:
-        batches = [train_data.batch(users, *step).to(self.device) for step in sampled]
+    def _honest_group(self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled]) -> ClientGroup:
+        batches = [train_data.batch(users, negatives, masks).to(self.device) for negatives, masks, _ in sampled]
+        fates = [fate for _, _, fate in sampled if fate is not None]
         defense, tokens = self.client_defense, self.model.tokens(batches[0].lengths).cpu()
         factors = torch.from_numpy(weights).to(self.device)
 
@@ -152,9 +152,7 @@ class FederatedTrainer(AttackTrainer):
 
         if defense is None:
             return ClientGroup(factors, tokens, losses, batches)
-        draws = [
-            train_data.item_draws("client defense", users, epoch, step).to(self.device) for step in range(len(batches))
-        ]
+        draws = [train_data.aligned(values, users).to(self.device) for values in fates]
 
         def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return defense(model, batches[step].rows(rows), draws[step][rows])

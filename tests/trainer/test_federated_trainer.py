@@ -528,8 +528,12 @@ def test_adversarial_training_trains_under_every_aggregator(config: Config, aggr
 def test_adversarial_training_changes_other_positions_in_every_epoch(config: Config) -> None:
     train_data = prepare(config()).train_data
     users = train_data.trainable_users[:5]
-    draws = [train_data.item_draws("client defense", users, epoch, step) for epoch, step in ((0, 0), (1, 0), (0, 1))]
+
+    def draws_of(users: Any, epoch: int, step: int = 0) -> torch.Tensor:
+        return train_data.aligned(train_data.draws("client defense", epoch, step), users)
+
+    draws = [draws_of(users, epoch, step) for epoch, step in ((0, 0), (1, 0), (0, 1))]
     assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
-    alone = train_data.item_draws("client defense", users[3:4], 0)
+    alone = draws_of(users[3:4], 0)
     length = min(int(train_data.sequences.lengths[users[3]]), train_data.max_length + 1)
     assert torch.equal(alone[0, :length], draws[0][3, :length])
