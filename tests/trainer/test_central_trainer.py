@@ -10,6 +10,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import Experiment, prepare
+from recbole_attack.trainer.central import gather_lookups
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
 ONE_BATCH = 10**6
@@ -103,3 +104,21 @@ def test_the_size_of_chunks_changes_nothing(central: Callable[..., AttackConfig]
 def test_the_learning_rate_halves_on_schedule(central: Callable[..., AttackConfig]) -> None:
     trainer = trained(central(epochs=3, lr_decay_step=1, learning_rate=0.4, learner="sgd"))
     assert [record["learning_rate"] for record in trainer.history] == pytest.approx([0.4, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["lookups", "lookups-and-all-items"])
+def test_gathered_lookups_have_the_gradient_of_plain_ones(tied: bool) -> None:
+    def loss(embedding: torch.nn.Embedding) -> torch.Tensor:
+        hidden = embedding(torch.tensor([[1, 2, 0], [2, 2, 5]]))
+        total = (hidden * embedding(torch.tensor([3, 2, 0]))).square().sum()
+        return total + (hidden @ embedding.weight.T).logsumexp(-1).sum() if tied else total
+
+    torch.manual_seed(0)
+    plain, gathered = (torch.nn.Embedding(7, 4, padding_idx=0, dtype=torch.float64) for _ in range(2))
+    gathered.load_state_dict(plain.state_dict())
+    gather_lookups(gathered)
+    for _ in range(2):  # the second time on top of the first
+        loss(plain).backward()
+        loss(gathered).backward()
+    assert not gathered.weight.grad.is_sparse, "what clips gradients, and Adam, want a table"
+    assert torch.allclose(gathered.weight.grad, plain.weight.grad, rtol=1e-12, atol=1e-14)
