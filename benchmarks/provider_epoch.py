@@ -4,8 +4,8 @@
 
 SASRec with the paper's sizes (64, 1 layer, histories of 100), BPR, 300 targets on synthetic data of the given size, 30
 on ML-1M. Batches are 8 times RecBole's default: Adam passes over the whole item table in every step, and AliEC's is 30
-times ML-1M's. Each dataset runs in a process of its own, so that its peak is its own. Seconds per interaction travel badly
-between machines, their ratio well.
+times ML-1M's. Each dataset runs in a process of its own, so that its peak is its own. Seconds per interaction travel
+badly between machines, their ratio well.
 """
 
 from __future__ import annotations
