@@ -7,7 +7,8 @@ those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<atta
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say; both are optional. The
 table, with the rows that are still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
-:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones.
+:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the
+rows to compare by t-tests over seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import yaml
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.files import write_json, write_text
-from recbole_attack.tables import COLUMNS, curves, markdown_table, plot_curves
+from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table, plot_curves
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"
@@ -40,7 +41,7 @@ def read(file: Path) -> Any:
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Row name -> its parameters with what it shares, in the paper's order, others after it."""
-    shared = {"columns.yaml", "common.yaml", "figure.yaml", "paper.yaml"}
+    shared = {"columns.yaml", "common.yaml", "comparisons.yaml", "figure.yaml", "paper.yaml"}
     files = {f.stem: f for f in sorted(folder.glob("*.yaml")) if f.name not in shared and not f.stem[0].isupper()}
     levels = [level for level in reversed([folder, *folder.parents]) if level.is_relative_to(ROOT)]
     order = [name for name in read(folder / "paper.yaml") if name in files]
@@ -86,10 +87,12 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     panels = curves(records, figure) if figure else {}
     if panels:
         plot_curves(panels, (figure["x"], figure["y"]), RESULTS / f"{name}.png")
+    tests = comparison_table(records, read(folder / "comparisons.yaml"))
     parts = [
         f"# {name}",
         f"`python experiments/make_table.py experiments/{name}`, `--seeds` as below, datasets through `--data_path`.",
         markdown_table(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
+        *([f"Paired t-tests over seeds, first minus second:\n\n{tests}"] if tests else []),
         *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if panels else []),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),

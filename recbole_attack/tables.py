@@ -1,4 +1,4 @@
-"""Tables and figures of published experiments; nothing is computed here but means over seeds."""
+"""Tables and figures of published experiments; nothing is computed here but means and tests over seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from recbole_attack.evaluator import paired_t_test
 from recbole_attack.files import write_atomically
 from recbole_attack.report import ARMS, caption, number
 
@@ -31,8 +32,7 @@ def markdown_table(
     captions = []
     for row, seeds in records.items():
         printed = paper.get(row, {})
-        arms = [arm for arm in ARMS if seeds[0].get(arm)]
-        arms = arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
+        arms = _main_arms(seeds)
         for arm in arms:
             name = f"{row}, {arm}" if len(arms) > 1 else row
             lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
@@ -40,8 +40,45 @@ def markdown_table(
         all_seeds = ", ".join(str(record["seed"]) for record in seeds)
         about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
         captions.append(f"{about}. {printed['reason']}" if "reason" in printed else about)
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return table + "\n\n" + "\n".join(captions)
+    return _markdown(lines) + "\n\n" + "\n".join(captions)
+
+
+def comparison_table(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], comparisons: Sequence[Mapping[str, Any]]
+) -> str:
+    """Whether rows differ by more than their seeds do: paired t-tests over the seeds both rows were run with.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        comparisons: The ``metrics`` that are compared, and the rows ``first`` and ``second``; those with a row that
+            ``records`` lacks are left out.
+
+    Returns:
+        Empty if nothing can be compared.
+    """
+    lines = []
+    for comparison in comparisons:
+        pair = comparison["first"], comparison["second"]
+        if not all(row in records for row in pair):
+            continue
+        values = [{r["seed"]: _measured(r, _main_arms(records[row])[-1]) for r in records[row]} for row in pair]
+        seeds = [seed for seed in values[0] if seed in values[1]]
+        for metric in comparison["metrics"]:
+            test = paired_t_test(*([of_row[seed].get(metric) for seed in seeds] for of_row in values))
+            figures = (number(test.difference, sign=True), number(test.t), number(test.p_value), str(test.pairs))
+            lines.append([*pair, metric, *figures])
+    header = ["first", "second", "metric", "difference", "t", "p", "seeds"]
+    return _markdown([header, ["---"] * len(header), *lines]) if lines else ""
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The arms a row is about: a platform's own model only where there is nothing else."""
+    arms = [arm for arm in ARMS if seeds[0].get(arm)]
+    return arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
 
 
 def _beside(
