@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from recbole_attack.errors import ConfigError, DataError, TrainingError
+from recbole_attack.errors import ConfigError
+from recbole_attack.exit_code import exit_code
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 _SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
 _FLAGS = {"--help", "--list"}
 
@@ -21,29 +19,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code: 0 done, 1 training diverged, 2 a mistake in the arguments or data, 130 interrupted; all but 0 with
-        one line on stderr.
+        Exit code, see :func:`~recbole_attack.exit_code.exit_code`.
     """
-    try:
-        given = read_arguments(sys.argv[1:] if argv is None else argv)
-        if "help" in given or "list" in given:
-            from recbole_attack import catalogue
-
-            print(catalogue.usage() if "help" in given else catalogue.listing())
-            return 0
-        return _run(given)
-    except (ConfigError, DataError, OSError) as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USAGE
-    except TrainingError as error:
-        print(f"TrainingError: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("interrupted; continue with --resume=<the run folder named above>", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    words = sys.argv[1:] if argv is None else argv
+    return exit_code(
+        lambda: _run(read_arguments(words)), "interrupted; continue with --resume=<the run folder named above>"
+    )
 
 
-def _run(given: dict[str, str]) -> int:
+def _run(given: dict[str, str]) -> None:
+    if "help" in given or "list" in given:
+        from recbole_attack import catalogue
+
+        print(catalogue.usage() if "help" in given else catalogue.listing())
+        return
     from recbole_attack.quick_start import run_recbole_attack
 
     if "resume" in given:
@@ -53,11 +42,10 @@ def _run(given: dict[str, str]) -> int:
                 f"--resume continues a run as it was configured: expected no other option, found {others}"
             )
         run_recbole_attack(resume=given["resume"])
-        return 0
+        return
     files = given.pop("config_files", "").split()
     model, dataset = given.pop("model", None), given.pop("dataset", None)
     run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=given)
-    return 0
 
 
 def read_arguments(argv: Sequence[str]) -> dict[str, str]:

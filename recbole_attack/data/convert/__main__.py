@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_attack.data.convert import CONVERSIONS, convert
-from recbole_attack.errors import ConfigError, DataError
-
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+from recbole_attack.errors import ConfigError
+from recbole_attack.exit_code import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,8 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code: 0 done, 2 a mistake in the arguments or data, 130 interrupted; all but 0 with one line on stderr
-        and no file written.
+        Exit code, see :func:`~recbole_attack.exit_code.exit_code`; all but 0 with no file written.
     """
     parser = argparse.ArgumentParser("python -m recbole_attack.data.convert", description="Make RecBole atomic files.")
     parser.add_argument("name", help=", ".join(CONVERSIONS))
@@ -36,19 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the columns of a raw file in its own order, where it is not as published",
     )
     given = parser.parse_args(argv)
-    try:
-        counts = convert(given.name, given.raw, given.out, dict(_read_columns(text) for text in given.columns))
-    except (ConfigError, DataError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return exit_code(lambda: _convert(given), "interrupted: nothing was written")
+
+
+def _convert(given: argparse.Namespace) -> None:
+    counts = convert(given.name, given.raw, given.out, dict(_read_columns(text) for text in given.columns))
     for file, (written, read, cut) in counts.items():
         print(f"{given.out / given.name / file}: {written} rows from {read}")
         if cut:
             print("  its raw file ends without a line end: if it should not, it is not complete")
-    return 0
 
 
 def _read_columns(text: str) -> tuple[str, list[str]]:

@@ -9,10 +9,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from recbole_attack.data.synthetic import PRESETS, Synthetic, write_synthetic
-from recbole_attack.errors import ConfigError, DataError, lookup
-
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+from recbole_attack.errors import lookup
+from recbole_attack.exit_code import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code: 0 done, 2 a mistake in the arguments, 130 interrupted; all but 0 with one line on stderr and no file
-        written.
+        Exit code, see :func:`~recbole_attack.exit_code.exit_code`; all but 0 with no file written.
     """
     parser = argparse.ArgumentParser("python -m recbole_attack.data.synthetic", description="Make synthetic data.")
     parser.add_argument("out", type=Path, help="folder in which to put the dataset's folder")
@@ -33,18 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind = float if size.name == "mean_length" else int
         parser.add_argument(f"--{size.name.replace('_', '-')}", type=kind, help="instead of the preset's")
     given = vars(parser.parse_args(argv))
-    out, name, preset = given.pop("out"), given.pop("name"), given.pop("preset")
-    try:
-        changes = {key: value for key, value in given.items() if value is not None}
-        counts = write_synthetic(Synthetic(**{**asdict(lookup(PRESETS, preset, "preset")), **changes}), out, name)
-    except (ConfigError, DataError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return exit_code(lambda: _write(**given), "interrupted: nothing was written")
+
+
+def _write(out: Path, name: str, preset: str, **sizes: float | None) -> None:
+    changes = {key: value for key, value in sizes.items() if value is not None}
+    counts = write_synthetic(Synthetic(**{**asdict(lookup(PRESETS, preset, "preset")), **changes}), out, name)
     print(f"{out / name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
-    return 0
 
 
 if __name__ == "__main__":
