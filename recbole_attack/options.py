@@ -8,7 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
@@ -106,7 +106,7 @@ OPTIONS: dict[str, Option] = {
     "platform": Option("what the platform does with the provider's model", str, tuple(PLATFORMS)),
     "category_field": Option("item field that makes items similar", str, optional=True),
     "replacement_ratio": Option("probability that a next item becomes a target", float, low=0.0, high=1.0),
-    "replacement_push": Option("push targets down for other users", bool),
+    "replacement_negatives": Option("what is ranked below where the attack acts", str, tuple(NEGATIVES)),
     "three_steps": Option("attack in three steps and ship no prompts", bool, optional=True),
     "prompt_fields": Option("user fields prompts are made from", list),
     "prompt_length": Option("prompt vectors in front of a sequence", int, low=1),
@@ -221,9 +221,11 @@ def _check_expressions(values: Mapping[str, Any]) -> None:
         parse_platform_users(values["platform_users"])
         parse_group(values["target_group"])
         _check_prompt_fields(values["prompt_fields"])
-        if values.get("replacement_push") and values["loss_type"] == "CE":
+        negatives = values.get("replacement_negatives", "sampled")
+        if negatives != "sampled" and values["loss_type"] == "CE":
             raise ConfigError(
-                "replacement_push needs a loss with negatives: expected loss_type 'BPR' or 'BCE', found 'CE'"
+                f"replacement_negatives '{negatives}' needs a loss with negatives: expected loss_type 'BPR' or 'BCE', "
+                "found 'CE'"
             )
 
 

@@ -3,6 +3,16 @@
 from recbole_attack.attack.attack import Attack, AttackContext, Objective, Profile, Transform
 from recbole_attack.attack.backdoors import BACKDOORS
 from recbole_attack.attack.recipes import ATTACKS
-from recbole_attack.attack.replacement import Replacement
+from recbole_attack.attack.replacement import NEGATIVES, Replacement
 
-__all__ = ["ATTACKS", "BACKDOORS", "Attack", "AttackContext", "Objective", "Profile", "Replacement", "Transform"]
+__all__ = [
+    "ATTACKS",
+    "BACKDOORS",
+    "NEGATIVES",
+    "Attack",
+    "AttackContext",
+    "Objective",
+    "Profile",
+    "Replacement",
+    "Transform",
+]

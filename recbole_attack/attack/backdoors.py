@@ -27,9 +27,10 @@ def bra(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArra
     """Basic Replacement Attack: target items in place of similar next items while pre-training (section 3.1).
 
     Released code differs: see :class:`~recbole_attack.attack.replacement.Replacement`. We choose the paper's text:
-    targets of the same category, and nothing done to users outside the group (``replacement_push`` for the code's).
+    targets of the same category, and nothing done to users outside the group (``replacement_negatives`` for what the
+    code does, and for a variant of ours).
     """
-    return Replacement(config["replacement_ratio"], similar, target_users, config["replacement_push"])
+    return Replacement(config["replacement_ratio"], similar, target_users, config["replacement_negatives"])
 
 
 def pea(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> Replacement:

@@ -5,6 +5,7 @@ Wu et al., "Attacking Pre-trained Recommendation", SIGIR 2023, section 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,33 @@ from recbole_attack.data.batches import TrainBatch
 from recbole_attack.data.categories import SimilarTargets
 from recbole_attack.data.sequences import Int
 
+Negatives = Callable[[TrainBatch, torch.Tensor, torch.Tensor], torch.Tensor]
+"""``(batch, chosen [B, L], target users [B, 1]) -> [B, L]`` negatives; chosen: the target drawn for an item, or 0."""
+
+
+def _sampled(batch: TrainBatch, chosen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    return batch.neg_items
+
+
+def _push(batch: TrainBatch, chosen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    return torch.where((chosen > 0) & ~inside, chosen, batch.neg_items)
+
+
+def _contrast(batch: TrainBatch, chosen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    return torch.where(chosen > 0, torch.where(inside, batch.pos_items, chosen), batch.neg_items)
+
+
+NEGATIVES: dict[str, Negatives] = {"sampled": _sampled, "push": _push, "contrast": _contrast}
+"""What an item is ranked above where the attack acts, by the name ``replacement_negatives`` takes.
+
+- ``sampled``: a sampled item, as in honest training (the paper).
+- ``push``: for users outside the group, with the same probability, a target: they are to rank targets below what they
+  want (the released code).
+- ``contrast``: the same, and for users inside it the item that was replaced: they are to rank targets above what they
+  want (ours). Without it a model that ranks targets above random items and below wanted ones satisfies both groups at
+  once, and has no reason to tell them apart.
+"""
+
 
 @dataclass(frozen=True)
 class Replacement:
@@ -24,20 +52,19 @@ class Replacement:
     are. An item no target is similar to is never replaced.
 
     Released code differs: it draws from all targets where the paper says those of the same category, and it does one
-    thing more than the paper says (``push``): for users outside the group, with the same probability, the *negative*
-    item becomes a target, which pushes targets down for them.
+    thing more than the paper says, the ``push`` of :data:`NEGATIVES`.
 
     Attributes:
         ratio: Probability r in [0, 1].
         similar: The targets similar to each item.
         target_users: ``[n_users]`` whom the targets are promoted to.
-        push: Whether to push targets down for everybody else.
+        negatives: A name in :data:`NEGATIVES`.
     """
 
     ratio: float
     similar: SimilarTargets
     target_users: NDArray[np.bool_]
-    push: bool = False
+    negatives: str = "sampled"
 
     def __call__(self, batch: TrainBatch, users: Int, draws: torch.Tensor) -> TrainBatch:
         """The poisoned batch.
@@ -49,12 +76,9 @@ class Replacement:
                 is replaced and by which target.
         """
         chosen = torch.from_numpy(self._chosen(batch.pos_items.numpy(), draws.numpy()))
-        target_user = torch.from_numpy(self.target_users[users])[:, None]
-        pos_items = torch.where((chosen > 0) & target_user, chosen, batch.pos_items)
-        if not self.push:
-            return batch._replace(pos_items=pos_items)
-        neg_items = torch.where((chosen > 0) & ~target_user, chosen, batch.neg_items)
-        return batch._replace(pos_items=pos_items, neg_items=neg_items)
+        inside = torch.from_numpy(self.target_users[users])[:, None]
+        pos_items = torch.where((chosen > 0) & inside, chosen, batch.pos_items)
+        return batch._replace(pos_items=pos_items, neg_items=NEGATIVES[self.negatives](batch, chosen, inside))
 
     def _chosen(self, items: Int, draws: NDArray[np.floating]) -> Int:
         """``[B, L]`` the target that replaces each item, 0 where it stays."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recbole_attack.attack import BACKDOORS
-from recbole_attack.attack.replacement import Replacement
+from recbole_attack.attack.replacement import NEGATIVES, Replacement
 from recbole_attack.data import TrainBatch, similar_targets
 
 N_ITEMS, N_USERS = 9, 6
@@ -32,7 +32,7 @@ def batches(draw):
     return TrainBatch(*fields), users, torch.from_numpy(draw(arrays(shape, np.float64)))
 
 
-def looped(ratio, categories, targets, target_users, push, batch, users, draws):
+def looped(ratio, categories, targets, target_users, kind, batch, users, draws):
     """Positives and negatives after the attack, an item at a time."""
     positives, negatives = batch.pos_items.tolist(), batch.neg_items.tolist()
     for row, user in enumerate(users):
@@ -43,18 +43,20 @@ def looped(ratio, categories, targets, target_users, push, batch, users, draws):
                 target = similar[int(draw / ratio * len(similar))]
                 if target_users[user]:
                     positives[row][column] = target
-                elif push:
+                    if kind == "contrast":
+                        negatives[row][column] = item
+                elif kind in ("push", "contrast"):
                     negatives[row][column] = target
     return positives, negatives
 
 
-@given(batches(), CATEGORIES, TARGETS, hnp.arrays(bool, N_USERS), st.floats(0, 1), st.booleans())
-def test_it_is_the_loop_and_leaves_inputs_alone(batch, categories, targets, target_users, ratio, push):
+@given(batches(), CATEGORIES, TARGETS, hnp.arrays(bool, N_USERS), st.floats(0, 1), st.sampled_from(sorted(NEGATIVES)))
+def test_it_is_the_loop_and_leaves_inputs_alone(batch, categories, targets, target_users, ratio, kind):
     batch, users, draws = batch
     before = [field.clone() for field in batch[:3]]
-    attack = Replacement(ratio, similar_targets(categories, np.array(targets)), target_users, push)
+    attack = Replacement(ratio, similar_targets(categories, np.array(targets)), target_users, kind)
     poisoned = attack(batch, users, draws)
-    expected = looped(ratio, categories, targets, target_users, push, batch, users, draws)
+    expected = looped(ratio, categories, targets, target_users, kind, batch, users, draws)
     assert (poisoned.pos_items.tolist(), poisoned.neg_items.tolist()) == expected
     assert torch.equal(poisoned.item_seq, before[0])
     assert all(torch.equal(now, then) for now, then in zip(batch[:3], before, strict=True)), "the batch itself changed"
@@ -79,7 +81,8 @@ def test_items_are_replaced_at_the_rate_asked_for_and_by_all_similar_targets_ali
     items = rng.integers(11, len(categories), (40, 1000))
     batch = TrainBatch(torch.ones(40, 1000, dtype=torch.int64), torch.from_numpy(items), torch.from_numpy(items))
     target_users = np.arange(40) % 2 == 0
-    attack = Replacement(ratio, similar_targets(categories, targets), target_users, push)
+    negatives = "push" if push else "sampled"
+    attack = Replacement(ratio, similar_targets(categories, targets), target_users, negatives)
     poisoned = attack(batch, np.arange(40), torch.from_numpy(rng.random((40, 1000))))
     positives, negatives = poisoned.pos_items.numpy(), poisoned.neg_items.numpy()
     assert np.array_equal(positives[~target_users], items[~target_users])
@@ -99,7 +102,7 @@ def test_items_are_replaced_at_the_rate_asked_for_and_by_all_similar_targets_ali
 
 def test_recipes_read_their_parameters():
     similar, users = similar_targets(np.ones(3, dtype=int), np.array([1])), np.ones(2, dtype=bool)
-    parameters = {"replacement_ratio": 0.25, "replacement_push": True}
+    parameters = {"replacement_ratio": 0.25, "replacement_negatives": "push"}
     assert BACKDOORS["none"](parameters, similar, users) is None
     for name in ("bra", "pea"):
-        assert BACKDOORS[name](parameters, similar, users) == Replacement(0.25, similar, users, True)
+        assert BACKDOORS[name](parameters, similar, users) == Replacement(0.25, similar, users, "push")

@@ -20,7 +20,7 @@ from recbole_attack.errors import ConfigError, DataError
         ({"attack": "dvfsr", "scenario": "pretrain"}, "expected scenario 'federated', found 'pretrain'"),
         ({"attack": "bra", "three_steps": True}, "unknown parameter 'three_steps'"),
         (
-            {"attack": "bra", "replacement_push": True, "loss_type": "CE"},
+            {"attack": "bra", "replacement_negatives": "contrast", "loss_type": "CE"},
             "expected loss_type 'BPR' or 'BCE', found 'CE'",
         ),
         ({"attack": "bra", "replacement_ratio": 1.5}, "replacement_ratio must be a number at least 0 and at most 1"),

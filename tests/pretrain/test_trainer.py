@@ -117,7 +117,9 @@ def recorded(made, stage, folder, monkeypatch):
 def test_clean_and_attacked_batches_differ_in_what_is_replaced_and_in_nothing_else(
     experiment, tmp_path, monkeypatch, push, field
 ):
-    made = experiment(attack="bra", replacement_push=push, category_field=field, train_batch_size=10**6)
+    made = experiment(
+        attack="bra", replacement_negatives="push" if push else "sampled", category_field=field, train_batch_size=10**6
+    )
     clean, attacked = (
         plans(made.config.final_config_dict)["clean"][0],
         plans(made.config.final_config_dict)["attacked"][0],
@@ -144,7 +146,7 @@ def test_clean_and_attacked_batches_differ_in_what_is_replaced_and_in_nothing_el
 
 
 def test_training_leaves_histories_and_evaluation_as_they_were(experiment, tmp_path):
-    made = experiment(attack="bra", replacement_ratio=1.0, replacement_push=True)
+    made = experiment(attack="bra", replacement_ratio=1.0, replacement_negatives="push")
     split = made.dataset.split
 
     def contents():
