@@ -6,8 +6,10 @@ Float32 updates; a share of hostile clients stands together, away from the rest.
 included. Every other library gets the fewest iterations with which it reaches our objective (up to ``--slack`` of it,
 measured in float64), or what it has after 256; with ``--as_they_come`` it keeps its own defaults, whatever the
 objective. The more iterations a round needs (more hostile clients, less slack), the larger the ratio: ours hardly pays
-for them. Libraries that are not installed are left out (``pip install .[peers]``; byzpy asks for older versions of
-torch and NumPy: ``pip install --no-deps byzpy``). Seconds depend on the machine; the ratio travels.
+for them. ``product`` is PyTorch's product of all updates with all, of which a Gram matrix needs half: no rule that looks
+at all distances takes less than that half. Libraries that are not installed are left out (``pip install .[peers]``;
+byzpy asks for older versions of torch and NumPy: ``pip install --no-deps byzpy``). Seconds depend on the machine; the
+ratio travels.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def compare(clients: int, parameters: int, others: dict[str, Median], arguments:
     rules: dict[str, Callable[[], Any]] = {"ours": lambda: aggregator.apply(updates, weights).update}
     for name, rule in others.items():
         rules[name] = lambda rule=rule, count=counts[name]: rule(updates, count)
-    seconds = timed(rules, arguments.repeats)
+    seconds = timed(rules | {"product": lambda: updates @ updates.T}, arguments.repeats)
     print(
         f"\n{clients} x {parameters} float32, {arguments.hostile:.0%} hostile, "
         f"slack {arguments.slack:g}, {torch.get_num_threads()} threads, torch {torch.__version__}"
@@ -112,6 +114,8 @@ def compare(clients: int, parameters: int, others: dict[str, Median], arguments:
         value, count = objective(rule(), updates), counts.get(name, ours.iterations)
         ratio = seconds[name] / seconds["ours"]
         print(f"{name:<12} {count or 'default':>10} {value:>14.6f} {1e3 * seconds[name]:>10.1f} {ratio:>7.2f}")
+    ratio = seconds["product"] / seconds["ours"]
+    print(f"{'product':<12} {'':>10} {'':>14} {1e3 * seconds['product']:>10.1f} {ratio:>7.2f}")
 
 
 def main() -> int:
