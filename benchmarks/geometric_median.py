@@ -6,10 +6,10 @@ Float32 updates; a share of hostile clients stands together, away from the rest.
 included. Every other library gets the fewest iterations with which it reaches our objective (up to ``--slack`` of it,
 measured in float64), or what it has after 256; with ``--as_they_come`` it keeps its own defaults, whatever the
 objective. The more iterations a round needs (more hostile clients, less slack), the larger the ratio: ours hardly pays
-for them. ``product`` is PyTorch's product of all updates with all, of which a Gram matrix needs half: no rule that looks
-at all distances takes less than that half. Libraries that are not installed are left out (``pip install .[peers]``;
-byzpy asks for older versions of torch and NumPy: ``pip install --no-deps byzpy``). Seconds depend on the machine; the
-ratio travels.
+for them. ``product`` is PyTorch's product of all updates with all, of which a Gram matrix needs half: no rule that
+looks at all distances takes less than that half. Libraries that are not installed are left out
+(``pip install .[peers]``; byzpy asks for older versions of torch and NumPy: ``pip install --no-deps byzpy``). Seconds
+depend on the machine; the ratio travels.
 """
 
 from __future__ import annotations

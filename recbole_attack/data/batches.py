@@ -42,9 +42,14 @@ class TrainBatch(NamedTuple):
         """``[B]`` number of training positions of each user."""
         return (self.pos_items != 0).sum(dim=1)
 
+    @property
+    def widths(self) -> torch.Tensor:
+        """``[B]`` number of inputs of each user, whether or not each is trained to predict the next item."""
+        return (self.item_seq != 0).sum(dim=1)
+
     def rows(self, index: torch.Tensor) -> TrainBatch:
         """The users at ``index``, cut to the longest of them."""
-        width = max(int(self.lengths[index].max()), 1)
+        width = max(int(self.widths[index].max()), 1)
         item_seq, pos_items, neg_items = (field[index, :width] for field in self[:3])
         draws = None if self.draws is None else self.draws[index, : width + 1]
         users = None if self.users is None else self.users[index]

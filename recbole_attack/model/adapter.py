@@ -11,10 +11,9 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_attack.data.batches import TrainBatch
 from recbole_attack.errors import ConfigError
 from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.victim import VictimMethods
+from recbole_attack.model.victim import Victim
 from recbole_attack.rng import without_dropout
 
 _NEEDED = ["item_seq", "item_seq_len"]
@@ -25,7 +24,7 @@ _FOREIGN = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError
 """What a model's own code raises on parameters and data it was not made for; some of it leaves the process."""
 
 
-class Adapted(VictimMethods):
+class Adapted(Victim):
     """A RecBole model whose score is the inner product of ``forward(item_seq, item_seq_len)`` and ``item_embedding``.
 
     Training. RecBole trains such a model on one augmented row per position; here the rows of a user, cut from its last
@@ -55,10 +54,6 @@ class Adapted(VictimMethods):
         item_seq, item_emb = torch.cat([item_seq, missing], 1), torch.cat([item_emb, self.embed(missing)], 1)
         with _given(self.item_embedding, item_emb):
             return self.host.forward(self, item_seq, item_seq_len)
-
-    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
-        """Inputs, positives and negatives, ``[B, L]`` each."""
-        return batch[:3]
 
     def tokens(self: Any, lengths: torch.Tensor) -> torch.Tensor:
         """``[B]`` tokens the loss of users with ``lengths`` (``[B]``) training positions goes through."""

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import BERT4Rec as RecBoleBERT4Rec
 from recbole_attack.model.parts import finish_transformer, position_ids
-from recbole_attack.model.victim import VictimMethods
+from recbole_attack.model.victim import Victim
 
 _MASK, _RANDOM = 0.8, 0.1
 
 
-class BERT4Rec(VictimMethods, RecBoleBERT4Rec):
+class BERT4Rec(Victim, RecBoleBERT4Rec):
     """RecBole's BERT4Rec with a loss at every masked position.
 
     Parameters carry RecBole's names and shapes, so a RecBole BERT4Rec checkpoint's weights load into this model and

@@ -6,20 +6,18 @@ after Tan, Xu and Liu, "Improved Recurrent Neural Networks for Session-based Rec
 
 from __future__ import annotations
 
-from collections import ChainMap
 from typing import Any
 
 import torch
 from recbole.utils import InputType
 
-from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import GRU4Rec as RecBoleGRU4Rec
 from recbole_attack.model.kernels import use_fast_kernels
-from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses
-from recbole_attack.model.victim import VictimMethods
+from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses, with_host_loss
+from recbole_attack.model.victim import Victim
 
 
-class GRU4Rec(VictimMethods, RecBoleGRU4Rec):
+class GRU4Rec(Victim, RecBoleGRU4Rec):
     """RecBole's GRU4Rec with a next-item loss at every position instead of the last one.
 
     Parameters carry RecBole's names and shapes, so a RecBole GRU4Rec checkpoint's weights load into this model and
@@ -32,8 +30,7 @@ class GRU4Rec(VictimMethods, RecBoleGRU4Rec):
     per_client = "loop"
 
     def __init__(self, config: Any, dataset: Any) -> None:
-        # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
-        super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
+        super().__init__(with_host_loss(config), dataset)
         self.loss_type = config["loss_type"]
         use_fast_kernels(self)
 
@@ -52,12 +49,8 @@ class GRU4Rec(VictimMethods, RecBoleGRU4Rec):
         """``[B, H]`` state after the last item, from embeddings ``[B, L, H]`` that need not be the items' own."""
         return self.gather_indexes(self.encode(item_emb), item_seq_len - 1)
 
-    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
-        """Inputs, positives and negatives, ``[B, L]`` each."""
-        return batch[:3]
-
     def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B]`` binary cross-entropy of each user, averaged over positives and negatives, as SASRec's."""
+        """``[B]`` next-item loss of each user, averaged over positions (``loss_type``), as SASRec's."""
         item_seq, pos_items, neg_items = inputs
         hidden = self.encode(self.embed(item_seq) if item_emb is None else item_emb)
         return next_item_losses(hidden, self.item_embedding, pos_items, neg_items, self.loss_type)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from recbole_attack.model.kernels import use_fast_kernels
+
+
+def with_host_loss(config: Any) -> Mapping[str, Any]:
+    """The configuration with a ``loss_type`` RecBole's constructors accept, for models with a loss of their own."""
+    return ChainMap({"loss_type": "CE"}, config.final_config_dict)
 
 
 def position_ids(item_seq: torch.Tensor, n_positions: int, right_aligned: bool) -> torch.Tensor:

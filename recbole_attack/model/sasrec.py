@@ -5,19 +5,23 @@ Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018 (arXiv:1
 
 from __future__ import annotations
 
-from collections import ChainMap
 from typing import Any
 
 import torch
 from recbole.utils import InputType
 
-from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model.host import SASRec as RecBoleSASRec
-from recbole_attack.model.parts import NEXT_ITEM_LOSSES, finish_transformer, next_item_losses, position_ids
-from recbole_attack.model.victim import PerClient, VictimMethods
+from recbole_attack.model.parts import (
+    NEXT_ITEM_LOSSES,
+    finish_transformer,
+    next_item_losses,
+    position_ids,
+    with_host_loss,
+)
+from recbole_attack.model.victim import PerClient, Victim
 
 
-class SASRec(VictimMethods, RecBoleSASRec):
+class SASRec(Victim, RecBoleSASRec):
     """RecBole's SASRec with a next-item loss at every position instead of the last one.
 
     Parameters carry RecBole's names and shapes, so a RecBole SASRec checkpoint's weights load into this model and
@@ -33,8 +37,7 @@ class SASRec(VictimMethods, RecBoleSASRec):
     per_client: PerClient = "layers"
 
     def __init__(self, config: Any, dataset: Any) -> None:
-        # RecBole's constructor accepts last-position CE and BPR only; the loss here is this class's own.
-        super().__init__(ChainMap({"loss_type": "CE"}, config.final_config_dict), dataset)
+        super().__init__(with_host_loss(config), dataset)
         self.loss_type = config["loss_type"]
         if self.loss_type == "CE":
             self.per_client = "vmap"  # the softmax reads the item table as a whole
@@ -61,10 +64,6 @@ class SASRec(VictimMethods, RecBoleSASRec):
     def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """``[B, H]`` state after the last item, from embeddings ``[B, L, H]`` that need not be the items' own."""
         return self.gather_indexes(self.encode(item_seq, item_emb), item_seq_len - 1)
-
-    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
-        """Inputs, positives and negatives, ``[B, L]`` each."""
-        return batch[:3]
 
     def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
         """``[B]`` next-item loss of each user, averaged over positions (``loss_type``; BCE: DV-FSR, eq. 2)."""

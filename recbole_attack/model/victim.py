@@ -1,8 +1,9 @@
-"""What attacks, clients and the evaluation ask of a model, and nothing more."""
+"""What attacks, clients and the evaluation ask of a model, and what most models answer alike."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -13,13 +14,16 @@ PerClient = Literal["layers", "vmap", "loop"]
 """How the updates of single clients can be computed, fastest first; see :attr:`Victim.per_client`."""
 
 
-class Victim(Protocol):
-    """A sequential recommender that can be attacked; an ``nn.Module`` besides.
+class Victim:
+    """A sequential recommender that can be attacked; stands before RecBole's model among the bases of a class.
 
-    ``B`` rows, ``L`` positions padded with 0 on the right, ``H`` the size of states and item embeddings, ``n_items``
-    the number of items with the padding item 0.
+    A model has to bring :meth:`state` and :meth:`losses`, and what differs from the rest of this class, which is
+    right where scores are inner products of states and item embeddings and every position is a training example.
+
+    ``B`` rows, ``L`` positions padded with 0 on the right, ``H`` the size of states and item embeddings.
 
     Attributes:
+        n_items: Number of items with the padding item 0.
         item_embedding: Rows ``0..n_items-1`` are the items; a model's own tokens stand behind them.
         loss_types: What ``loss_type`` may be.
         needs_draws: Whether the loss reads ``TrainBatch.draws``.
@@ -28,14 +32,12 @@ class Victim(Protocol):
             ``torch.func.vmap`` can run :meth:`losses`; ``loop``: neither. The first includes the second.
     """
 
+    n_items: int
     item_embedding: nn.Embedding
     loss_types: ClassVar[tuple[str, ...]]
-    needs_draws: ClassVar[bool]
-    needs_users: ClassVar[bool]
-    per_client: PerClient
-
-    def embed(self, item_seq: torch.Tensor) -> torch.Tensor:
-        """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
+    needs_draws: ClassVar[bool] = False
+    needs_users: ClassVar[bool] = False
+    per_client: PerClient = "vmap"
 
     def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """``[B, H]`` state after the last item, differentiable in ``item_emb``.
@@ -45,30 +47,7 @@ class Victim(Protocol):
             item_seq_len: ``[B]`` lengths, at least 1.
             item_emb: ``[B, L, H]`` embeddings, which need not be the items' own.
         """
-
-    def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        """``[B, L]`` items and ``[B]`` lengths -> ``[B, H]`` state after the last item."""
-
-    def item_scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B, H]`` states -> ``[B, T]`` scores of ``items`` (``[T]``; all ``n_items`` if None)."""
-
-    def score_items(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        """``[B, n_items]`` scores of every item as the next one."""
-
-    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
-        """RecBole's evaluation entry: ``[B, n_items]`` scores."""
-
-    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
-        """What the loss reads of a batch, one row a user: all that is settled before parameters matter.
-
-        The first of them are :meth:`inputs`.
-        """
-
-    def inputs(self, batch: TrainBatch) -> torch.Tensor:
-        """``[B, L]`` the items (and tokens of the model's own) whose embeddings training starts from."""
-
-    def tokens(self, lengths: torch.Tensor) -> torch.Tensor:
-        """``[B]`` tokens the loss of users with ``lengths`` (``[B]``) training positions goes through."""
+        raise NotImplementedError
 
     def losses(self, *inputs: torch.Tensor, item_emb: torch.Tensor | None = None) -> torch.Tensor:
         """``[B]`` losses of the users whose rows ``inputs`` are; no row's loss depends on another row.
@@ -77,20 +56,14 @@ class Victim(Protocol):
             inputs: See :meth:`loss_inputs`.
             item_emb: ``[B, L, H]`` embeddings to start from instead of those of the first of ``inputs``.
         """
+        raise NotImplementedError
 
-    def client_losses(self, batch: TrainBatch, item_emb: torch.Tensor | None = None) -> torch.Tensor:
-        """``[B]`` loss of each user, averaged over its terms, 0 without any: ``losses(*loss_inputs(batch))``."""
+    def loss_inputs(self, batch: TrainBatch) -> tuple[torch.Tensor, ...]:
+        """What the loss reads of a batch, one row a user: all that is settled before parameters matter.
 
-    def calculate_loss(self, interaction: Any) -> torch.Tensor:
-        """Mean over the loss terms of a batch of users (scalar)."""
-
-
-class VictimMethods:
-    """What follows from ``embed``, ``state``, ``loss_inputs`` and ``losses`` where scores are inner products."""
-
-    needs_draws: ClassVar[bool] = False
-    needs_users: ClassVar[bool] = False
-    per_client: PerClient = "vmap"
+        The first of them are :meth:`inputs`. Here: inputs, positives and negatives, ``[B, L]`` each.
+        """
+        return batch[:3]
 
     def embed(self: Any, item_seq: torch.Tensor) -> torch.Tensor:
         """``[B, L]`` items -> ``[B, L, H]`` item embeddings, nothing added yet."""
@@ -139,8 +112,12 @@ class VictimMethods:
         """
         return self.losses(*self.loss_inputs(batch), item_emb=item_emb)
 
+    def mean_loss(self: Any, parts: Sequence[TrainBatch]) -> torch.Tensor:
+        """Mean over the loss terms of all users of all ``parts`` (scalar); 0 without any."""
+        terms = [self.loss_terms(part) for part in parts]
+        total = sum((self.client_losses(p) * n).sum() for p, n in zip(parts, terms, strict=True))
+        return total / sum(n.sum() for n in terms).clamp(min=1)
+
     def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
-        """Mean over the loss terms of a batch of users (scalar)."""
-        batch = TrainBatch.from_interaction(interaction)
-        terms = self.loss_terms(batch)
-        return (self.client_losses(batch) * terms).sum() / terms.sum().clamp(min=1)
+        """RecBole's training entry: the :meth:`mean_loss` of a batch."""
+        return self.mean_loss([TrainBatch.from_interaction(interaction)])

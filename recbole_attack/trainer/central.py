@@ -36,17 +36,13 @@ class CentralTrainer(AttackTrainer):
         epoch = TRAIN_ROWS[self.config["train_rows"]]
         batches = epoch(train_data, epoch_idx, size, shuffle, *needs, self.poison)
         with torch_stream(self.device, self.seed, "dropout", epoch_idx):
-            loss_func = loss_func or (self._loss if self.config["train_rows"] == "users" else None)
-            return super()._train_epoch(batches, epoch_idx, loss_func, show_progress=False) / len(batches)
+            return super()._train_epoch(batches, epoch_idx, loss_func or self._loss, show_progress=False) / len(batches)
 
     def _loss(self, interaction: Any) -> torch.Tensor:
         """The model's ``calculate_loss``, users of similar length together: else a batch is mostly padding."""
         batch = TrainBatch.from_interaction(interaction)
-        chunks = length_chunks(batch.lengths.cpu(), self.config["chunk_tokens"])
-        parts = [batch.rows(rows.to(batch.item_seq.device)) for rows in chunks]
-        terms = [self.model.loss_terms(part) for part in parts]
-        total = sum((self.model.client_losses(p) * n).sum() for p, n in zip(parts, terms, strict=True))
-        return total / sum(n.sum() for n in terms).clamp(min=1)
+        chunks = length_chunks(batch.widths.cpu(), self.config["chunk_tokens"])
+        return self.model.mean_loss([batch.rows(rows.to(batch.item_seq.device)) for rows in chunks])
 
 
 def gather_lookups(embedding: nn.Embedding) -> None:

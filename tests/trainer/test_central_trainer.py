@@ -93,10 +93,13 @@ def test_every_epoch_trains_under_dropout_of_its_own(
     assert seeds == sorted(seeds, key=seeds.index), "an epoch keeps its own"
 
 
-@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
-def test_the_size_of_chunks_changes_nothing(central: Callable[..., AttackConfig], model: str) -> None:
-    common = {"model": model, "epochs": 2, "train_batch_size": 128, "learner": "sgd", **NO_DROPOUT}
-    small, large = (trained(central(**common, chunk_tokens=tokens)) for tokens in (8, 10**6))
+@pytest.mark.parametrize(
+    ("model", "train_rows"),
+    [("SASRec", "users"), ("SASRec", "prefixes"), ("GRU4Rec", "prefixes"), ("BERT4Rec", "users")],
+)
+def test_the_size_of_chunks_changes_nothing(central: Callable[..., AttackConfig], model: str, train_rows: str) -> None:
+    common = {"train_rows": train_rows, "epochs": 2, "train_batch_size": 128, "learner": "sgd", **NO_DROPOUT}
+    small, large = (trained(central(model=model, **common, chunk_tokens=tokens)) for tokens in (8, 10**6))
     assert_close(small.model, large.model)
     assert small.history[-1]["train_loss"] == pytest.approx(large.history[-1]["train_loss"], rel=1e-5)
 
