@@ -44,10 +44,14 @@ def torch_stream(device: torch.device, seed: int, purpose: str, *keys: int) -> I
 
 @contextmanager
 def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Run a block with the model in evaluation mode and give it its mode back afterwards."""
+    """Run a block with the model in evaluation mode and give it its mode back afterwards.
+
+    Recurrent layers do without cuDNN meanwhile, which has no gradients for them in this mode.
+    """
     training = model.training
     model.eval()
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
     finally:
         model.train(training)

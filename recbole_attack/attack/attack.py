@@ -92,6 +92,7 @@ class Attack:
         objective: What it optimises on the result.
         repeats: Repetitions ``s`` whose losses are averaged; they differ by dropout, sampled items and, with several
             targets, by the target the transform works for.
+        tried: Sequences the transform has in memory for each that it changes.
         weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
         knowledge: What the attacker must know besides its own clients' histories and the model they train.
     """
@@ -99,13 +100,13 @@ class Attack:
     transform: Transform
     objective: Objective
     repeats: int = 1
+    tried: int = 1
     weight: float = 1.0
     knowledge: tuple[str, ...] = ()
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""
-        tried = getattr(self.transform, "candidates", 1) * min(self.repeats, n_targets)
-        return max(self.repeats, tried)
+        return max(self.repeats, self.tried * min(self.repeats, n_targets))
 
     def losses(self, model: Any, profile: Profile, users: Int, context: AttackContext) -> torch.Tensor:
         """``[M]`` losses of ``M`` malicious clients, whose gradients are what they upload.

@@ -16,60 +16,51 @@ from recbole_attack.data.sequences import Int, from_pairs
 from recbole_attack.rng import stream
 
 
-@dataclass(frozen=True)
-class TrainingLoss:
+def training_loss(
+    model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+) -> torch.Tensor:
     """The victim's own loss, computed on the profile as an honest client would.
 
     Negatives are drawn outside the profile, so a fake item is never pushed down by its own client. A model that masks
     items gets draws of the client's own.
     """
-
-    def __call__(
-        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
-    ) -> torch.Tensor:
-        items = profile.item_seq.cpu().numpy()
-        rows, columns = np.nonzero(items)
-        outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), context.outside.n_items))
-        negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
-        for row, user in enumerate(users):
-            keys = (context.epoch, context.step, int(user), row % repeats)
-            rng = stream(context.seed, "fake negatives", *keys)
-            negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
-            draws[row] = stream(context.seed, "fake draws", *keys).random(items.shape[1])
-        pos_items = profile.item_seq[:, 1:]
-        item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
-        neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
-        drawn = torch.from_numpy(draws).to(pos_items.device) if model.needs_draws else None
-        return model.client_losses(TrainBatch(item_seq, pos_items, neg_items, drawn))
+    items = profile.item_seq.cpu().numpy()
+    rows, columns = np.nonzero(items)
+    outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), context.outside.n_items))
+    negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
+    for row, user in enumerate(users):
+        keys = (context.epoch, context.step, int(user), row % repeats)
+        rng = stream(context.seed, "fake negatives", *keys)
+        negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
+        draws[row] = stream(context.seed, "fake draws", *keys).random(items.shape[1])
+    pos_items = profile.item_seq[:, 1:]
+    item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
+    neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
+    drawn = torch.from_numpy(draws).to(pos_items.device) if model.needs_draws else None
+    return model.client_losses(TrainBatch(item_seq, pos_items, neg_items, drawn))
 
 
-@dataclass(frozen=True)
-class TargetBCE:
+def target_bce(
+    model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+) -> torch.Tensor:
     """Raise the targets' scores after the last item: BCE towards 1, averaged over targets (DV-FSR, eq. 4)."""
-
-    def __call__(
-        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
-    ) -> torch.Tensor:
-        scores = model.item_scores(model.forward(*profile), context.targets)
-        return F.softplus(-scores).mean(dim=1)
+    scores = model.item_scores(model.forward(*profile), context.targets)
+    return F.softplus(-scores).mean(dim=1)
 
 
-@dataclass(frozen=True)
-class TargetBoost:
+def target_boost(
+    model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+) -> torch.Tensor:
     """Train the targets as the next items: BCE towards 1 for each, towards 0 for one random item outside the history.
 
     Averaged over positives and negatives as the victim's own loss is (DV-FSR, eq. 2).
     """
-
-    def __call__(
-        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
-    ) -> torch.Tensor:
-        state = model.forward(*profile)
-        positive = model.item_scores(state, context.targets)
-        sampled = _outside("boost negatives", len(context.targets), users, repeats, context)
-        negatives, place = torch.unique(sampled, return_inverse=True)
-        negative = model.item_scores(state, negatives).gather(1, place)
-        return (F.softplus(-positive) + F.softplus(negative)).mean(dim=1) / 2
+    state = model.forward(*profile)
+    positive = model.item_scores(state, context.targets)
+    sampled = _outside("boost negatives", len(context.targets), users, repeats, context)
+    negatives, place = torch.unique(sampled, return_inverse=True)
+    negative = model.item_scores(state, negatives).gather(1, place)
+    return (F.softplus(-positive) + F.softplus(negative)).mean(dim=1) / 2
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ DV-FSR: Qin et al., "DV-FSR: A Dual-View Target Attack Framework for Federated S
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from recbole_attack.attack.attack import Attack, Objective, Transform
-from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
-from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
+from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 
 _POPULARITY = "popularity of the items"
 
@@ -31,7 +32,7 @@ def ra(config: Mapping[str, Any]) -> Attack:
     malicious client. We choose the paper's text: a fake profile of its own for each malicious client, as long as the
     history it stands in for.
     """
-    return Attack(FakeProfile(), TrainingLoss(), weight=config["attack_weight"])
+    return Attack(FakeProfile(), training_loss, weight=config["attack_weight"])
 
 
 def bandwagon(config: Mapping[str, Any]) -> Attack:
@@ -42,7 +43,7 @@ def bandwagon(config: Mapping[str, Any]) -> Attack:
     tenth of the catalogue. There profiles have a fixed size; here they are as long as the history they stand in for.
     """
     profile = FakeProfile(config["popular_share"], config["popular_items"])
-    return Attack(profile, TrainingLoss(), weight=config["attack_weight"], knowledge=(_POPULARITY,))
+    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(_POPULARITY,))
 
 
 def popular(config: Mapping[str, Any]) -> Attack:
@@ -52,7 +53,7 @@ def popular(config: Mapping[str, Any]) -> Attack:
     profile. Here they do but for its length and order.
     """
     profile = FakeProfile(popular_share=1.0)
-    return Attack(profile, TrainingLoss(), weight=config["attack_weight"], knowledge=(_POPULARITY,))
+    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(_POPULARITY,))
 
 
 def eb(config: Mapping[str, Any]) -> Attack:
@@ -66,7 +67,7 @@ def eb(config: Mapping[str, Any]) -> Attack:
     positives are the targets, with one sampled negative each. A sequential model has no user embedding to train along:
     the user's vector is the model's state after the client's own history.
     """
-    return Attack(Keep(), TargetBoost(), weight=config["attack_weight"])
+    return Attack(keep, target_boost, weight=config["attack_weight"])
 
 
 def a_ra(config: Mapping[str, Any]) -> Attack:
@@ -78,7 +79,7 @@ def a_ra(config: Mapping[str, Any]) -> Attack:
 
     Released code differs: the branch of A-ra is switched off in DV-FSR's.
     """
-    return _view(config, Keep(), TargetBCE())
+    return _view(config, keep, target_bce)
 
 
 def dvfsr(config: Mapping[str, Any]) -> Attack:
@@ -91,12 +92,12 @@ def dvfsr(config: Mapping[str, Any]) -> Attack:
     dropout. With several targets, each loss is averaged over them and the repetitions take turns as the target of
     the substitution.
     """
-    return _view(config, _substitute(config), Total((TargetBCE(), _contrastive(config))))
+    return _search(config, Total((target_bce, _contrastive(config))))
 
 
 def s_fsr(config: Mapping[str, Any]) -> Attack:
     """DV-FSR without the implicit strategy: substitution and target BCE only (DV-FSR, "Ablation Study")."""
-    return _view(config, _substitute(config), TargetBCE())
+    return _search(config, target_bce)
 
 
 def c_fsr(config: Mapping[str, Any]) -> Attack:
@@ -105,7 +106,7 @@ def c_fsr(config: Mapping[str, Any]) -> Attack:
     Released code differs: its C-FSR labels a negative as the positive, so it trains another loss than DV-FSR's. We
     choose DV-FSR's loss. The contrastive loss reads the original sequence, so there is nothing to substitute.
     """
-    return _view(config, Keep(), _contrastive(config))
+    return _view(config, keep, _contrastive(config))
 
 
 ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
@@ -127,8 +128,10 @@ def _view(config: Mapping[str, Any], transform: Transform, objective: Objective)
     return Attack(transform, objective, repeats=config["attack_repeats"], weight=config["attack_weight"])
 
 
-def _substitute(config: Mapping[str, Any]) -> Substitute:
-    return Substitute(min_cosine=config["min_cosine"], candidates=config["substitution_candidates"])
+def _search(config: Mapping[str, Any], objective: Objective) -> Attack:
+    """The same with the substitution, which tries several sequences for each."""
+    tried = config["substitution_candidates"]
+    return replace(_view(config, Substitute(config["min_cosine"], tried), objective), tried=tried)
 
 
 def _contrastive(config: Mapping[str, Any]) -> Contrastive:

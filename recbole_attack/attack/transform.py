@@ -15,14 +15,9 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.rng import stream
 
 
-@dataclass(frozen=True)
-class Keep:
+def keep(model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext) -> Profile:
     """Leave the sequence as it is."""
-
-    def __call__(
-        self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
-    ) -> Profile:
-        return profile
+    return profile
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class ClientUpdates:
 
     def reordered(self, order: torch.Tensor) -> ClientUpdates:
         """Client ``c`` becomes client ``order[c]``; ``order`` is a permutation, ``[N]``."""
+        order = order.to(self.client.device)
         client, place = order[self.client].sort(stable=True)
         dense = torch.empty_like(self.dense)
         dense[order] = self.dense

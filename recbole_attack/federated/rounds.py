@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from recbole_attack.defense import Aggregator
 from recbole_attack.federated.budget import upload_factors
 from recbole_attack.federated.client_gradients import client_gradients, is_supported, looped_client_updates
 from recbole_attack.federated.client_updates import ClientUpdates, Memory, concatenate
-from recbole_attack.federated.server import aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
@@ -44,20 +44,15 @@ class ClientGroup:
 
 
 class RoundUpdate(NamedTuple):
-    """What the server makes of a round, its clients in the order of their groups.
+    """A round, its clients in the order of their groups.
 
     Attributes:
         losses: ``[N]`` losses of the clients.
-        update: See :class:`~recbole_attack.federated.server.Aggregated`, as for what follows.
+        aggregated: What the server makes of their updates.
     """
 
     losses: torch.Tensor
-    update: Update
-    kept: torch.Tensor
-    rejected: Mapping[str, int]
-    client_weights: torch.Tensor | None
-    iterations: int = 0
-    residual: float = 0.0
+    aggregated: Aggregated
 
 
 Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any, Memory], RoundUpdate]
@@ -78,7 +73,7 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         factors = _factors(norms, groups, config).tolist()
         sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors, sent, strict=True)]
     found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
-    return RoundUpdate(torch.tensor(losses), *found)
+    return RoundUpdate(torch.tensor(losses), found)
 
 
 def client_path(model: Any, local_epochs: int) -> PerClient:
@@ -120,7 +115,8 @@ def _linear(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, c
     parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
     losses = torch.cat([losses.cpu() for _, losses in parts])
-    return RoundUpdate(losses, update, torch.ones_like(losses, dtype=torch.bool), {}, factors)
+    everyone = torch.ones_like(losses, dtype=torch.bool)
+    return RoundUpdate(losses, Aggregated(update, everyone, {}, factors.double(), 0, 0.0))
 
 
 def _client_by_client(
@@ -135,7 +131,7 @@ def _client_by_client(
     updates = concatenate(parts, dense)
     if _is_limited(config):
         updates = updates.scaled(_factors(updates.norms(), groups, config))
-    return RoundUpdate(torch.cat(losses), *aggregate(updates, weights, aggregator))
+    return RoundUpdate(torch.cat(losses), aggregate(updates, weights, aggregator))
 
 
 def _is_limited(config: Any) -> bool:

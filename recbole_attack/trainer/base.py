@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.trainer import Trainer
@@ -19,9 +17,7 @@ from recbole_attack.data import Split
 from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, RankingProtocol
 from recbole_attack.federated import Threat
-from recbole_attack.files import load_checkpoint, save_checkpoint, write_text
-
-_STATE = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "rounds", "finished")
+from recbole_attack.files import load_checkpoint, save_checkpoint
 
 
 class AttackTrainer(Trainer):
@@ -37,9 +33,12 @@ class AttackTrainer(Trainer):
         split: The dataset's split; rankings and eligibility come from its full sequences.
 
     Attributes:
+        state: What a resumed run continues from, besides weights, optimiser and schedule.
         history: One dict per epoch: epoch, train_loss, learning_rate, and every metric of the evaluated ones.
-        rounds: One dict per step of the server, for ``rounds.csv``.
     """
+
+    state: ClassVar[tuple[str, ...]]
+    state = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
 
     start_epoch: int
     cur_step: int
@@ -63,7 +62,6 @@ class AttackTrainer(Trainer):
         self.full_protocol = RankingProtocol(*common, None, self.seed)
         self.protocol = self.full_protocol if sampled == "full" else RankingProtocol(*common, sampled, self.seed)
         self.history: list[dict[str, Any]] = []
-        self.rounds: list[dict[str, Any]] = []
         self.finished = False
 
     def _own_writer(self, name: str) -> SummaryWriter:
@@ -224,21 +222,12 @@ class AttackTrainer(Trainer):
         }
 
     def _save_state(self) -> None:
-        state = {key: getattr(self, key) for key in _STATE}
+        state = {key: getattr(self, key) for key in self.state}
         state["best_valid_score"] = float(self.best_valid_score)
         save_checkpoint(
             self.resume_file,
             {**self._checkpoint(), "scheduler": self.scheduler.state_dict(), "trainer": state},
         )
-        self._write_rounds()
-
-    def _write_rounds(self) -> None:
-        if self.rounds:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(self.rounds[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rounds)
-            write_text(self.resume_file.with_name("rounds.csv"), text.getvalue())
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Continue after the last finished epoch of an interrupted run.
@@ -251,6 +240,6 @@ class AttackTrainer(Trainer):
         self.model.load_other_parameter(checkpoint["other_parameter"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scheduler.load_state_dict(checkpoint["scheduler"])
-        for key in _STATE:
+        for key in self.state:
             setattr(self, key, checkpoint["trainer"][key])
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from recbole_attack.data.sequences import Int
 from recbole_attack.federated import ClientPool
-from recbole_attack.federated.rounds import RoundUpdate
-from recbole_attack.files import write_text
+from recbole_attack.federated.server import Aggregated
+from recbole_attack.files import write_csv
 
 FOLDER = "client_weights"
 
@@ -38,7 +36,7 @@ class ClientWeight(NamedTuple):
 
 
 def client_weights(
-    epoch: int, index: int, pool: ClientPool, clients: Int, result: RoundUpdate, tokens: Iterable[str]
+    epoch: int, index: int, pool: ClientPool, clients: Int, result: Aggregated, tokens: Iterable[str]
 ) -> list[ClientWeight]:
     """The rows of one round.
 
@@ -60,8 +58,4 @@ def write_client_weights(folder: Path, rows: list[ClientWeight]) -> None:
 
     ``pandas.concat(map(pandas.read_csv, sorted(folder.glob("client_weights/*.csv"))))`` reads all epochs.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ClientWeight._fields)
-    writer.writerows(rows)
-    write_text(folder / FOLDER / f"epoch-{rows[0].epoch:04d}.csv", text.getvalue())
+    write_csv(folder / FOLDER / f"epoch-{rows[0].epoch:04d}.csv", ClientWeight._fields, rows)

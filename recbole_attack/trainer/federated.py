@@ -19,8 +19,10 @@ from recbole_attack.defense import CLIENT_DEFENSES, configured_aggregator
 from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, Threat, client_pool
 from recbole_attack.federated.client_updates import Memory
-from recbole_attack.federated.rounds import BACKENDS, ClientGroup, RoundUpdate
+from recbole_attack.federated.rounds import BACKENDS, ClientGroup
+from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update
+from recbole_attack.files import write_csv
 from recbole_attack.rng import torch_stream
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
@@ -34,7 +36,13 @@ class FederatedTrainer(AttackTrainer):
 
     In a round, every sampled client sends an update, the server aggregates them and its optimiser
     (``learner``, ``learning_rate``) steps along the result.
+
+    Attributes:
+        rounds: One dict per step of the server, for ``rounds.csv``.
+        client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
     """
+
+    state = (*AttackTrainer.state, "rounds")
 
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
@@ -42,6 +50,7 @@ class FederatedTrainer(AttackTrainer):
         self.aggregator = configured_aggregator(config.final_config_dict)
         self.client_defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.backend, self.memory = BACKENDS[config["backend"]], Memory()
+        self.rounds: list[dict[str, Any]] = []
         self.client_weights: list[ClientWeight] = []
 
     def clients(self, train_data: TrainData) -> ClientPool:
@@ -75,8 +84,7 @@ class FederatedTrainer(AttackTrainer):
         start = perf_counter()
         honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
         groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], sampled, epoch))
-        result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
-        losses = result.losses
+        losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
@@ -107,7 +115,7 @@ class FederatedTrainer(AttackTrainer):
         return norm
 
     def _report(
-        self, train_data: TrainData, pool: ClientPool, clients: Int, result: RoundUpdate, epoch: int, index: int
+        self, train_data: TrainData, pool: ClientPool, clients: Int, result: Aggregated, epoch: int, index: int
     ) -> None:
         """Warn of rejected updates, and remember weights the configuration alone does not tell."""
         if result.rejected:
@@ -123,6 +131,9 @@ class FederatedTrainer(AttackTrainer):
         if self.client_weights:
             write_client_weights(self.resume_file.parent, self.client_weights)
         super()._save_state()
+        if self.rounds:
+            rows = [list(record.values()) for record in self.rounds]
+            write_csv(self.resume_file.with_name("rounds.csv"), list(self.rounds[0]), rows)
 
     def _groups(
         self, train_data: TrainData, honest: Int, malicious: Int, sampled: list[Sampled], epoch: int

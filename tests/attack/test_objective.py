@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
-from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
+from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -106,7 +106,7 @@ def test_target_bce_is_eq_4(model: Any, targets: tuple[int, ...], padding: int) 
     # One position of the model stays free where the profile is padded beyond its longest row.
     profile = profile_of((1, 2, 3, 7, 11, 5), padding=padding)
     context = AttackContext(torch.tensor(targets), KnownOutside(), seed=1)
-    losses = TargetBCE()(model, profile, profile_of(seed=9), USERS, 1, context)
+    losses = target_bce(model, profile, profile_of(seed=9), USERS, 1, context)
     expected = [bce_by_loops(model, sequence, targets) for sequence in sequences(profile)]
     assert losses.tolist() == pytest.approx(expected, rel=1e-9)
 
@@ -116,7 +116,7 @@ def test_target_bce_is_eq_4(model: Any, targets: tuple[int, ...], padding: int) 
 def test_target_boost_is_eq_2_with_the_targets_as_positives(model: Any, targets: tuple[int, ...], repeats: int) -> None:
     profile, outside = profile_of(), KnownOutside()
     context = AttackContext(torch.tensor(targets), outside, seed=1)
-    losses = TargetBoost()(model, profile.repeat(repeats), profile, np.repeat(USERS, repeats), repeats, context)
+    losses = target_boost(model, profile.repeat(repeats), profile, np.repeat(USERS, repeats), repeats, context)
     table, expected = model.item_embedding.weight, []
     for user, sequence in zip(USERS, sequences(profile), strict=True):
         state = last_state(model, sequence)
@@ -194,7 +194,7 @@ def test_training_loss_is_eq_2_on_the_profile(parts: tuple[Any, TrainData], monk
         return plain(batch)
 
     monkeypatch.setattr(model, "client_losses", spy)
-    losses = TrainingLoss()(model, profile, profile_of(seed=9), USERS, 1, context_of(train_data)).tolist()
+    losses = training_loss(model, profile, profile_of(seed=9), USERS, 1, context_of(train_data)).tolist()
     negatives = batches[0].neg_items
     table = model.item_embedding.weight
     for row, sequence in enumerate(sequences(profile)):
@@ -211,7 +211,7 @@ def test_training_loss_draws_its_negatives_by_user_epoch_step_and_seed(parts: tu
     model, train_data = parts
 
     def losses(users: np.ndarray = USERS, **changes: Any) -> torch.Tensor:
-        return TrainingLoss()(model, profile_of(), profile_of(), users, 1, context_of(train_data, **changes))[1:]
+        return training_loss(model, profile_of(), profile_of(), users, 1, context_of(train_data, **changes))[1:]
 
     first = losses()
     assert torch.equal(losses(), first)
@@ -222,8 +222,8 @@ def test_training_loss_draws_its_negatives_by_user_epoch_step_and_seed(parts: tu
 def test_total_is_the_sum_of_its_parts(parts: tuple[Any, TrainData]) -> None:
     model, train_data = parts
     args = (model, profile_of(), profile_of(seed=9), USERS, 1, context_of(train_data, (7, 8)))
-    both = Total((TargetBCE(), Contrastive(20)))(*args)
-    assert torch.allclose(both, TargetBCE()(*args) + Contrastive(20)(*args), rtol=1e-12)
+    both = Total((target_bce, Contrastive(20)))(*args)
+    assert torch.allclose(both, target_bce(*args) + Contrastive(20)(*args), rtol=1e-12)
     assert both.shape == (len(USERS),)
 
 
@@ -303,11 +303,11 @@ def test_targets_take_turns(parts: tuple[Any, TrainData], repeats: int, targets:
 
 
 ATTACKS = {
-    "substitute": Attack(Substitute(0.0, 5), TargetBCE(), repeats=2),
-    "contrast": Attack(Keep(), Contrastive(20), repeats=3),
-    "dual": Attack(Substitute(-1.0, 10), Total((TargetBCE(), Contrastive(20))), repeats=4),
-    "profile": Attack(FakeProfile(), TrainingLoss(), repeats=2),
-    "training": Attack(Keep(), TrainingLoss()),
+    "substitute": Attack(Substitute(0.0, 5), target_bce, repeats=2),
+    "contrast": Attack(keep, Contrastive(20), repeats=3),
+    "dual": Attack(Substitute(-1.0, 10), Total((target_bce, Contrastive(20))), repeats=4),
+    "profile": Attack(FakeProfile(), training_loss, repeats=2),
+    "training": Attack(keep, training_loss),
 }
 
 
@@ -389,7 +389,7 @@ def test_the_substitution_is_searched_without_dropout_but_the_objective_sees_it(
         searched.append(Substitute(0.0, 10)(*args))
         return searched[-1]
 
-    losses = [Attack(search, TargetBCE()).losses(model, profile, USERS, context) for _ in range(2)]
+    losses = [Attack(search, target_bce).losses(model, profile, USERS, context) for _ in range(2)]
     assert torch.equal(searched[0].item_seq, searched[1].item_seq)
     assert (losses[0] != losses[1]).any()
     model.eval()

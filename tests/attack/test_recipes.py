@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, TargetBCE, TargetBoost, Total, TrainingLoss
-from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
+from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import TrainData
 from recbole_attack.experiment import prepare
 
@@ -101,14 +101,14 @@ def test_no_attack_is_none() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ra", Attack(FakeProfile(), TrainingLoss(), repeats=1, weight=2.5)),
-        ("bandwagon", Attack(FakeProfile(0.3, 0.2), TrainingLoss(), repeats=1, weight=2.5, knowledge=KNOWN)),
-        ("popular", Attack(FakeProfile(1.0), TrainingLoss(), repeats=1, weight=2.5, knowledge=KNOWN)),
-        ("eb", Attack(Keep(), TargetBoost(), repeats=1, weight=2.5)),
-        ("a_ra", Attack(Keep(), TargetBCE(), repeats=3, weight=2.5)),
-        ("dvfsr", Attack(Substitute(0.25, 7), Total((TargetBCE(), Contrastive(11))), repeats=3, weight=2.5)),
-        ("s_fsr", Attack(Substitute(0.25, 7), TargetBCE(), repeats=3, weight=2.5)),
-        ("c_fsr", Attack(Keep(), Contrastive(11), repeats=3, weight=2.5)),
+        ("ra", Attack(FakeProfile(), training_loss, repeats=1, weight=2.5)),
+        ("bandwagon", Attack(FakeProfile(0.3, 0.2), training_loss, repeats=1, weight=2.5, knowledge=KNOWN)),
+        ("popular", Attack(FakeProfile(1.0), training_loss, repeats=1, weight=2.5, knowledge=KNOWN)),
+        ("eb", Attack(keep, target_boost, repeats=1, weight=2.5)),
+        ("a_ra", Attack(keep, target_bce, repeats=3, weight=2.5)),
+        ("dvfsr", Attack(Substitute(0.25, 7), Total((target_bce, Contrastive(11))), repeats=3, tried=7, weight=2.5)),
+        ("s_fsr", Attack(Substitute(0.25, 7), target_bce, repeats=3, tried=7, weight=2.5)),
+        ("c_fsr", Attack(keep, Contrastive(11), repeats=3, weight=2.5)),
     ],
 )
 def test_recipes_are_wired_from_their_parameters(name: str, expected: Attack) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import AttackContext, Profile
-from recbole_attack.attack.transform import FakeProfile, Keep, Substitute
+from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare
@@ -185,7 +185,7 @@ def test_substitute_with_more_candidates_never_scores_the_target_lower(model: An
 
 def test_keep_returns_the_sequence_as_it_is(model: Any) -> None:
     profile = random_profile(seed=2)
-    kept = Keep()(model, profile, np.arange(len(LENGTHS)), torch.ones(len(LENGTHS), dtype=torch.int64), context((1,)))
+    kept = keep(model, profile, np.arange(len(LENGTHS)), torch.ones(len(LENGTHS), dtype=torch.int64), context((1,)))
     assert torch.equal(kept.item_seq, profile.item_seq)
     assert torch.equal(kept.item_seq_len, profile.item_seq_len)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recbole.data.interaction import Interaction
 
 from recbole_attack.attack.attack import AttackContext, Profile
-from recbole_attack.attack.objective import TrainingLoss
+from recbole_attack.attack.objective import training_loss
 from recbole_attack.data import TrainBatch
 
 LENGTH, N_ITEMS = 12, 40  # MAX_ITEM_LIST_LENGTH and the items of the fixtures
@@ -252,7 +252,7 @@ def test_a_fake_profile_is_masked_by_user_epoch_and_repetition(bert):
 
         bert.ours.__class__ = Spy
         context = AttackContext(targets, data.outside, **{"seed": 1, **changes})
-        TrainingLoss()(bert.ours, profile, profile, np.array(users), repeats, context)
+        training_loss(bert.ours, profile, profile, np.array(users), repeats, context)
         bert.ours.__class__ = Spy.__mro__[1]
         assert seen[0].shape == (2, LENGTH) and ((seen[0] >= 0) & (seen[0] < 1)).all()
         return seen[0]

@@ -40,7 +40,6 @@ def test_the_loss_falls(central: Callable[..., AttackConfig]) -> None:
     assert losses[-1] < losses[0] - 0.05
     assert min(losses[10:]) < min(losses[:5])
     assert len(losses) == 20
-    assert trainer.rounds == []
 
 
 def test_one_batch_is_one_step_along_the_gradient(central: Callable[..., AttackConfig]) -> None:
@@ -93,10 +92,7 @@ def test_every_epoch_trains_under_dropout_of_its_own(
     assert seeds == sorted(seeds, key=seeds.index), "an epoch keeps its own"
 
 
-@pytest.mark.parametrize(
-    ("model", "train_rows"),
-    [("SASRec", "users"), ("SASRec", "prefixes"), ("GRU4Rec", "prefixes"), ("BERT4Rec", "users")],
-)
+@pytest.mark.parametrize(("model", "train_rows"), [("SASRec", "users"), ("SASRec", "prefixes"), ("BERT4Rec", "users")])
 def test_the_size_of_chunks_changes_nothing(central: Callable[..., AttackConfig], model: str, train_rows: str) -> None:
     common = {"train_rows": train_rows, "epochs": 2, "train_batch_size": 128, "learner": "sgd", **NO_DROPOUT}
     small, large = (trained(central(model=model, **common, chunk_tokens=tokens)) for tokens in (8, 10**6))

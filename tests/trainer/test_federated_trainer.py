@@ -14,7 +14,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
-from recbole_attack.attack.transform import Keep
+from recbole_attack.attack.transform import keep
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import Experiment, prepare, run_arm
 
@@ -226,7 +226,7 @@ def test_an_attack_is_told_epoch_and_local_step(config: Config, backend: str) ->
         seen.extend((context.epoch, context.step, int(user)) for user in users)
         return model.forward(*profile).sum(dim=1)
 
-    trainer.attack = Attack(Keep(), objective)
+    trainer.attack = Attack(keep, objective)
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
     users = experiment.threat.malicious_users
     assert sorted(seen) == [(epoch, step, user) for epoch in range(2) for step in range(2) for user in users]
@@ -408,7 +408,8 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
         result = plain(*args)
         if len(seen) != 2:
             return result
-        return result._replace(kept=torch.zeros_like(result.kept), rejected={"too large": len(result.kept)})
+        kept = torch.zeros_like(result.aggregated.kept)
+        return result._replace(aggregated=result.aggregated._replace(kept=kept, rejected={"too large": len(kept)}))
 
     trainer.backend = backend
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)

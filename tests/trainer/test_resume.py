@@ -62,7 +62,7 @@ def ending(trainer: Any, experiment: Experiment) -> Ending:
         weights=weights,
         optimizer=trainer.optimizer.state_dict(),
         history=timeless(trainer.history),
-        rounds=timeless(trainer.rounds),
+        rounds=timeless(getattr(trainer, "rounds", [])),
         best=(trainer.best_valid_score, trainer.best_valid_result),
         test=trainer.evaluate(experiment.test_data),
         files={
