@@ -15,11 +15,11 @@ from typing import Any
 
 from recbole_attack import AttackConfig
 from recbole_attack.data import TRAIN_ROWS
-from recbole_attack.experiment import Experiment, prepare
+from recbole_attack.experiment import TrainingExperiment, prepare_training
 
 
 def trained(
-    experiment: Experiment, config: AttackConfig, budgets: list[float]
+    experiment: TrainingExperiment, config: AttackConfig, budgets: list[float]
 ) -> list[tuple[int, float, dict[str, Any]]]:
     """Epochs, training seconds and test result at the first epoch past each budget."""
     trainer, spent, epoch, found = experiment.trainer(config), 0.0, 0, []
@@ -50,7 +50,7 @@ def main() -> None:
             **{"scenario": "central", "learning_rate": 0.001, "checkpoint_dir": folder, "show_progress": False},
         }
         configs = {rows: AttackConfig(config_dict={**common, "train_rows": rows}) for rows in TRAIN_ROWS}
-        experiment = prepare(configs["users"])
+        experiment = prepare_training(configs["users"])
         print(f"{'train_rows':<12}{'seconds':>9}{'epochs':>8}{'s / epoch':>11}{'hit@10':>9}{'ndcg@10':>9}")
         for rows, config in configs.items():
             for epochs, spent, result in trained(experiment, config, sorted(given.seconds)):

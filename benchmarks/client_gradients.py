@@ -29,7 +29,7 @@ from federated_epoch import SETTING
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainBatch
 from recbole_attack.errors import DataError
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.client_gradients import client_gradients
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.rounds import ClientGroup
@@ -62,7 +62,7 @@ def steps(model: Any, group: ClientGroup, chunk_tokens: int, memory: torch.Tenso
 
 def epoch(config: AttackConfig, repeats: int) -> dict[str, float]:
     """Median CPU seconds of an epoch's rounds by what is computed, after one round to warm up."""
-    experiment = prepare(config)
+    experiment = prepare_training(config)
     trainer, data = experiment.trainer(config), experiment.train_data
     model, pool, sampled = trainer.model.train(), trainer.clients(data), [trainer._sampled(data, 0, 0)]
     ones = np.ones(data.sequences.n_users, "f4")

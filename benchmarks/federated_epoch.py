@@ -20,7 +20,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.errors import DataError
-from recbole_attack.experiment import Experiment, prepare
+from recbole_attack.experiment import TrainingExperiment, prepare_training
 
 SETTING = {
     "attack": "none",
@@ -50,7 +50,9 @@ CONTENDERS: dict[str, dict[str, Any]] = {
 }
 
 
-def seconds_per_epoch(experiment: Experiment, configs: dict[str, AttackConfig], repeats: int) -> dict[str, list[float]]:
+def seconds_per_epoch(
+    experiment: TrainingExperiment, configs: dict[str, AttackConfig], repeats: int
+) -> dict[str, list[float]]:
     """Seconds of every measured epoch by contender, taking turns after one epoch to warm up."""
     trainers = {name: experiment.trainer(config) for name, config in configs.items()}
     next(iter(trainers.values()))._train_epoch(experiment.train_data, 0)
@@ -75,7 +77,7 @@ def main() -> int:
         place = {"data_path": arguments.data_path, "dataset": arguments.dataset, "checkpoint_dir": folder}
         configs = {name: AttackConfig(config_dict={**SETTING, **place, **CONTENDERS[name]}) for name in arguments.only}
         try:
-            experiment = prepare(next(iter(configs.values())))
+            experiment = prepare_training(next(iter(configs.values())))
         except DataError as error:
             print(error, file=sys.stderr)
             return 2

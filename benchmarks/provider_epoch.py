@@ -36,8 +36,8 @@ SETTING = {
 def measure(name: str, parameters: dict[str, Any]) -> tuple[str, float]:
     """One line of the table, and seconds per interaction of the epoch."""
     from recbole_attack import AttackConfig
-    from recbole_attack.pretrain.experiment import prepare_pretrain
-    from recbole_attack.pretrain.stages import PRE_TRAIN
+    from recbole_attack.experiment import prepare_pretrain
+    from recbole_attack.stages import PRE_TRAIN
 
     warnings.simplefilter("ignore")
     config = AttackConfig(config_dict={**SETTING, **parameters})

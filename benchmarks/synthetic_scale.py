@@ -39,7 +39,7 @@ def write(folder: Path, preset: str) -> None:
 
 def load(folder: Path, preset: str) -> None:
     from recbole_attack import AttackConfig
-    from recbole_attack.experiment import create_dataset, prepare
+    from recbole_attack.experiment import create_dataset, prepare_training
 
     warnings.simplefilter("ignore")
     parameters = {"data_path": str(folder), "dataset": preset, "attack": "none", "load_col": COLUMNS}
@@ -48,7 +48,7 @@ def load(folder: Path, preset: str) -> None:
     dataset = create_dataset(config)
     report("load", start)
     start = perf_counter()
-    prepare(config, dataset)
+    prepare_training(config, dataset)
     report("prepare", start)
 
 

@@ -18,7 +18,7 @@ from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS
 
@@ -161,7 +161,7 @@ def main() -> None:
 
 def _trainer(model: str, **choices: Any) -> tuple[Any, Any]:
     config = AttackConfig(model, config_dict={**_SETTING, **choices})
-    experiment = prepare(config)
+    experiment = prepare_training(config)
     return experiment.trainer(config), experiment.train_data
 
 

@@ -11,7 +11,7 @@ from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
-from recbole_attack.pretrain.stages import PLATFORMS
+from recbole_attack.stages import PLATFORMS
 
 _USAGE = """\
 usage: python run_recbole_attack.py [--model=SASRec] [--dataset=ml-100k] [--attack=dvfsr] [--key=value ...]

@@ -22,7 +22,7 @@ from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
 from recbole_attack.options import OPTIONS, check_options
-from recbole_attack.pretrain.stages import plans
+from recbole_attack.stages import plans
 
 DERIVED_KEYS = frozenset(
     {

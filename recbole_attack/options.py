@@ -14,7 +14,7 @@ from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
 from recbole_attack.errors import ConfigError, lookup
-from recbole_attack.pretrain.stages import PLATFORMS, STAGES
+from recbole_attack.stages import PLATFORMS, STAGES
 
 SCENARIOS = {
     "federated": "clients train one model with a server; malicious clients may join",

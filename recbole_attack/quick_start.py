@@ -19,10 +19,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.errors import ConfigError, DataError, did_you_mean
-from recbole_attack.experiment import ArmResult
-from recbole_attack.experiment import prepare as prepare_training
+from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.files import load_checkpoint, write_json, write_yaml
-from recbole_attack.pretrain.experiment import prepare_pretrain
 from recbole_attack.report import ARMS, plot_history, result_table
 
 RESULT_SCHEMA = 1
@@ -121,11 +119,6 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
 
 
-def prepare(config: AttackConfig) -> Any:
-    """The experiment the configured scenario is about."""
-    return prepare_pretrain(config) if config["scenario"] == "pretrain" else prepare_training(config)
-
-
 def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     """What RecBole's ``run_recbole`` returns, for the last arm: the attacked one if there is one."""
     main = arms[list(arms)[-1]]
@@ -147,7 +140,7 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     return {**{name: arms[name].metrics() if name in arms else None for name in expected}, "delta": delta}
 
 
-def _record(experiment: Any, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     """The content of ``result.json``."""
     config = experiment.config
     return {
@@ -205,7 +198,7 @@ def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterat
         yield folder
 
 
-def _announce(logger: logging.Logger, experiment: Any, folder: Path) -> None:
+def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
     logger.info(experiment.config)
     logger.info(experiment.dataset)
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")

@@ -29,7 +29,7 @@ def caption(record: Mapping[str, Any]) -> str:
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
-        _training(config),
+        _TRAINING[config["scenario"]](config),
         ranking + (", history masked" if config["mask_history"] else ", history not masked"),
         f"target {promoted} ({config['target_items']})",
     ]
@@ -46,13 +46,24 @@ def _attackers(budget: Mapping[str, Any]) -> str:
     return f": {budget['malicious_clients']} malicious clients ({share}, {verb})"
 
 
-def _training(config: Mapping[str, Any]) -> str:
-    optimiser = f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
-    if config["scenario"] == "pretrain":
-        return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
-    if config["scenario"] == "central":
-        return f"central, {optimiser}"
-    return f"federated, {config['clients_per_round']} clients a round, server {optimiser}, {config['aggregator']}"
+def _pretrained(config: Mapping[str, Any]) -> str:
+    return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
+
+
+def _central(config: Mapping[str, Any]) -> str:
+    return f"central, {_optimiser(config)}"
+
+
+def _federated(config: Mapping[str, Any]) -> str:
+    clients = f"{config['clients_per_round']} clients a round"
+    return f"federated, {clients}, server {_optimiser(config)}, {config['aggregator']}"
+
+
+_TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated}
+
+
+def _optimiser(config: Mapping[str, Any]) -> str:
+    return f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
 
 
 def result_table(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 
 from recbole_attack import AttackConfig
-from recbole_attack.pretrain import STAGES
+from recbole_attack.stages import STAGES
 
 # A shared machine can be slow at any moment; how long an example takes says nothing about the code. New examples are
 # looked for at the desk: a change is judged on the same ones every time.

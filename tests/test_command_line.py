@@ -18,7 +18,7 @@ from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, SCENARIOS
-from recbole_attack.pretrain import PLATFORMS
+from recbole_attack.stages import PLATFORMS
 from recbole_attack.trainer import FederatedTrainer
 
 ROOT = Path(__file__).resolve().parent.parent

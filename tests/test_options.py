@@ -16,7 +16,7 @@ from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS
 from recbole_attack.options import OPTIONS, UNSUPPORTED, Option, check_options
-from recbole_attack.pretrain.stages import PLATFORMS, plans
+from recbole_attack.stages import PLATFORMS, plans
 
 CHECKED_ELSEWHERE = {
     "checkpoint_dir": "any path",

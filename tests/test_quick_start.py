@@ -24,7 +24,7 @@ from recbole.trainer import HyperTuning
 import recbole_attack
 from recbole_attack import load_data_and_model, objective_function, quick_start, run_recbole_attack
 from recbole_attack.errors import ConfigError, DataError
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.report import result_table
 from recbole_attack.trainer import FederatedTrainer
 
@@ -307,7 +307,7 @@ def test_a_loaded_model_scores_what_the_record_says(finished, arm):
         str(finished.folder / arm / "SASRec.pth")
     )
     assert config["attack"] == {"clean": "none", "attacked": "dvfsr"}[arm]
-    trainer = prepare(config).trainer(config)
+    trainer = prepare_training(config).trainer(config)
     trainer.model.load_state_dict(model.state_dict())
     trainer.eval_collector.data_collect(train_data)
     assert trainer.evaluate(test_data, load_best_model=False) == finished.record[arm]["test_result"]

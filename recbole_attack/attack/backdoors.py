@@ -2,7 +2,7 @@
 
 A recipe reads its own parameters from the configuration (``properties/attack/<name>.yaml`` holds the defaults) and
 returns what the provider does to its training examples, or ``None`` for no attack. In which stages it does so is a
-matter of :mod:`recbole_attack.pretrain.stages`.
+matter of :mod:`recbole_attack.stages`.
 
 Wu et al., "Attacking Pre-trained Recommendation", SIGIR 2023.
 """

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from recbole_attack.data import Split
 from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, RankingProtocol
-from recbole_attack.federated import Threat
 from recbole_attack.files import load_checkpoint, save_checkpoint
+from recbole_attack.threat import Threat
 
 
 class AttackTrainer(Trainer):

@@ -9,8 +9,8 @@ from torch import nn
 
 from recbole_attack.data import TRAIN_ROWS, Split, TrainData
 from recbole_attack.data.batches import Poison, TrainBatch, length_chunks
-from recbole_attack.federated import Threat
 from recbole_attack.rng import torch_stream
+from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole_attack.data import Split
 from recbole_attack.data.batches import Poison
-from recbole_attack.federated import Threat
+from recbole_attack.threat import Threat
 from recbole_attack.trainer.central import CentralTrainer
 
 TRAINED = {

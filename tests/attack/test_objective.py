@@ -18,7 +18,7 @@ from recbole_attack.attack.objective import Contrastive, Total, target_bce, targ
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.sequences import from_pairs
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 N_ITEMS = 40
 LENGTHS = (1, 2, 3, 7, 12, 5)
@@ -29,7 +29,7 @@ USERS = np.array([4, 9, 11, 23, 30, 31])
 def parts(config: Callable[..., Any]) -> tuple[Any, TrainData]:
     """A SASRec without dropout in double precision, all weights large and the padding item's too; training data."""
     settings = config(hidden_dropout_prob=0, attn_dropout_prob=0)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     victim = experiment.trainer(settings).model.double()
     generator = torch.Generator().manual_seed(6)
     with torch.no_grad():
@@ -381,7 +381,7 @@ def test_losses_leave_everything_but_the_graph_alone(parts: tuple[Any, TrainData
 
 def test_the_substitution_is_searched_without_dropout_but_the_objective_sees_it(config: Callable[..., Any]) -> None:
     settings = config(hidden_dropout_prob=0.5, attn_dropout_prob=0.5)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     model = experiment.trainer(settings).model.train()
     profile, context, searched = profile_of(), context_of(experiment.train_data), []
 

@@ -15,7 +15,7 @@ from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import TrainData
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 PARAMETERS = {
     "attack_weight": 2.5,
@@ -82,7 +82,7 @@ def scene(config: Callable[..., Any]) -> Callable[..., Scene]:
             hidden_dropout_prob=0,
             attn_dropout_prob=0,
         )
-        experiment = prepare(settings)
+        experiment = prepare_training(settings)
         model = experiment.trainer(settings).model
         with torch.no_grad():
             model.item_embedding.weight *= scale

@@ -16,7 +16,7 @@ from recbole_attack.attack import AttackContext, Profile
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 N_ITEMS = 40
 LENGTHS = (1, 2, 3, 5, 8, 12, 12, 4)
@@ -25,7 +25,7 @@ LENGTHS = (1, 2, 3, 5, 8, 12, 12, 4)
 @pytest.fixture
 def model(config: Callable[..., Any]) -> Any:
     """A SASRec in double precision whose weights are large enough for a sign step to leave items to choose from."""
-    experiment = prepare(config())
+    experiment = prepare_training(config())
     victim = experiment.trainer(config()).model.double()
     assert victim.n_items == N_ITEMS
     generator = torch.Generator().manual_seed(5)

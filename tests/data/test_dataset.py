@@ -11,7 +11,7 @@ from recbole.data.dataset import SequentialDataset
 
 from recbole_attack import AttackConfig
 from recbole_attack.errors import DataError
-from recbole_attack.experiment import create_dataset, prepare
+from recbole_attack.experiment import create_dataset, prepare_training
 
 COLUMNS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
 ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y", "z"])), min_size=3, max_size=15)
@@ -190,9 +190,9 @@ def test_a_missing_column_names_the_nearest(load, column, typo):
 
 def test_an_unknown_target_names_the_nearest(config):
     with pytest.raises(DataError, match="'item7' is not in the dataset"):
-        prepare(config(target_items=["item7"]))
+        prepare_training(config(target_items=["item7"]))
     with pytest.raises(DataError, match="'i333' is not in the dataset; did you mean 'i33'"):
-        prepare(config(target_items=["i5", "i333"]))
+        prepare_training(config(target_items=["i5", "i333"]))
 
 
 def test_filters_that_leave_nothing_are_a_data_error(config):
@@ -208,4 +208,4 @@ def test_a_file_without_rows_is_a_data_error(load):
 def test_nothing_to_train_on_is_a_data_error(tmp_path, small):
     write_dataset(tmp_path / "made", [("a", "x", 1, START), ("b", "y", 1, START)])
     with pytest.raises(DataError, match="no user with 2 training interactions"):
-        prepare(AttackConfig(config_dict=small(data_path=str(tmp_path), dataset="made")))
+        prepare_training(AttackConfig(config_dict=small(data_path=str(tmp_path), dataset="made")))

@@ -17,7 +17,7 @@ from recbole_attack.data import CentralEpoch, NonInteracted, TrainBatch, TrainDa
 from recbole_attack.data.prefixes import PrefixEpoch
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.errors import ConfigError
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 Config = Callable[..., Any]
 N_ITEMS = 30
@@ -83,7 +83,7 @@ def test_a_causal_model_sums_the_same_losses_either_way(
     else:
         values = {key: value for key, value in values.items() if key != "inner_size"} | {"dropout_prob": 0}
     settings = AttackConfig(model=model, config_dict=values)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     victim, data = experiment.model(settings).double(), experiment.train_data
     totals = []
     for kind in (CentralEpoch, PrefixEpoch):
@@ -121,7 +121,7 @@ def test_masked_training_needs_whole_histories(config: Config) -> None:
 
 def test_central_training_on_prefixes_learns(config: Config) -> None:
     settings = config(scenario="central", attack="none", train_rows="prefixes", epochs=3)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     trainer.fit(experiment.train_data, saved=False, verbose=False)
     losses = [record["train_loss"] for record in trainer.history]

@@ -14,7 +14,7 @@ from recbole_attack.data.synthetic import PRESETS, Synthetic, ensure_synthetic, 
 from recbole_attack.data.synthetic.__main__ import main
 from recbole_attack.data.synthetic.generate import CHAIN, TASTE
 from recbole_attack.errors import ConfigError, DataError
-from recbole_attack.experiment import create_dataset, prepare
+from recbole_attack.experiment import create_dataset, prepare_training
 
 SIZES = st.integers(1, 12).flatmap(
     lambda items: st.builds(
@@ -153,7 +153,7 @@ def test_recbole_reads_the_same_sequences_attributes_and_categories(tmp_path, co
     columns = {"inter": ["user_id", "item_id", "timestamp"], "user": ["user_id", "age", "gender", "occupation"]}
     columns["item"] = ["item_id", "category"]
     dataset = create_dataset(config(data_path=str(tmp_path), dataset="made", load_col=columns))
-    experiment = prepare(config(data_path=str(tmp_path), dataset="made"), dataset)
+    experiment = prepare_training(config(data_path=str(tmp_path), dataset="made"), dataset)
     full = experiment.dataset.split.full
     users, items = (dataset.field2id_token[field] for field in ("user_id", "item_id"))
     for user in range(1, full.n_users):
@@ -229,7 +229,7 @@ def test_a_configuration_names_a_size_and_the_dataset_is_made_once(tmp_path, con
     expected = generate(Synthetic(**sizes)).sequences
     assert sequences.n_users == expected.n_users == 41
     assert np.array_equal(np.sort(sequences.lengths), np.sort(expected.lengths))
-    described = prepare(asked).describe_data()
+    described = prepare_training(asked).describe_data()
     assert described["name"] == folder.name
     assert set(described["sha256"]) == set(before)
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before

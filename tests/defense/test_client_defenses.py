@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.data import TrainBatch
 from recbole_attack.defense.client_defenses import AdversarialTraining
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 N_ITEMS = 40
 
@@ -22,7 +22,7 @@ N_ITEMS = 40
 def model(config: Callable[..., Any]) -> Any:
     """A SASRec with dropout, in double precision and training mode, all weights large."""
     parameters = config(hidden_dropout_prob=0.3, attn_dropout_prob=0.3)
-    victim = prepare(parameters).trainer(parameters).model.double().train()
+    victim = prepare_training(parameters).trainer(parameters).model.double().train()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in victim.parameters():

@@ -11,7 +11,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator.collector import DataStruct
 
 from recbole_attack.evaluator import EXPOSURE_METRICS, AttackCollector
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 TOPK = [2, 5, 12]
 OVERALL = ["Hit", "NDCG", "ER", "Target_NDCG", "Exposure_Share"]
@@ -30,7 +30,7 @@ def trained(config):
         eval_batch_size=7,
         target_items="stratified:4",
     )
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     assert experiment.dataset.split.full.n_users == N_USERS
     trainer = experiment.trainer(settings)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_every_metric_of_a_side_selects_models_and_says_what_it_counts(config, m
 
 
 def test_the_collector_follows_the_users(config):
-    experiment = prepare(config())
+    experiment = prepare_training(config())
     targeted = group(3)
     collector = AttackCollector(config(), np.array([1]), experiment.dataset.split.full, targeted)
     users = torch.tensor([5, 3, 60, 3])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.errors import DataError, TrainingError
 from recbole_attack.evaluator import ItemExposure
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.trainer import item_exposure
 
 CUTOFFS = (1, 5, 12)
@@ -22,7 +22,7 @@ CUTOFFS = (1, 5, 12)
 def trained(config, **changes):
     """An experiment, and a trainer whose victim has weights far from a tie."""
     settings = config(**{"eval_batch_size": 7, "topk": [3], "valid_metric": "NDCG@3", **changes})
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     with torch.no_grad():
         for parameter in trainer.model.parameters():

@@ -16,7 +16,7 @@ from recbole.utils import EvaluatorType
 from recbole_attack import AttackConfig
 from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metric, register_metrics
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 TOPK = [1, 5, 12]
 EVERYTHING = {"topk": TOPK, "valid_metric": "NDCG@5", "metric_decimal_place": 12, "eval_batch_size": 7}
@@ -25,7 +25,7 @@ EVERYTHING = {"topk": TOPK, "valid_metric": "NDCG@5", "metric_decimal_place": 12
 def experiment_of(config, **changes):
     """An experiment, and a trainer whose victim has weights far from a tie."""
     settings = config(**{**EVERYTHING, **changes})
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     with torch.no_grad():
         for parameter in trainer.model.parameters():
@@ -165,7 +165,7 @@ def recbole_metrics(config, topk, mask_history=False, **changes):
         mask_history=mask_history,
         **changes,
     )
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     trainer.fit(experiment.train_data, experiment.valid_data, verbose=False, saved=False)
     return experiment, trainer, evaluate(experiment, trainer)

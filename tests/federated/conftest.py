@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recbole_attack.data import TrainBatch
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def victim(config: Callable[..., Any]) -> Callable[..., Any]:
     @cache
     def build(dropout: float = 0.0, scale: float = 0.8) -> Any:
         settings = config(hidden_dropout_prob=dropout, attn_dropout_prob=dropout)
-        model = prepare(settings).trainer(settings).model.train()
+        model = prepare_training(settings).trainer(settings).model.train()
         generator = torch.Generator().manual_seed(8)
         with torch.no_grad():
             for parameter in model.parameters():

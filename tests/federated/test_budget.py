@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_attack.defense import AGGREGATORS
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.budget import upload_factors
 
 NORMS = st.lists(st.tuples(st.floats(0.0, 1e6), st.booleans()), min_size=1, max_size=12)
@@ -52,7 +52,7 @@ def test_alone_among_themselves_malicious_clients_have_no_limit() -> None:
 
 
 def weights_after(config: Any) -> torch.Tensor:
-    experiment = prepare(config)
+    experiment = prepare_training(config)
     trainer = experiment.trainer(config)
     trainer.fit(experiment.train_data, saved=False, verbose=False)
     return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
@@ -81,7 +81,7 @@ def test_a_budget_takes_the_effect_of_loudness_away(config: Callable[..., Any]) 
 
 
 def test_the_budget_of_a_run_is_recorded(config: Callable[..., Any]) -> None:
-    told = prepare(config(attack="bandwagon", gradient_scale=2.0, norm_budget=0.9)).describe_threat()
+    told = prepare_training(config(attack="bandwagon", gradient_scale=2.0, norm_budget=0.9)).describe_threat()
     assert (told["gradient_scale"], told["norm_budget"]) == (2.0, 0.9)
     assert "popularity of the items" in told["knowledge"]
-    assert "popularity of the items" not in prepare(config(attack="eb")).describe_threat()["knowledge"]
+    assert "popularity of the items" not in prepare_training(config(attack="eb")).describe_threat()["knowledge"]

@@ -10,7 +10,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.defense import AGGREGATORS
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.federated import rounds
 from recbole_attack.federated.rounds import BACKENDS, client_path, round_path
 from recbole_attack.model import SASRec
@@ -33,7 +33,7 @@ def trained(small: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str
         common = {key: value for key, value in small().items() if key not in ("hidden_size", "inner_size")}
         common |= {"learner": "sgd", "learning_rate": 1.0, "epochs": 1}
         settings = AttackConfig(model, config_dict={**common, **SIZES[model], **changes})
-        experiment = prepare(settings)
+        experiment = prepare_training(settings)
         trainer = experiment.trainer(settings)
         with torch.no_grad():
             for parameter in trainer.model.parameters():
@@ -107,7 +107,7 @@ def test_a_derived_model_with_a_layer_of_its_own_is_not_computed_by_layer(config
             return super().embed(item_seq) * self.scale
 
     settings = config()
-    model = Wider(settings, prepare(settings).dataset)
+    model = Wider(settings, prepare_training(settings).dataset)
     assert client_path(model, 1) == "vmap"
     assert set(BACKENDS) == {"vectorised", "loop"}
 
@@ -117,7 +117,7 @@ def test_central_training_lowers_the_loss(small: Any, model: str) -> None:
     common = {key: value for key, value in small().items() if key not in ("hidden_size", "inner_size")}
     common |= {"scenario": "central", "learning_rate": 0.01, "epochs": 4, "train_batch_size": 64}
     settings = AttackConfig(model, config_dict={**common, **SIZES[model]})
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     trainer.fit(experiment.train_data, experiment.valid_data, verbose=False, saved=False)
     losses = [record["train_loss"] for record in trainer.history]

@@ -11,7 +11,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainBatch
-from recbole_attack.experiment import Experiment, prepare
+from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.model import HOSTS
 
 LENGTH = 12  # MAX_ITEM_LIST_LENGTH of the fixtures
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
     ours: Any
     host: Any
-    experiment: Experiment
+    experiment: TrainingExperiment
 
     def batch(self, every: int = 4) -> TrainBatch:
         """Users of every length, the longest cut to ``LENGTH``."""
@@ -52,7 +52,7 @@ def pair(small: Callable[..., dict[str, Any]]) -> Callable[..., Pair]:
 
     def build(model: str, **changes: Any) -> Pair:
         settings = settings_of(small(), model, **changes)
-        experiment = prepare(settings)
+        experiment = prepare_training(settings)
         ours = experiment.model(settings).eval()
         theirs = ChainMap({} if model not in ("SASRec", "GRU4Rec") else {"loss_type": "CE"}, settings.final_config_dict)
         named = dict.fromkeys(("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS", "MASK_INDEX"))

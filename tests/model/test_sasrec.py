@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recbole_attack.data import TrainBatch
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import prepare_training
 from recbole_attack.model.host import SASRec as RecBoleSASRec
 
 LENGTH = 12  # MAX_ITEM_LIST_LENGTH of the fixtures
@@ -16,7 +16,7 @@ LENGTH = 12  # MAX_ITEM_LIST_LENGTH of the fixtures
 
 @pytest.fixture
 def experiment(config):
-    return prepare(config())
+    return prepare_training(config())
 
 
 def scatter(model):
@@ -77,7 +77,7 @@ def test_initial_weights_are_recboles(config, experiment):
 
 def test_xavier_initialisation(config):
     settings = config(initializer="xavier_normal", hidden_size=64, inner_size=128)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     weights = settings.model_class(settings, experiment.dataset).state_dict()
     for key in ("item_embedding.weight", "trm_encoder.layer.0.feed_forward.dense_1.weight"):
         rows, columns = weights[key].shape

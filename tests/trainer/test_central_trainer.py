@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.experiment import Experiment, prepare
+from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.trainer.central import gather_lookups
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
@@ -21,8 +21,8 @@ def central(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]:
     return lambda **changes: config(**{"scenario": "central", "attack": "none", **changes})
 
 
-def trained(config: AttackConfig, experiment: Experiment | None = None) -> Any:
-    experiment = experiment or prepare(config)
+def trained(config: AttackConfig, experiment: TrainingExperiment | None = None) -> Any:
+    experiment = experiment or prepare_training(config)
     trainer = experiment.trainer(config)
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
     return trainer
@@ -44,7 +44,7 @@ def test_the_loss_falls(central: Callable[..., AttackConfig]) -> None:
 
 def test_one_batch_is_one_step_along_the_gradient(central: Callable[..., AttackConfig]) -> None:
     settings = central(epochs=1, train_batch_size=ONE_BATCH, learner="sgd", learning_rate=0.5, **NO_DROPOUT)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     expected, data = experiment.trainer(settings).model, experiment.train_data
     batch = data.batch(data.trainable_users, data.negatives(0))
     loss = (expected.client_losses(batch) * batch.lengths).sum() / batch.lengths.sum()
@@ -77,7 +77,7 @@ def test_every_epoch_trains_under_dropout_of_its_own(
     central: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = central(epochs=3, train_batch_size=ONE_BATCH)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer, seeds = experiment.trainer(settings), []
     plain = trainer.model.client_losses
 

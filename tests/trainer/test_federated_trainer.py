@@ -16,7 +16,7 @@ from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.attack.transform import keep
 from recbole_attack.defense import AGGREGATORS
-from recbole_attack.experiment import Experiment, prepare, run_arm
+from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
 SGD = {"learner": "sgd", "learning_rate": 0.5}
@@ -31,9 +31,9 @@ def weights_of(model: Any) -> Weights:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def trained(config: AttackConfig, experiment: Experiment | None = None) -> Any:
+def trained(config: AttackConfig, experiment: TrainingExperiment | None = None) -> Any:
     """A trainer after :meth:`fit`, nothing written."""
-    experiment = experiment or prepare(config)
+    experiment = experiment or prepare_training(config)
     trainer = experiment.trainer(config)
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
     return trainer
@@ -63,7 +63,7 @@ def test_a_round_is_one_sgd_step_along_the_mean_gradient(config: Config, attack:
     settings = config(
         attack=attack, epochs=1, clients_per_round=EVERYBODY, client_weighting=weighting, **SGD, **NO_DROPOUT
     )
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     start, data, threat = experiment.trainer(settings).model, experiment.train_data, experiment.threat
     before = weights_of(start)
     users = data.trainable_users
@@ -103,7 +103,7 @@ def test_several_rounds_and_local_epochs_against_a_simple_server(config: Config)
         clients_per_round=20,
         **NO_DROPOUT,
     )
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     data, server = experiment.train_data, experiment.trainer(settings).model
     pool, local = experiment.trainer(settings).clients(data), experiment.trainer(settings).model
     for epoch in range(2):
@@ -142,7 +142,7 @@ def test_backends_give_the_same_parameters(config: Config, threat: dict[str, Any
         assert a.pop("malicious_loss") == (None if b["malicious_loss"] is None else approx(b["malicious_loss"]))
         del b["malicious_loss"]
         assert a == approx(b)
-    start = weights_of(prepare(config(**common)).trainer(config(**common)).model)
+    start = weights_of(prepare_training(config(**common)).trainer(config(**common)).model)
     assert not torch.allclose(
         weights_of(fast.model)["item_embedding.weight"], start["item_embedding.weight"], atol=1e-3
     )
@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: Confi
 
 def test_a_run_does_not_depend_on_the_global_random_state(config: Config) -> None:
     settings = config(epochs=1)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     results = []
     for noise in (1, 2):
         trainer = experiment.trainer(settings)
@@ -201,7 +201,7 @@ def test_a_run_does_not_depend_on_the_global_random_state(config: Config) -> Non
 
 def test_every_round_trains_under_dropout_of_its_own(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config()
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer, seeds = experiment.trainer(settings), []
     plain = trainer._round
 
@@ -219,7 +219,7 @@ def test_every_round_trains_under_dropout_of_its_own(config: Config, monkeypatch
 @pytest.mark.parametrize("backend", ["vectorised", "loop"])
 def test_an_attack_is_told_epoch_and_local_step(config: Config, backend: str) -> None:
     settings = config(local_epochs=2, clients_per_round=EVERYBODY, backend=backend)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer, seen = experiment.trainer(settings), []
 
     def objective(model: Any, profile: Profile, original: Any, users: Any, repeats: int, context: Any) -> torch.Tensor:
@@ -248,19 +248,19 @@ def test_the_size_of_chunks_changes_nothing(config: Config, local_epochs: int) -
 
 def test_clean_and_attacked_start_from_the_same_weights(config: Config) -> None:
     settings = config()
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     attacked, clean = (experiment.trainer(settings.replace(attack=a)) for a in ("dvfsr", "none"))
     assert equal(weights_of(attacked.model), weights_of(clean.model))
     assert attacked.clients(experiment.train_data).malicious.any()
     assert not clean.clients(experiment.train_data).malicious.any()
-    other = prepare(config(seed=3)).trainer(config(seed=3))
+    other = prepare_training(config(seed=3)).trainer(config(seed=3))
     assert not equal(weights_of(attacked.model), weights_of(other.model))
 
 
 def test_clones_change_nothing_for_honest_clients_of_the_first_round(config: Config) -> None:
     """With everybody in one round, the honest loss is the clean twin's to the last bit, dropout included."""
     settings = config(clients_per_round=EVERYBODY, malicious_ratio=0.2, epochs=2)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     attacked, clean = (trained(settings.replace(attack=a), experiment) for a in ("dvfsr", "none"))
     assert attacked.rounds[0]["loss"] == clean.rounds[0]["loss"]
     assert attacked.rounds[1]["loss"] != clean.rounds[1]["loss"]
@@ -269,7 +269,7 @@ def test_clones_change_nothing_for_honest_clients_of_the_first_round(config: Con
 @pytest.mark.parametrize("attack", ["dvfsr", "ra"])
 def test_an_attack_leaves_the_training_data_alone(config: Config, attack: str) -> None:
     settings = config(attack=attack, malicious_clients="compromise", malicious_ratio=0.3)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     data = experiment.train_data
     users, negatives = data.trainable_users, data.negatives(0)
     items, batch = data.sequences.items.copy(), data.batch(users, negatives)
@@ -281,7 +281,7 @@ def test_an_attack_leaves_the_training_data_alone(config: Config, attack: str) -
 @pytest.mark.parametrize(("mode", "extra"), [("clone", 12), ("compromise", 0)])
 def test_rounds_record_every_client_once_per_epoch(config: Config, mode: str, extra: int) -> None:
     settings = config(malicious_clients=mode, malicious_ratio=0.2, clients_per_round=16)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = trained(settings, experiment)
     regular = len(experiment.train_data.trainable_users)
     clients, per_epoch = regular + extra, -(-regular // 16)
@@ -325,7 +325,7 @@ def test_the_schedule_takes_effect(config: Config) -> None:
 
 def test_training_stops_when_validation_stops_improving(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(epochs=10, stopping_step=2)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     scores = iter([0.1, 0.5, 0.4, 0.45, 0.3, 0.9, 0.9, 0.9, 0.9, 0.9])
     saved = []
@@ -350,7 +350,7 @@ def test_training_stops_when_validation_stops_improving(config: Config, monkeypa
 
 def test_the_best_model_is_tested(config: Config) -> None:
     settings = config(epochs=4, learning_rate=0.02)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     score, result = trainer.fit(experiment.train_data, experiment.valid_data, verbose=False)
     assert score == max(record["ndcg@10"] for record in trainer.history)
@@ -360,7 +360,7 @@ def test_the_best_model_is_tested(config: Config) -> None:
 
 def test_without_validation_data_the_last_model_counts_and_test_results_are_reported(config: Config) -> None:
     settings = config(epochs=3, eval_step=2, eval_args=TEST_ONLY)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     assert experiment.valid_data is None
     result = run_arm(experiment, settings, verbose=False)
     assert (result.best_valid_score, result.best_valid_result) == (float("-inf"), None)
@@ -368,7 +368,7 @@ def test_without_validation_data_the_last_model_counts_and_test_results_are_repo
     assert len(result.history) == 3
     assert set(result.test_result) <= set(result.history[1])
     # The last epoch's model is the one tested: evaluating every epoch shows it.
-    every = run_arm(prepare(settings), settings.replace(eval_step=1, checkpoint_dir="every"), verbose=False)
+    every = run_arm(prepare_training(settings), settings.replace(eval_step=1, checkpoint_dir="every"), verbose=False)
     assert {key: every.history[-1][key] for key in every.test_result} == every.test_result == result.test_result
 
 
@@ -399,7 +399,7 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
 ) -> None:
     """Adam's momentum would move it on, and weight decay, too."""
     settings = config(aggregator="median", epochs=1, learner=learner, weight_decay=0.1)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     plain, seen = trainer.backend, []
 
@@ -423,7 +423,7 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
 
 def test_rounds_share_their_memory(config: Config) -> None:
     settings = config(aggregator="krum", clients_per_round=1000)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer, places = experiment.trainer(settings), []
     take = trainer.memory.take
 
@@ -442,7 +442,7 @@ def test_rounds_share_their_memory(config: Config) -> None:
 def test_the_weight_of_every_client_is_written(config: Config, tmp_path: Path, backend: str, local_epochs: int) -> None:
     common = {"aggregator": "mixed_rfa", "malicious_ratio": 0.1, "checkpoint_dir": "arm", **NO_DROPOUT}
     settings = config(**common, backend=backend, local_epochs=local_epochs)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     trainer.fit(experiment.train_data, experiment.valid_data, verbose=False)
     table = pd.concat(map(pd.read_csv, sorted(tmp_path.glob("arm/client_weights/*.csv"))))
@@ -481,7 +481,7 @@ def test_weights_that_the_configuration_tells_are_not_written(
     config: Config, tmp_path: Path, changes: dict[str, Any], written: bool
 ) -> None:
     settings = config(epochs=1, checkpoint_dir="arm", **changes)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     experiment.trainer(settings).fit(experiment.train_data, experiment.valid_data, verbose=False)
     assert [file.name for file in tmp_path.glob("arm/client_weights/*")] == ["epoch-0000.csv"] * written
     if changes["aggregator"] == "median" and written:
@@ -491,7 +491,7 @@ def test_weights_that_the_configuration_tells_are_not_written(
 @pytest.mark.parametrize("backend", ["vectorised", "loop"])
 def test_an_update_that_is_not_finite_stops_the_run_before_it_is_applied(config: Config, backend: str) -> None:
     settings = config(attack_weight=1e39, clients_per_round=EVERYBODY, backend=backend, epochs=1)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     trainer = experiment.trainer(settings)
     before = weights_of(trainer.model)
     with pytest.raises(ValueError, match="not finite"):
@@ -508,7 +508,7 @@ def test_training_teaches_honest_clients(config: Config) -> None:
 @pytest.mark.parametrize("attack", ["dvfsr", "s_fsr", "c_fsr"])
 def test_targeted_attacks_raise_exposure(config: Config, attack: str) -> None:
     settings = config(attack=attack, malicious_ratio=0.2, epochs=6, learning_rate=0.02)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     attacked, clean = (trained(settings.replace(attack=a), experiment) for a in (attack, "none"))
     assert attacked.history[-1]["er@5"] > clean.history[-1]["er@5"]
 
@@ -527,7 +527,7 @@ def test_adversarial_training_trains_under_every_aggregator(config: Config, aggr
 
 
 def test_adversarial_training_changes_other_positions_in_every_epoch(config: Config) -> None:
-    train_data = prepare(config()).train_data
+    train_data = prepare_training(config()).train_data
     users = train_data.trainable_users[:5]
 
     def draws_of(users: Any, epoch: int, step: int = 0) -> torch.Tensor:

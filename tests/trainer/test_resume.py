@@ -12,7 +12,7 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.errors import DataError
-from recbole_attack.experiment import Experiment, prepare, run_arm
+from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
 
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
@@ -47,13 +47,13 @@ def timeless(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
-def fit(trainer: Any, experiment: Experiment, **arguments: Any) -> None:
+def fit(trainer: Any, experiment: TrainingExperiment, **arguments: Any) -> None:
     trainer.fit(
         experiment.train_data, experiment.valid_data, verbose=False, report_data=experiment.test_data, **arguments
     )
 
 
-def ending(trainer: Any, experiment: Experiment) -> Ending:
+def ending(trainer: Any, experiment: TrainingExperiment) -> Ending:
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     best = torch.load(trainer.saved_model_file, weights_only=True)
     csv = trainer.resume_file.with_name("rounds.csv")
@@ -112,7 +112,7 @@ def test_resuming_after_any_epoch_gives_the_same_end(
     arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, name: str, epoch: int
 ) -> None:
     whole = arm(name, checkpoint_dir="whole")
-    experiment = prepare(whole)
+    experiment = prepare_training(whole)
     trainer = experiment.trainer(whole)
     fit(trainer, experiment)
     expected = ending(trainer, experiment)
@@ -136,7 +136,7 @@ def test_an_epoch_cut_off_in_the_middle_is_repeated_whole(
     arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = arm("federated", checkpoint_dir="whole")
-    experiment = prepare(whole)
+    experiment = prepare_training(whole)
     trainer = experiment.trainer(whole)
     fit(trainer, experiment)
 
@@ -163,7 +163,7 @@ def test_an_epoch_cut_off_in_the_middle_is_repeated_whole(
 def test_a_run_interrupted_after_validation_is_resumed(arm: Callable[..., AttackConfig]) -> None:
     """The best model is already that of the epoch that will be repeated."""
     whole = arm("federated", checkpoint_dir="whole")
-    experiment = prepare(whole)
+    experiment = prepare_training(whole)
     trainer = experiment.trainer(whole)
     fit(trainer, experiment)
 
@@ -187,7 +187,7 @@ def test_run_arm_continues_where_it_was_interrupted(
     arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     whole, pieces = (arm(name, checkpoint_dir=folder) for folder in ("whole", "pieces"))
-    experiment = prepare(whole)
+    experiment = prepare_training(whole)
     expected = run_arm(experiment, whole, verbose=False)
 
     kind = type(experiment.trainer(pieces))
@@ -220,7 +220,7 @@ def test_a_run_that_stopped_early_stays_stopped(
     arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = arm("federated", epochs=8, stopping_step=1)
-    experiment = prepare(settings)
+    experiment = prepare_training(settings)
     scores = [0.5, 0.4, 0.3, 0.9, 0.9, 0.9, 0.9, 0.9]
 
     def judged(trainer: Any) -> Any:
@@ -244,7 +244,7 @@ def test_a_run_that_stopped_early_stays_stopped(
 
 def test_only_safe_and_existing_checkpoints_are_resumed(arm: Callable[..., AttackConfig], tmp_path: Path) -> None:
     settings = arm("federated")
-    trainer = prepare(settings).trainer(settings)
+    trainer = prepare_training(settings).trainer(settings)
     with pytest.raises(DataError, match="not found"):
         trainer.resume_checkpoint(tmp_path / "none.pth")
     torch.save({"state_dict": {}, "trainer": Interrupted()}, tmp_path / "code.pth")

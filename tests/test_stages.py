@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from recbole_attack.attack import BACKDOORS
-from recbole_attack.pretrain.stages import PLATFORMS, STAGES, plans
+from recbole_attack.stages import PLATFORMS, STAGES, plans
 
 # party, name, what changes, and: P prompts in front, N new ones, ! poisoned
 LOCAL = "platform local_train all"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_attack.model import PromptSASRec, SASRec
-from recbole_attack.pretrain.stages import ATTACK_TUNE, FINE_TUNE, PRE_TRAIN, PROMPT_TUNE, plans
+from recbole_attack.stages import ATTACK_TUNE, FINE_TUNE, PRE_TRAIN, PROMPT_TUNE, plans
 
 THREE_STEPS = {"attack": "pea", "platform": "prompt_tune", "weight_decay": 0.01}
 

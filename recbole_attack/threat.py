@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_attack.data import RaggedSequentialDataset, resolve_targets
+from recbole_attack.data import RaggedSequentialDataset, UserSequences, resolve_targets
 from recbole_attack.data.sequences import Int
 from recbole_attack.rng import stream
 
@@ -27,13 +27,28 @@ class Threat:
 
     targets: Int
     malicious_users: Int
-    clone: bool
+    clone: bool = True
     target_users: NDArray[np.bool_] | None = None
 
     @property
     def dishonest_users(self) -> Int:
         """Users that are not honest, and so not evaluated: none when malicious clients are clones."""
         return self.malicious_users[:0] if self.clone else self.malicious_users
+
+
+def configured_targets(config: Any, dataset: RaggedSequentialDataset, sequences: UserSequences) -> Int:
+    """``[T]`` ids of the target items, ascending.
+
+    Args:
+        config: ``target_items`` and ``seed``.
+        dataset: A built dataset.
+        sequences: The interactions the attacker sees, by which selectors rank items.
+
+    Raises:
+        DataError: A target item is not in the dataset.
+    """
+    tokens, rng = dataset.field2id_token[dataset.iid_field], stream(config["seed"], "targets")
+    return resolve_targets(config["target_items"], tokens, sequences.popularity(), rng)
 
 
 def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
@@ -46,12 +61,7 @@ def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
         DataError: A target item is not in the dataset.
     """
     train = dataset.split.train
-    targets = resolve_targets(
-        config["target_items"],
-        dataset.field2id_token[dataset.iid_field],
-        train.popularity(),
-        stream(config["seed"], "targets"),
-    )
+    targets = configured_targets(config, dataset, train)
     trainable = np.flatnonzero(train.lengths >= 2)
     count = int((train.n_users - 1) * config["malicious_ratio"])
     count = min(max(count, int(config["malicious_ratio"] > 0)), len(trainable))

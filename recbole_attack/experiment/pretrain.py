@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.utils import calculate_valid_score, init_seed
+from recbole.utils import calculate_valid_score
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
@@ -24,7 +23,6 @@ from recbole_attack.data import (
     TrainData,
     UserSequences,
     item_categories,
-    resolve_targets,
     similar_targets,
     split_users,
     user_group,
@@ -33,44 +31,28 @@ from recbole_attack.data.batches import Poison
 from recbole_attack.defense import DETECTORS, Evidence
 from recbole_attack.errors import DataError
 from recbole_attack.evaluator import detection_quality
-from recbole_attack.experiment import (
-    ArmResult,
-    create_dataset,
-    describe_dataset,
-    evaluation_loader,
-    final_metrics,
-)
-from recbole_attack.federated import Threat
+from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
-from recbole_attack.pretrain.stages import Party, Stage, plans
 from recbole_attack.rng import stream, torch_stream
+from recbole_attack.stages import Party, Stage, plans
+from recbole_attack.threat import Threat, configured_targets
 from recbole_attack.trainer import AttackTrainer, StageTrainer, item_exposure
 from recbole_attack.trainer.item_exposure import CUTOFFS
 
 
 @dataclass(frozen=True)
-class PretrainExperiment:
-    """Everything the arms of a run share.
+class PretrainExperiment(Experiment):
+    """A provider's model and what a platform makes of it; the platform's users are trained for and evaluated.
 
     Attributes:
-        config: The attacked run's configuration.
-        dataset: The built dataset.
-        threat: Targets and whom they are promoted to; no user is malicious.
         parties: Provider's and platform's users.
         similar: The targets similar to each item.
-        data: Training sequences of either party.
-        valid_data: Validation loader over the platform's users.
-        test_data: Test loader over the platform's users.
+        provider_data: Training sequences of the provider's users.
     """
 
-    config: AttackConfig
-    dataset: RaggedSequentialDataset
-    threat: Threat
     parties: ProviderSplit
     similar: SimilarTargets
-    data: dict[Party, TrainData]
-    valid_data: FullSortEvalDataLoader | None
-    test_data: FullSortEvalDataLoader | None
+    provider_data: TrainData
 
     @property
     def target_users(self) -> NDArray[np.bool_]:
@@ -79,9 +61,9 @@ class PretrainExperiment:
         return self.threat.target_users
 
     @property
-    def train_data(self) -> TrainData:
-        """Training sequences of the platform's users."""
-        return self.data["platform"]
+    def data(self) -> dict[Party, TrainData]:
+        """Training sequences of either party."""
+        return {"provider": self.provider_data, "platform": self.train_data}
 
     def arms(self) -> dict[str, Callable[..., ArmResult]]:
         """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
@@ -90,11 +72,6 @@ class PretrainExperiment:
             name: partial(self._run, self.config.replace(**changes[name]), stages)
             for name, stages in plans(self.config.final_config_dict).items()
         }
-
-    def model(self, config: AttackConfig) -> Any:
-        """A new model with the same initial weights for every arm and stage."""
-        init_seed(config["seed"], config["reproducibility"])
-        return config.model_class(config, self.dataset).to(config["device"])
 
     def trainer(
         self, config: AttackConfig, stage: Stage, folder: Path, before: AttackTrainer | None = None
@@ -165,7 +142,7 @@ class PretrainExperiment:
 
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
-        local, popularity = arms["local"].item_exposure, self.data["platform"].sequences.popularity()
+        local, popularity = arms["local"].item_exposure, self.train_data.sequences.popularity()
         found: dict[str, dict[str, dict[str, float]]] = {}
         for name, arm in arms.items():
             if name == "local" or arm.item_exposure is None or local is None:
@@ -180,7 +157,7 @@ class PretrainExperiment:
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""
-        return {**describe_dataset(self.config, self.dataset), **self.parties.sizes()}
+        return {**super().describe_data(), **self.parties.sizes()}
 
     def describe_threat(self) -> dict[str, Any]:
         """Target tokens, and what the attacker knows and controls."""
@@ -222,28 +199,23 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
     dataset = dataset or create_dataset(config)
     parties = split_users(config["platform_users"], dataset.sequences(), stream(config["seed"], "platform users"))
     train, valid, test = dataset.build(parties.sequences)
-    data: dict[Party, TrainData] = {
-        "provider": _train_data(config, train, dataset.split.train, "provider", parties.provider),
-        "platform": _train_data(config, train, dataset.split.train, "platform", parties.platform),
-    }
-    targets = resolve_targets(
-        config["target_items"],
-        dataset.field2id_token[dataset.iid_field],
-        data["provider"].sequences.popularity(),
-        stream(config["seed"], "targets"),
-    )
+    provider = _train_data(config, train, dataset.split.train, "provider", parties.provider)
+    platform = _train_data(config, train, dataset.split.train, "platform", parties.platform)
+    targets = configured_targets(config, dataset, provider.sequences)
     field, n_items = config["category_field"], dataset.split.train.n_items
     categories = item_categories(dataset, field) if field else np.ones(n_items, dtype=np.int64)
     target_users = user_group(config["target_group"], dataset.user_fields, dataset.split.train.n_users)
-    loaders = [evaluation_loader(config, part, np.flatnonzero(~parties.platform)) for part in (valid, test)]
+    others = np.flatnonzero(~parties.platform)
     experiment = PretrainExperiment(
         config,
         dataset,
-        Threat(targets, targets[:0], True, target_users),
-        parties,
-        similar_targets(categories, targets),
-        data,
-        *loaders,
+        Threat(targets, malicious_users=targets[:0], target_users=target_users),
+        platform,
+        evaluation_loader(config, valid, others),
+        evaluation_loader(config, test, others),
+        parties=parties,
+        similar=similar_targets(categories, targets),
+        provider_data=provider,
     )
     _check(experiment)
     return experiment

@@ -13,9 +13,9 @@ import torch
 from recbole_attack import AttackConfig, load_data_and_model, objective_function, run_recbole_attack
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.defense import DETECTORS
-from recbole_attack.pretrain.experiment import prepare_pretrain
-from recbole_attack.pretrain.stages import PLATFORMS, plans
+from recbole_attack.experiment import prepare_pretrain
 from recbole_attack.report import result_table
+from recbole_attack.stages import PLATFORMS, plans
 from recbole_attack.trainer import StageTrainer
 
 THREE_STEPS = {"attack": "pea", "platform": "prompt_tune"}

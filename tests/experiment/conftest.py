@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from recbole_attack import AttackConfig
-from recbole_attack.pretrain.experiment import PretrainExperiment, prepare_pretrain
+from recbole_attack.experiment import PretrainExperiment, prepare_pretrain
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_attack.experiment import Experiment, prepare
-from recbole_attack.federated import Threat, resolve_threat
+from recbole_attack.experiment import TrainingExperiment, prepare_training
+from recbole_attack.threat import Threat, resolve_threat
 
 USERS = 60
 
 
-def trainable(experiment: Experiment) -> np.ndarray:
+def trainable(experiment: TrainingExperiment) -> np.ndarray:
     lengths = [len(experiment.dataset.split.train[user]) for user in range(USERS + 1)]
     return np.array([user for user, length in enumerate(lengths) if length >= 2])
 
@@ -26,7 +26,7 @@ def trainable(experiment: Experiment) -> np.ndarray:
 def test_the_count_is_a_share_of_all_users_rounded_down_but_not_to_nobody(
     config: Callable[..., Any], ratio: float, count: int
 ) -> None:
-    experiment = prepare(config(malicious_ratio=ratio, attack="none" if ratio == 0 else "dvfsr"))
+    experiment = prepare_training(config(malicious_ratio=ratio, attack="none" if ratio == 0 else "dvfsr"))
     assert experiment.dataset.user_num - 1 == USERS
     malicious = experiment.threat.malicious_users
     assert len(malicious) == min(count, len(trainable(experiment)))
@@ -34,7 +34,7 @@ def test_the_count_is_a_share_of_all_users_rounded_down_but_not_to_nobody(
 
 
 def test_malicious_users_have_something_to_train_on(config: Callable[..., Any]) -> None:
-    experiment = prepare(config(malicious_ratio=1.0))
+    experiment = prepare_training(config(malicious_ratio=1.0))
     able = trainable(experiment)
     assert 0 < len(able) < USERS
     assert experiment.threat.malicious_users.tolist() == able.tolist()
@@ -44,7 +44,7 @@ def test_malicious_users_have_something_to_train_on(config: Callable[..., Any]) 
 
 
 def test_the_draw_depends_on_the_seed_alone(config: Callable[..., Any]) -> None:
-    dataset = prepare(config()).dataset
+    dataset = prepare_training(config()).dataset
 
     def drawn(**changes: Any) -> tuple[int, ...]:
         return tuple(resolve_threat(config(malicious_ratio=0.1, **changes), dataset).malicious_users)
@@ -56,7 +56,7 @@ def test_the_draw_depends_on_the_seed_alone(config: Callable[..., Any]) -> None:
 
 
 def test_every_user_with_something_to_train_on_can_be_drawn(config: Callable[..., Any]) -> None:
-    experiment = prepare(config())
+    experiment = prepare_training(config())
     drawn = [
         resolve_threat(config(malicious_ratio=0.5, seed=seed), experiment.dataset).malicious_users for seed in range(15)
     ]
@@ -64,7 +64,7 @@ def test_every_user_with_something_to_train_on_can_be_drawn(config: Callable[...
 
 
 def test_targets_come_from_the_training_data(config: Callable[..., Any]) -> None:
-    experiment = prepare(config(target_items="least_popular:3"))
+    experiment = prepare_training(config(target_items="least_popular:3"))
     counts = np.bincount(experiment.dataset.split.train.items, minlength=experiment.dataset.item_num)[1:]
     targets = experiment.threat.targets
     assert (np.diff(targets) > 0).all()
@@ -73,7 +73,7 @@ def test_targets_come_from_the_training_data(config: Callable[..., Any]) -> None
 
 def test_only_turned_users_are_dishonest(config: Callable[..., Any]) -> None:
     for mode, clone in (("clone", True), ("compromise", False)):
-        threat = prepare(config(malicious_clients=mode)).threat
+        threat = prepare_training(config(malicious_clients=mode)).threat
         assert threat.clone is clone
     users = np.array([3, 9])
     assert Threat(np.array([1]), users, clone=False).dishonest_users.tolist() == [3, 9]
@@ -81,7 +81,9 @@ def test_only_turned_users_are_dishonest(config: Callable[..., Any]) -> None:
 
 
 def test_dishonest_users_are_not_evaluated(config: Callable[..., Any]) -> None:
-    clones, turned = (prepare(config(malicious_clients=mode, malicious_ratio=0.2)) for mode in ("clone", "compromise"))
+    clones, turned = (
+        prepare_training(config(malicious_clients=mode, malicious_ratio=0.2)) for mode in ("clone", "compromise")
+    )
     for part in ("valid_data", "test_data"):
         everyone, honest = (getattr(e, part).dataset.inter_feat["user_id"].tolist() for e in (clones, turned))
         assert set(honest) == set(everyone) - set(turned.threat.malicious_users)

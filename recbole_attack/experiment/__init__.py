@@ -1,0 +1,19 @@
+"""Experiments: one run's data, its threat, and the arms trained on them."""
+
+from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset
+from recbole_attack.experiment.pretrain import PretrainExperiment, prepare_pretrain
+from recbole_attack.experiment.scenarios import PREPARE, prepare
+from recbole_attack.experiment.training import TrainingExperiment, prepare_training, run_arm
+
+__all__ = [
+    "PREPARE",
+    "ArmResult",
+    "Experiment",
+    "PretrainExperiment",
+    "TrainingExperiment",
+    "create_dataset",
+    "prepare",
+    "prepare_pretrain",
+    "prepare_training",
+    "run_arm",
+]

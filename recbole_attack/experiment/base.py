@@ -1,0 +1,143 @@
+"""What experiments of all scenarios have in common: data, threat, and the arms trained on them."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
+
+from recbole_attack.config import AttackConfig
+from recbole_attack.data import RaggedSequentialDataset, TrainData
+from recbole_attack.errors import DataError
+from recbole_attack.evaluator import ItemExposure
+from recbole_attack.files import sha256
+from recbole_attack.threat import Threat
+from recbole_attack.trainer import AttackTrainer
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm of a run ended with.
+
+    Attributes:
+        best_valid_score: Best validation score.
+        best_valid_result: All metrics at that point; ``None`` without validation data.
+        test_result: Test metrics under the configured protocol; ``None`` without test data.
+        test_result_full: Test metrics over full rankings, where the configured protocol samples candidates.
+        history: One dict per epoch.
+        seconds: Wall-clock seconds of this call.
+        item_exposure: How many test users were shown each item, where a scenario asks for it.
+    """
+
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    test_result: dict[str, float] | None
+    test_result_full: dict[str, float] | None
+    history: list[dict[str, Any]]
+    seconds: float
+    item_exposure: ItemExposure | None = None
+
+    def metrics(self) -> dict[str, Any]:
+        """The three results by name."""
+        return {key: getattr(self, key) for key in ("best_valid_result", "test_result", "test_result_full")}
+
+
+@dataclass(frozen=True)
+class Experiment(ABC):
+    """Everything the arms of a run share.
+
+    Attributes:
+        config: The attacked run's configuration.
+        dataset: The built dataset.
+        threat: Who is malicious, what is promoted, and to whom.
+        train_data: Training sequences of the users the evaluated model serves.
+        valid_data: Validation loader over honest users; ``None`` without validation rows.
+        test_data: Test loader over honest users; ``None`` without test rows.
+    """
+
+    config: AttackConfig
+    dataset: RaggedSequentialDataset
+    threat: Threat
+    train_data: TrainData
+    valid_data: FullSortEvalDataLoader | None
+    test_data: FullSortEvalDataLoader | None
+
+    def model(self, config: AttackConfig) -> Any:
+        """A new model with the same initial weights whatever trains it.
+
+        Args:
+            config: Of the arm, or of a stage of it.
+        """
+        init_seed(config["seed"], config["reproducibility"])
+        return config.model_class(config, self.dataset).to(config["device"])
+
+    @abstractmethod
+    def arms(self) -> dict[str, Callable[..., ArmResult]]:
+        """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
+
+    @abstractmethod
+    def describe_threat(self) -> dict[str, Any]:
+        """What the attacker promotes, knows and controls."""
+
+    def describe_data(self) -> dict[str, Any]:
+        """Counts and hashes that identify the data: users and items without padding."""
+        split, name = self.dataset.split, self.dataset.dataset_name
+        files = [Path(self.dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
+        return {
+            "name": name,
+            "users": split.full.n_users - 1,
+            "items": split.full.n_items - 1,
+            "interactions": len(split.full.items),
+            "train_interactions": len(split.train.items),
+            "valid_users": len(split.valid.users),
+            "test_users": len(split.test.users),
+            "sha256": {file.name: sha256(file) for file in files if file.is_file()},
+        }
+
+    def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+        """What ``result.json`` says besides the arms' metrics."""
+        return {}
+
+
+def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
+    """Load, filter and remap the dataset as RecBole does; never from a cache.
+
+    Raises:
+        DataError: The dataset is missing or lacks a field, or filters leave nothing.
+    """
+    with warnings.catch_warnings():
+        # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+        try:
+            return RaggedSequentialDataset(config)
+        except DataError:
+            raise
+        except (ValueError, LookupError) as error:
+            raise DataError(f"dataset '{config['dataset']}' leaves no usable interaction: {error}") from error
+
+
+def evaluation_loader(
+    config: AttackConfig, dataset: RaggedSequentialDataset, excluded: Any
+) -> FullSortEvalDataLoader | None:
+    """RecBole's loader over the rows of all users but the ``excluded`` ids, ``None`` without rows."""
+    rows: Interaction = dataset.inter_feat
+    honest = np.flatnonzero(~np.isin(rows[dataset.uid_field].numpy(), excluded))
+    if not len(honest):
+        return None
+    return FullSortEvalDataLoader(config, dataset.copy(rows[honest]), None, shuffle=False)
+
+
+def final_metrics(trainer: AttackTrainer, test_data: Any, load_best_model: bool) -> tuple[Any, Any]:
+    """Metrics under the configured protocol, and over full rankings where that one samples candidates."""
+    configured = trainer.evaluate(test_data, load_best_model)
+    if trainer.protocol is trainer.full_protocol:
+        return configured, None
+    return configured, trainer.evaluate(test_data, load_best_model, full_ranking=True)
