@@ -8,7 +8,7 @@ measured in float64), or what it has after 256; with ``--as_they_come`` it keeps
 objective. The more iterations a round needs (more hostile clients, less slack), the larger the ratio: ours hardly pays
 for them. ``product`` is PyTorch's product of all updates with all, of which a Gram matrix needs half: no rule that
 looks at all distances takes less than that half. Libraries that are not installed are left out
-(``pip install .[peers]``; byzpy asks for older versions of torch and NumPy: ``pip install --no-deps byzpy``). Seconds
+(``pip install .[test]``; byzpy asks for older versions of torch and NumPy: ``pip install --no-deps byzpy``). Seconds
 depend on the machine; the ratio travels.
 """
 

@@ -100,8 +100,8 @@ class TrainData:
 
     def negatives(self, epoch: int, step: int = 0) -> Int:
         """One negative for every training interaction, the same whoever else trains in this epoch."""
-        users = np.repeat(np.arange(self.sequences.n_users), self.sequences.lengths)
-        return self.outside.sample(stream(self.seed, "negatives", epoch, step), users).astype(np.int32)
+        rng = stream(self.seed, "negatives", epoch, step)
+        return self.outside.sample(rng, self.sequences.owner_ids).astype(np.int32)
 
     def draws(self, purpose: str, epoch: int, step: int = 0) -> Float:
         """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""

@@ -110,7 +110,7 @@ class RaggedSequentialDataset(SequentialDataset):
         sequences = self.sequences() if sequences is None else sequences
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
         train = self.split.train
-        users = np.repeat(np.arange(train.n_users, dtype=np.int32), train.lengths)
+        users = train.owner_ids.astype(np.int32)
         train_feat = Interaction(
             {self.uid_field: torch.from_numpy(users), self.iid_field: torch.from_numpy(train.items)}
         )

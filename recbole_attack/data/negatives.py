@@ -33,7 +33,7 @@ class NonInteracted:
 
     @cached_property
     def _keys(self) -> Int:
-        users = np.repeat(np.arange(self._owned.n_users), self._owned.lengths)
+        users = self._owned.owner_ids
         rank = np.arange(len(users)) - self._owned.offsets[users]
         return users * self.n_items + self._owned.items - 1 - rank
 

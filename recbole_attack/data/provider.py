@@ -55,15 +55,11 @@ class ProviderSplit:
                 f"found {int(self.provider.sum())} of the provider and {int(self.platform.sum())} of the platform"
             )
 
-    def of(self, users: Mask) -> UserSequences:
-        """The sequences of some users; the others keep their ids and own nothing."""
-        return self.sequences.tail(np.where(users, self.sequences.lengths, 0))
-
     def sizes(self) -> dict[str, int]:
         """Users, interactions and different items of both parties, by name."""
         sizes = {}
         for party, users in (("provider", self.provider), ("platform", self.platform)):
-            part = self.of(users)
+            part = self.sequences.only(users)
             sizes[f"{party}_users"] = int(users.sum())
             sizes[f"{party}_interactions"] = len(part.items)
             sizes[f"{party}_items"] = len(np.unique(part.items))

@@ -36,6 +36,11 @@ class UserSequences:
         """``[n_users]`` number of interactions of every user."""
         return np.diff(self.offsets)
 
+    @property
+    def owner_ids(self) -> Int:
+        """``[n_interactions]`` int64 user of every interaction."""
+        return np.repeat(np.arange(self.n_users), self.lengths)
+
     def __getitem__(self, user: int) -> Int:
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
@@ -49,6 +54,10 @@ class UserSequences:
         """The same users with only the last ``keep[u]`` items of each (``0 <= keep[u] <= lengths[u]``)."""
         kept = np.arange(len(self.items)) >= np.repeat(self.offsets[1:] - keep, self.lengths)
         return UserSequences(self.items[kept], np.concatenate([[0], np.cumsum(keep)]), self.n_items)
+
+    def only(self, users: NDArray[np.bool_]) -> UserSequences:
+        """Sequences of the users where ``users`` (``[n_users]``) holds; the others keep their ids and own nothing."""
+        return self.tail(np.where(users, self.lengths, 0))
 
     def positions(self, users: Int, size: int) -> tuple[Int, NDArray[np.bool_]]:
         """Where the last ``size`` items of each user stand in :attr:`items`.
@@ -80,7 +89,7 @@ class UserSequences:
         """``[n_users, T]``: whether a user ever interacted with each of the ``T`` items."""
         column = np.full(self.n_items, -1)
         column[items] = np.arange(len(items))
-        users = np.repeat(np.arange(self.n_users), self.lengths)
+        users = self.owner_ids
         hit = column[self.items] >= 0
         owned = np.zeros((self.n_users, len(items)), dtype=bool)
         owned[users[hit], column[self.items[hit]]] = True
@@ -88,8 +97,7 @@ class UserSequences:
 
     def as_sets(self) -> UserSequences:
         """The same users with every item once, in ascending order."""
-        users = np.repeat(np.arange(self.n_users, dtype=np.int64), self.lengths)
-        keys = np.unique(users * self.n_items + self.items)
+        keys = np.unique(self.owner_ids * self.n_items + self.items)
         counts = np.bincount(keys // self.n_items, minlength=self.n_users)
         offsets = np.concatenate([[0], np.cumsum(counts)])
         return UserSequences((keys % self.n_items).astype(np.int32), offsets, self.n_items)

@@ -14,7 +14,7 @@ LEAVE_ONE_OUT_MODES = {"valid_and_test": (1, 1), "valid_only": (1, 0), "test_onl
 
 @dataclass(frozen=True)
 class EvaluationRows:
-    """One row per evaluated user: predict ``items[target]`` from what stands before it.
+    """One row per evaluated user: predict the item after ``history`` from what stands before it.
 
     Attributes:
         users: ``[U]`` user ids.

@@ -3,7 +3,7 @@
 from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.coordinates import CoordinateRule
-from recbole_attack.defense.detection import DETECTORS, Detection, Detector, Evidence
+from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
 from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule
@@ -11,6 +11,7 @@ from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule
 __all__ = [
     "AGGREGATORS",
     "CLIENT_DEFENSES",
+    "CUTOFFS",
     "DETECTORS",
     "STARTS",
     "Aggregate",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import false_discovery_control, rankdata
 from sklearn.cluster import KMeans
 
 from recbole_attack.data.sequences import Int
@@ -51,6 +51,9 @@ class Detection:
     scores: Floats
     flagged: Mask
 
+
+CUTOFFS = (5, 10, 50, 100)
+"""Lengths N of the lists that are compared ("Attacking Pre-trained Recommendation", section 4.5)."""
 
 Detector = Callable[[Evidence, int], Detection]
 """``(evidence, seed) -> Detection``."""
@@ -118,7 +121,7 @@ def excess_tail(evidence: Evidence, seed: int, false_discovery_rate: float = 0.0
         median, high = np.quantile(excess[members], [0.5, 0.95])
         scores[members] = (excess[members] - median) * np.log(10) / max(high - median, _NOISE)
     tail = np.minimum(np.exp(-scores) / 2, 1.0)
-    return _detection(scores, discoveries(tail, false_discovery_rate))
+    return _detection(scores, false_discovery_control(tail) <= false_discovery_rate)
 
 
 _NOISE = 1.645 * np.sqrt(2)
@@ -130,21 +133,6 @@ def _popularity_classes(popularity: Int) -> NDArray[np.intp]:
     count = min(max(len(popularity) // 100, 1), 10)
     below = (rankdata(popularity) - 0.5) / len(popularity)
     return (below * count).astype(np.intp)
-
-
-def discoveries(p_values: Floats, rate: float) -> Mask:
-    """What Benjamini and Hochberg's procedure rejects.
-
-    Args:
-        p_values: ``[n]``.
-        rate: False discovery rate.
-
-    >>> discoveries(np.array([0.04, 0.001, 0.03, 0.9]), 0.06).tolist()
-    [True, True, True, False]
-    """
-    ordered = np.sort(p_values)
-    passed = ordered[ordered <= rate * np.arange(1, len(ordered) + 1) / len(ordered)]
-    return p_values <= passed.max(initial=-np.inf)
 
 
 def _detection(scores: Floats, flagged: Mask) -> Detection:

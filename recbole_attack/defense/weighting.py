@@ -231,8 +231,8 @@ def norm_clipping(gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | 
     >>> norm_clipping(gram_matrix(updates), torch.ones(5)).client_weights @ updates
     tensor([1.0157, 0.7047], dtype=torch.float64)
     """
-    norms, n = gram.diagonal(dim1=-2, dim2=-1).double().clamp(min=0).sqrt(), gram.shape[-1]
-    middle = norms.sort(dim=-1).values[..., [(n - 1) // 2, n // 2]].mean(dim=-1, keepdim=True)
+    norms = gram.diagonal(dim1=-2, dim2=-1).double().clamp(min=0).sqrt()
+    middle = norms.quantile(0.5, dim=-1, keepdim=True)
     bound = middle if clip_norm is None else torch.full_like(middle, clip_norm)
     return Weighting(_shares(weights) * torch.where(norms > bound, bound / norms, 1.0))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from recbole_attack.data.sequences import Int
 from recbole_attack.evaluator.exposure import Mask
@@ -26,17 +26,13 @@ def detection_quality(scores: NDArray[np.floating], flagged: Mask, targets: Int)
     promoted = np.zeros(len(scores), dtype=bool)
     promoted[targets] = True
     promoted, flagged, scores = promoted[1:], flagged[1:], scores[1:]
-    found = int((promoted & flagged).sum())
+    precision, recall, f1, _ = precision_recall_fscore_support(promoted, flagged, average="binary", zero_division=0)
     both_kinds = promoted.any() and not promoted.all()
     return {
-        "precision": _ratio(found, int(flagged.sum())),
-        "recall": _ratio(found, int(promoted.sum())),
-        "f1": _ratio(2 * found, int(flagged.sum() + promoted.sum())),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
         "auroc": float(roc_auc_score(promoted, scores)) if both_kinds else float("nan"),
         "average_precision": float(average_precision_score(promoted, scores)) if both_kinds else float("nan"),
         "flagged": float(flagged.sum()),
     }
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0

@@ -41,8 +41,3 @@ class ItemExposure:
             self.counts[:, column] += torch.bincount(listed[:, :n].flatten(), minlength=self.n_items).numpy()
         self.counts[0] = 0
         self.users += len(scores)
-
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """``[n_items, C]`` HIT@N of every item: the share of users whose top N holds it; NaN without users."""
-        return self.counts / self.users if self.users else np.full(self.counts.shape, np.nan)

@@ -35,7 +35,7 @@ class RankingProtocol:
     seed: int
 
     def restrict(self, scores: torch.Tensor, users: Int, history: Int, positives: torch.Tensor) -> torch.Tensor:
-        """Scores with everything that does not compete removed.
+        """Scores with everything that does not compete removed; ``scores`` may be changed where they stand.
 
         Args:
             scores: ``[B, n_items]``.

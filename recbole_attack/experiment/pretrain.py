@@ -28,7 +28,7 @@ from recbole_attack.data import (
     user_group,
 )
 from recbole_attack.data.batches import Poison
-from recbole_attack.defense import DETECTORS, Evidence
+from recbole_attack.defense import CUTOFFS, DETECTORS, Evidence
 from recbole_attack.errors import DataError
 from recbole_attack.evaluator import detection_quality
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
@@ -36,8 +36,7 @@ from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.rng import stream, torch_stream
 from recbole_attack.stages import Party, Stage, plans
 from recbole_attack.threat import Threat, configured_targets
-from recbole_attack.trainer import AttackTrainer, StageTrainer, item_exposure
-from recbole_attack.trainer.item_exposure import CUTOFFS
+from recbole_attack.trainer import AttackTrainer, StageTrainer
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class PretrainExperiment(Experiment):
         valid = deployed.evaluate(self.valid_data, load_best_model=False)
         tested = final_metrics(deployed, self.test_data, load_best_model=False)
         score = calculate_valid_score(valid, deployed.valid_metric) if valid else float("-inf")
-        shown = item_exposure(deployed, self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
+        shown = deployed.item_exposure(self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
         return ArmResult(score, valid, *tested, history, perf_counter() - start, shown)
 
     def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> AttackTrainer:
@@ -131,7 +130,7 @@ class PretrainExperiment(Experiment):
             trainer = self.trainer(config, replace(last, prompted=False), folder / "shipped", trainer)
             trainer.tensorboard.close()
             if saved:
-                trainer._save_checkpoint(trainer.epochs - 1, verbose=False)
+                trainer.save()
         trainer.eval_collector.data_collect(self.train_data)
         return trainer
 
@@ -225,7 +224,7 @@ def _train_data(
     config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences, party: str, users: Any
 ) -> TrainData:
     """Training sequences of one party's users."""
-    own = sequences.tail(np.where(users, sequences.lengths, 0))
+    own = sequences.only(users)
     rows = dataset.inter_feat
     dataset = dataset.copy(rows[np.flatnonzero(users[rows[dataset.uid_field].numpy()])])
     data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])

@@ -21,7 +21,6 @@ ITEM_LAYER = "item_embedding"
 ITEM_TABLE = f"{ITEM_LAYER}.weight"
 """The item embeddings, by the name RecBole's models give them."""
 
-_GRAM_COLUMNS = 4096
 _BLOCK_ENTRIES = 1 << 22
 
 
@@ -136,7 +135,7 @@ class ClientUpdates:
         float64 throughout.
         """
         n = len(self)
-        gram = gram_matrix(self.dense, _GRAM_COLUMNS).flatten()
+        gram = gram_matrix(self.dense).flatten()
         for block in self.item_blocks():
             rows = block.rows.double()
             pairs = block.clients[:, :, None] * n + block.clients[:, None, :]

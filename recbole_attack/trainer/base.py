@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from recbole_attack.data import Split
 from recbole_attack.errors import TrainingError
-from recbole_attack.evaluator import AttackCollector, RankingProtocol
+from recbole_attack.evaluator import AttackCollector, ItemExposure, RankingProtocol
 from recbole_attack.files import load_checkpoint, save_checkpoint
 from recbole_attack.threat import Threat
 
@@ -196,6 +197,23 @@ class AttackTrainer(Trainer):
             self.protocol = configured
         return {key: float(value) for key, value in result.items()}
 
+    def item_exposure(self, eval_data: Any, cutoffs: Sequence[int]) -> ItemExposure:
+        """Count for every item the users whose top N holds it.
+
+        The model as it is, over full rankings with the configured masking: sampled candidates hold the targets, which
+        a platform does not know. Memory is that of one batch of the evaluation.
+
+        Args:
+            eval_data: Loader with one row for each of the platform's users.
+            cutoffs: Lengths N of the lists, at least 1 each.
+
+        Raises:
+            TrainingError: A score is not finite.
+        """
+        with self.eval_collector.counting(cutoffs) as exposure:
+            self.evaluate(eval_data, load_best_model=False, full_ranking=True)
+        return exposure
+
     def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
         interaction, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
         if not torch.isfinite(scores[:, 1:]).all():
@@ -204,6 +222,10 @@ class AttackTrainer(Trainer):
         history = interaction["history_length"].cpu().numpy()
         scores = self.protocol.restrict(scores, users, history, positive_i.to(scores.device))
         return interaction, scores, positive_u, positive_i
+
+    def save(self) -> None:
+        """Write the model as it is where the best one belongs."""
+        self._save_checkpoint(self.epochs - 1, verbose=False)
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))

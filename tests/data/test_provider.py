@@ -83,7 +83,7 @@ def test_parties_are_disjoint_and_complete(histories, rule):
     active = np.array([bool(h) for h in histories])
     assert not (split.provider & split.platform).any()
     assert ((split.provider | split.platform) == active).all()
-    parts = [as_lists(split.of(users)) for users in (split.provider, split.platform)]
+    parts = [as_lists(split.sequences.only(users)) for users in (split.provider, split.platform)]
     whole = as_lists(split.sequences)
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
     assert split.sizes() == {

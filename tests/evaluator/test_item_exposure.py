@@ -11,10 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.errors import DataError, TrainingError
+from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import ItemExposure
 from recbole_attack.experiment import prepare_training
-from recbole_attack.trainer import item_exposure
 
 CUTOFFS = (1, 5, 12)
 
@@ -51,40 +50,40 @@ def counted(experiment, trainer, cutoffs, mask_history=True):
 def test_it_counts_the_users_whose_lists_hold_an_item(config, mask_history):
     experiment, trainer = trained(config, mask_history=mask_history)
     counts, users = counted(experiment, trainer, CUTOFFS, mask_history)
-    exposure = item_exposure(trainer, experiment.test_data, CUTOFFS)
+    exposure = trainer.item_exposure(experiment.test_data, CUTOFFS)
     assert exposure.counts.tolist() == counts.tolist()
     assert exposure.users == users > 40
-    assert exposure.shares == pytest.approx(counts / users)
     assert exposure.counts.sum(axis=0).tolist() == [n * users for n in CUTOFFS]
 
 
 @pytest.mark.parametrize("eval_batch_size", [1, 13, 4096])
 def test_the_size_of_batches_does_not_matter(config, eval_batch_size):
     first, second = trained(config), trained(config, eval_batch_size=eval_batch_size)
-    expected, exposure = (item_exposure(trainer, experiment.test_data) for experiment, trainer in (first, second))
+    expected, exposure = (
+        trainer.item_exposure(experiment.test_data, CUTOFFS) for experiment, trainer in (first, second)
+    )
     assert exposure.counts.tolist() == expected.counts.tolist()
-    assert exposure.cutoffs == (5, 10, 50, 100)
 
 
 def test_candidates_that_would_give_the_targets_away_do_not_matter(config):
     experiment, trainer = trained(config, exposure_candidates=3, target_items="stratified:5")
     expected, _ = counted(experiment, trainer, CUTOFFS)
-    assert item_exposure(trainer, experiment.test_data, CUTOFFS).counts.tolist() == expected.tolist()
+    assert trainer.item_exposure(experiment.test_data, CUTOFFS).counts.tolist() == expected.tolist()
 
 
 def test_an_evaluation_is_the_same_before_and_after(config):
     experiment, trainer = trained(config, exposure_candidates=3)
     before = trainer.evaluate(experiment.test_data, load_best_model=False)
-    first = item_exposure(trainer, experiment.test_data, CUTOFFS)
+    first = trainer.item_exposure(experiment.test_data, CUTOFFS)
     assert trainer.evaluate(experiment.test_data, load_best_model=False) == before
-    again = item_exposure(trainer, experiment.test_data, CUTOFFS)
+    again = trainer.item_exposure(experiment.test_data, CUTOFFS)
     assert again.counts.tolist() == first.counts.tolist()
     assert first.users == again.users == len(experiment.test_data.dataset)
 
 
 def test_lists_longer_than_the_catalogue_hold_what_competes(config):
     experiment, trainer = trained(config)
-    exposure = item_exposure(trainer, experiment.test_data, (1000,))
+    exposure = trainer.item_exposure(experiment.test_data, (1000,))
     full = experiment.dataset.split.full
     competing = np.zeros(full.n_items, dtype=int)
     for user in range(1, full.n_users):
@@ -100,18 +99,12 @@ def test_a_failed_evaluation_stops_the_counting(config):
     with torch.no_grad():
         trainer.model.item_embedding.weight.fill_(torch.nan)
     with pytest.raises(TrainingError):
-        item_exposure(trainer, experiment.test_data, CUTOFFS)
+        trainer.item_exposure(experiment.test_data, CUTOFFS)
     trainer.model.load_state_dict(parameters)
     with trainer.eval_collector.counting(CUTOFFS) as exposure:
         pass
     trainer.evaluate(experiment.test_data, load_best_model=False)
     assert exposure.users == 0
-
-
-def test_nobody_to_recommend_to_is_an_error(config):
-    _, trainer = trained(config)
-    with pytest.raises(DataError, match="found none"):
-        item_exposure(trainer, None)
 
 
 @st.composite
@@ -149,8 +142,3 @@ def test_counts_follow_items_and_ignore_users_and_batches(case, random):
     assert count(scores[users], size).tolist() == expected.tolist()
     items = [0, *random.sample(range(1, n_items), n_items - 1)]
     assert count(scores[:, items], size).tolist() == expected[items].tolist()
-
-
-def test_no_user_no_share():
-    exposure = ItemExposure(3, (1, 2))
-    assert exposure.shares.shape == (3, 2) and np.isnan(exposure.shares).all()

@@ -12,7 +12,7 @@ from recbole_attack import AttackConfig
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated import rounds
-from recbole_attack.federated.rounds import BACKENDS, client_path, round_path
+from recbole_attack.federated.rounds import client_path, round_path
 from recbole_attack.model import SASRec
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def test_the_path_that_is_named_is_the_path_that_is_taken(
     path = round_path(seen[0], rule, local_epochs)
     local = client_path(seen[0], local_epochs)
     assert set(taken) == {local if path == "summed" and local_epochs > 1 else path}
-    assert path == ("summed" if aggregator == "mean" else path)
+    assert (path == "summed") == (aggregator == "mean")
     assert local == ("vmap" if SECONDS[model] == "layers" and local_epochs > 1 else SECONDS[model])
 
 
@@ -109,7 +109,6 @@ def test_a_derived_model_with_a_layer_of_its_own_is_not_computed_by_layer(config
     settings = config()
     model = Wider(settings, prepare_training(settings).dataset)
     assert client_path(model, 1) == "vmap"
-    assert set(BACKENDS) == {"vectorised", "loop"}
 
 
 @pytest.mark.parametrize("model", SIZES)

@@ -1,4 +1,4 @@
-"""Synthetic users, items and sequences of any size, as atomic files.
+"""Synthetic users, items and sequences of any size.
 
 Each item has one category and a Zipf weight. Within a category, items form a ring in order of weight. Each user has a
 gender, an age and an occupation, and three favourite categories: one each of those that go with the three attributes.
