@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.defense import DETECTORS, Evidence, detection
+from recbole_attack.defense import DETECTORS, Evidence
 from recbole_attack.defense.detection import excess_tail, kmeans
 
 USERS = 1000
@@ -250,8 +249,3 @@ def test_more_exposure_is_more_suspicious(seed, users, more):
     evidence = honest(301, seed)
     less, greater = (excess_tail(promoted(evidence, [5], n), 0).scores[5] for n in (users, users + more))
     assert greater > less or greater == less == 0, "0 is what is shown no more than by chance"
-
-
-def test_examples():
-    failed, tried = doctest.testmod(detection)
-    assert failed == 0 < tried
