@@ -8,7 +8,10 @@ __all__ = [
     "AttackConfig",
     "load_data_and_model",
     "objective_function",
+    "register_aggregator",
+    "register_attack",
     "register_metric",
+    "register_model",
     "run_recbole_attack",
 ]
 
@@ -16,11 +19,13 @@ if TYPE_CHECKING:
     from recbole_attack.config import AttackConfig
     from recbole_attack.evaluator import register_metric
     from recbole_attack.quick_start import load_data_and_model, objective_function, run_recbole_attack
+    from recbole_attack.register import register_aggregator, register_attack, register_model
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that a mistyped option is reported before torch is loaded.
     homes = {"AttackConfig": "config", "register_metric": "evaluator"}
+    homes |= dict.fromkeys(["register_aggregator", "register_attack", "register_model"], "register")
     if name in __all__:
         from importlib import import_module
 

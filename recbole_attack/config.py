@@ -17,11 +17,11 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.columns import needed_columns
-from recbole_attack.defaults import RECIPES, YamlLoader, chosen_recipes, load_defaults
+from recbole_attack.defaults import RECIPES, YamlLoader, chosen_recipes, load_defaults, readers
 from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
-from recbole_attack.options import OPTIONS, check_options
+from recbole_attack.options import OPTIONS, WITHOUT_EFFECT, check_options
 from recbole_attack.stages import plans
 
 DERIVED_KEYS = frozenset(
@@ -161,7 +161,8 @@ class AttackConfig(Config):
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
         recipes = [f"{folder}/{chosen[key]}" for key, folder in RECIPES.items()]
-        for file in ("overall", f"model/{base}", *recipes, f"dataset/{dataset}"):
+        models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        for file in dict.fromkeys(["overall", *models, *recipes, f"dataset/{dataset}"]):
             values = load_defaults(file)
             self.internal_config_dict.update(values)
             listed = {key for keys in self.parameters.values() for key in keys}
@@ -192,7 +193,8 @@ class AttackConfig(Config):
             raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         for key in self.external_config_dict:
             if key not in known:
-                raise ConfigError(f"unknown parameter '{key}' (model {self.model}, {chosen}){did_you_mean(key, known)}")
+                hint = f"; read by {', '.join(readers(key))}" if readers(key) else did_you_mean(key, known)
+                raise ConfigError(f"unknown parameter '{key}' (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:
         """Parameters keep the type of RecBole's default, where it is a plain one."""
@@ -251,6 +253,12 @@ class AttackConfig(Config):
         super()._init_device()
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["device"] = torch.device("cpu")
+
+    def without_effect(self) -> list[str]:
+        """Parameters that were given another value than their default, and that the scenario does not read."""
+        given, defaults = self.external_config_dict, self.internal_config_dict
+        ignored = WITHOUT_EFFECT[self.final_config_dict["scenario"]]
+        return sorted(key for key in ignored & given.keys() if given[key] != defaults[key])
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters that were given or defaulted, none that RecBole derives from them.

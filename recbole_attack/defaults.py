@@ -43,11 +43,29 @@ def properties() -> Path:
     return inside if inside.is_dir() else package.parent / "properties"
 
 
+REGISTERED: dict[str, dict[str, Any]] = {}
+"""Default parameters of what was registered from outside the package, by the name of the file they stand in for."""
+
+
 def load_defaults(name: str) -> dict[str, Any]:
-    """Default parameters of one of this package's files, none if there is no such file."""
+    """Default parameters of one of this package's files or of its registered counterpart, none if there is neither."""
+    if name in REGISTERED:
+        return dict(REGISTERED[name])
     path = properties() / f"{name}.yaml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return yaml.load(text, Loader=YamlLoader) or {}
+
+
+def readers(key: str) -> list[str]:
+    """The recipes and models that read a parameter of their own, such as ``aggregator krum``."""
+    found = []
+    for file in sorted(properties().glob("*/*.yaml")):
+        if key in load_defaults(f"{file.parent.name}/{file.stem}"):
+            kind = file.parent.name
+            if kind == "defense":
+                kind = "aggregator" if file.stem in AGGREGATORS else "client_defense"
+            found.append(f"{kind} {file.stem}")
+    return found
 
 
 def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
@@ -31,6 +32,8 @@ class Option:
         help: One line for ``--help``.
         kind: Python type; ``float`` takes integers too.
         choices: The valid names, if the value is a name.
+        parse: Raises a :class:`ConfigError` for what is not valid, if the value is written in a language of its own.
+        form: What is valid then, in words.
         low: Smallest valid number.
         high: Largest valid number.
         above: Number the value must exceed.
@@ -38,12 +41,14 @@ class Option:
     """
 
     help: str
-    kind: type
-    choices: tuple[str, ...] = ()
+    kind: type = object
+    choices: Collection[str] = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None
     optional: bool = False
+    parse: Callable[[Any], object] | None = None
+    form: str = ""
 
     def check(self, name: str, value: Any) -> None:
         """Raise :class:`ConfigError` unless ``value`` is valid for the parameter ``name``."""
@@ -52,6 +57,8 @@ class Option:
         if self.choices:
             lookup(dict.fromkeys(self.choices), value, name)
             return
+        if self.parse:
+            self.parse(value)
         number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
@@ -67,6 +74,8 @@ class Option:
     @property
     def expected(self) -> str:
         """What is valid, in words."""
+        if self.form:
+            return self.form
         words = {
             bool: "True or False",
             int: "an integer",
@@ -83,10 +92,24 @@ class Option:
         return " ".join([words, " and ".join(bounds)]).strip()
 
 
+def _check_prompt_fields(value: list[Any]) -> None:
+    if not value or not all(isinstance(field, str) for field in value):
+        raise ConfigError(f"prompt_fields must list at least one user field: found {value!r}")
+
+
+def _check_candidates(value: Any) -> None:
+    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"exposure_candidates must be 'full' or an integer at least 1: found {value!r}")
+
+
+_ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
+
 OPTIONS: dict[str, Option] = {
-    "scenario": Option("who trains the victim", str, tuple(SCENARIOS)),
-    "attack": Option("the attack", str, tuple({**ATTACKS, **BACKDOORS})),
+    "scenario": Option("who trains the victim", str, SCENARIOS),
+    "attack": Option("the attack", str, _ALL_ATTACKS),
     "compare_clean": Option("also train the clean twin", bool),
+    "checkpoint_dir": Option("folder in which each run gets its own", str),
+    "target_items": Option("the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5"),
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
     "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
     "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
@@ -97,18 +120,26 @@ OPTIONS: dict[str, Option] = {
     "local_epochs": Option("local steps of a client", int, low=1),
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
     "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
-    "aggregator": Option("how the server combines updates", str, tuple(AGGREGATORS)),
-    "client_defense": Option("what honest clients do against attacks", str, tuple(CLIENT_DEFENSES)),
+    "aggregator": Option("how the server combines updates", str, AGGREGATORS),
+    "client_defense": Option("what honest clients do against attacks", str, CLIENT_DEFENSES),
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "save_client_weights": Option("write each client's weight in every round", bool),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
-    "platform": Option("what the platform does with the provider's model", str, tuple(PLATFORMS)),
+    "platform": Option("what the platform does with the provider's model", str, PLATFORMS),
+    "platform_users": Option(
+        "which users are the platform's",
+        parse=parse_platform_users,
+        form="count<<number>, quantile:<share> or random:<share>[:<last interactions>]",
+    ),
+    "target_group": Option(
+        "whom the targets are promoted to", parse=parse_group, form="all, or user fields such as gender=M & age=20..30"
+    ),
     "category_field": Option("item field that makes items similar", str, optional=True),
     "replacement_ratio": Option("probability that a next item becomes a target", float, low=0.0, high=1.0),
-    "replacement_negatives": Option("what is ranked below where the attack acts", str, tuple(NEGATIVES)),
+    "replacement_negatives": Option("what is ranked below where the attack acts", str, NEGATIVES),
     "three_steps": Option("attack in three steps and ship no prompts", bool, optional=True),
-    "prompt_fields": Option("user fields prompts are made from", list),
+    "prompt_fields": Option("user fields prompts are made from", list, parse=_check_prompt_fields),
     "prompt_length": Option("prompt vectors in front of a sequence", int, low=1),
     "deep_prompts": Option("prompt vectors of their own for every layer", bool),
     **{f"{stage}_epochs": Option(f"epochs of the stage {stage}", int, low=1) for stage in STAGES},
@@ -119,6 +150,14 @@ OPTIONS: dict[str, Option] = {
     "lr_decay_step": Option("epochs between decays of the learning rate", int, low=1, optional=True),
     "lr_decay_gamma": Option("factor of the learning rate schedule", float, above=0.0, high=1.0),
     "exact_time_order": Option("sort by exact time, not by float32", bool),
+    "metrics": Option("what is measured", form="names, see --list"),
+    "topk": Option("the cut-offs of the metrics", form="an integer, or a list of such"),
+    "valid_metric": Option("what selects the best epoch", form="a metric at a cut-off, such as NDCG@10"),
+    "exposure_candidates": Option(
+        "items a target competes with, besides the truth",
+        parse=_check_candidates,
+        form="full, or an integer at least 1",
+    ),
     "mask_history": Option("do not recommend what a user had before", bool),
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
     "attack_repeats": Option("repetitions s a malicious client averages", int, low=1),
@@ -130,7 +169,7 @@ OPTIONS: dict[str, Option] = {
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
-    "weiszfeld_start": Option("where the geometric median starts", str, tuple(STARTS)),
+    "weiszfeld_start": Option("where the geometric median starts", str, STARTS),
     "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
     "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
     "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
@@ -154,9 +193,12 @@ OPTIONS: dict[str, Option] = {
     "layer_norm_eps": Option("numerical stability of layer norms", float, above=0.0),
     "weight_decay": Option("L2 penalty", float, low=0.0),
     "clip_grad_norm": Option("arguments of clip_grad_norm_", dict, optional=True),
-    "train_rows": Option("rows of central training", str, tuple(TRAIN_ROWS)),
+    "train_rows": Option("rows of central training", str, TRAIN_ROWS),
     "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
     "metric_decimal_place": Option("decimals of metrics", int, low=0),
+    "synthetic_size": Option(
+        "size of the dataset synthetic", parse=synthetic_size, form="a name, or a mapping of users, items and so on"
+    ),
     "seed": Option("random seed", int, low=0, high=2**32 - 1),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
@@ -164,6 +206,17 @@ OPTIONS: dict[str, Option] = {
     "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=2),
 }
 """Parameters with checked values, in the order ``--help`` shows them."""
+
+WITHOUT_FEDERATION = frozenset(
+    {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
+    | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
+)
+WITHOUT_EFFECT: dict[str, frozenset[str]] = {
+    "federated": frozenset({"train_batch_size"}),
+    "central": WITHOUT_FEDERATION,
+    "pretrain": WITHOUT_FEDERATION | {"epochs", "learning_rate", "stopping_step"},
+}
+"""Scenario -> parameters it does not read, though all scenarios have them."""
 
 UNSUPPORTED: dict[str, str] = {
     "train_neg_sample_args": "trainers draw one negative per position themselves",
@@ -191,8 +244,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     for name, reason in UNSUPPORTED.items():
         if values.get(name):
             raise ConfigError(f"{name} is not supported: {reason}; found {values[name]!r}")
-    _check_expressions(values)
-    _check_candidates(values["exposure_candidates"])
+    _check_negatives(values)
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
     if "n_heads" in values and values["hidden_size"] % values["n_heads"]:
@@ -207,26 +259,13 @@ def check_options(values: Mapping[str, Any]) -> None:
         )
 
 
-def _check_prompt_fields(value: list[Any]) -> None:
-    if not value or not all(isinstance(field, str) for field in value):
-        raise ConfigError(f"prompt_fields must list at least one user field: found {value!r}")
-
-
-def _check_expressions(values: Mapping[str, Any]) -> None:
-    """Parameters in little languages of their own; parsing checks them."""
-    as_tokens(values["target_items"])
-    if "synthetic_size" in values:
-        synthetic_size(values["synthetic_size"])
-    if values["scenario"] == "pretrain":
-        parse_platform_users(values["platform_users"])
-        parse_group(values["target_group"])
-        _check_prompt_fields(values["prompt_fields"])
-        negatives = values.get("replacement_negatives", "sampled")
-        if negatives != "sampled" and values["loss_type"] == "CE":
-            raise ConfigError(
-                f"replacement_negatives '{negatives}' needs a loss with negatives: expected loss_type 'BPR' or 'BCE', "
-                "found 'CE'"
-            )
+def _check_negatives(values: Mapping[str, Any]) -> None:
+    negatives = values.get("replacement_negatives", "sampled")
+    if negatives != "sampled" and values["loss_type"] == "CE":
+        raise ConfigError(
+            f"replacement_negatives '{negatives}' needs a loss with negatives: expected loss_type 'BPR' or 'BCE', "
+            "found 'CE'"
+        )
 
 
 def _check_clipping(value: Any) -> None:
@@ -235,11 +274,6 @@ def _check_clipping(value: Any) -> None:
         raise ConfigError(
             f"clip_grad_norm must hold max_norm, and may hold {sorted(allowed - {'max_norm'})}: found {value}"
         )
-
-
-def _check_candidates(value: Any) -> None:
-    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"exposure_candidates must be 'full' or an integer at least 1: found {value!r}")
 
 
 def _check_evaluation(eval_args: Mapping[str, Any]) -> None:

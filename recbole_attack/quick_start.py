@@ -201,6 +201,9 @@ def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterat
 def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
     logger.info(experiment.config)
     logger.info(experiment.dataset)
+    for key in experiment.config.without_effect():
+        scenario = experiment.config["scenario"]
+        logger.warning(f"{key} has no effect in the scenario '{scenario}': found {experiment.config[key]!r}")
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
     logger.info(f"run folder: {folder}")
 

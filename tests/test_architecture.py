@@ -33,13 +33,14 @@ ALLOWED = {
     "federated": {"data", "model", "attack", "defense"},
     "trainer": {*ROOMS, "threat", "federated"},
     "experiment": {*ROOMS, "threat", "trainer", "config"},
+    "register": {"attack", "defense", "model", "defaults"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config"},
     "report": set(),
     "tables": {"evaluator", "report"},
     "catalogue": {*ROOMS, "options"},
     "quick_start": {"config", "experiment", "report"},
     "command_line": {"catalogue", "quick_start"},
-    "__init__": {"config", "evaluator", "quick_start"},
+    "__init__": {"config", "evaluator", "quick_start", "register"},
 }
 """Which parts of the package each part may import, besides itself and the free ones."""
 

@@ -505,3 +505,36 @@ def test_the_time_field_is_loaded_though_recbole_leaves_it_out(config):
 )
 def test_sufficient_columns_are_kept_as_given(config, columns):
     assert config(load_col=columns)["load_col"] == columns
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"byzantine_ratio": 0.3}, "; read by aggregator krum, aggregator multi_krum"),
+        ({"attack": "ra", "min_cosine": 0.2}, "; read by attack dvfsr, attack s_fsr"),
+        ({"adversarial_steps": 2}, "; read by client_defense adversarial_training"),
+        ({"target_group": "gender=M"}, "; read by scenario pretrain"),
+        ({"byzantine_rato": 0.3}, "unknown parameter 'byzantine_rato'"),
+    ],
+    ids=str,
+)
+def test_a_parameter_of_another_recipe_says_whose_it_is(given, words):
+    with pytest.raises(ConfigError) as error:
+        AttackConfig(config_dict=given)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"attack": "bra", "epochs": 2, "malicious_ratio": 0.5, "pre_train_epochs": 3}, ["epochs", "malicious_ratio"]),
+        ({"scenario": "central", "aggregator": "krum", "epochs": 3}, ["aggregator"]),
+        ({"scenario": "central", "aggregator": "mean"}, []),
+        ({"aggregator": "krum", "epochs": 3, "train_batch_size": 7}, ["train_batch_size"]),
+    ],
+    ids=str,
+)
+def test_what_a_scenario_does_not_read_is_found(given, expected):
+    config = AttackConfig(config_dict=given)
+    assert config.without_effect() == expected
+    assert AttackConfig(config_dict=config.to_dict()).without_effect() == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import ModelType
 
 from recbole_attack.errors import ConfigError, lookup
@@ -14,6 +15,7 @@ from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.host import sequential_recommender
 from recbole_attack.model.prompt import PromptSASRec
 from recbole_attack.model.sasrec import SASRec
+from recbole_attack.model.victim import Victim
 
 HOSTS: dict[str, type[Any]] = {
     name: model
@@ -31,20 +33,24 @@ def find_model(model: Any) -> type[Any]:
     """The class of a victim.
 
     Args:
-        model: A name in :data:`MODELS`, or a class derived from one of them.
+        model: A name in :data:`MODELS`, a class derived from :class:`Victim`, or a class of RecBole's kind that the
+            adapter takes.
 
     Raises:
         ConfigError: There is no such victim; why not, if it is a model of RecBole's.
     """
-    if isinstance(model, type) and issubclass(model, tuple(MODELS.values())):
-        return model
+    if isinstance(model, type) and issubclass(model, SequentialRecommender):
+        reason = None if issubclass(model, Victim) else obstacle(model)
+        if reason:
+            raise ConfigError(f"model '{model.__name__}' cannot be attacked: {reason}")
+        return model if issubclass(model, Victim) else adapt(model)
     if not isinstance(model, str):
-        raise ConfigError(f"model must be a name or a subclass of {', '.join(MODELS)}: found {model!r}")
+        raise ConfigError(f"model must be a name or a sequential recommender of RecBole's kind: found {model!r}")
     if model in HOSTS and model not in MODELS:
         raise ConfigError(f"model '{model}' cannot be attacked: {obstacle(HOSTS[model])}")
     return lookup({**MODELS, PromptSASRec.__name__: PromptSASRec}, model, "model")
 
 
 def base_name(model_class: type[Any]) -> str:
-    """The name of the RecBole model a victim is derived from, whose default parameters it has."""
-    return next(cls.__name__ for cls in model_class.__mro__ if cls in HOSTS.values())
+    """The name of the RecBole model a victim is derived from, whose default parameters it has; else its own."""
+    return next((cls.__name__ for cls in model_class.__mro__ if cls in HOSTS.values()), model_class.__name__)

@@ -28,8 +28,8 @@ def test_the_others_are_recboles_unchanged():
         ("GRU4RecKG", "reads side inputs (get_preload_weight)"),
         ("Bert4Rec", "did you mean 'BERT4Rec'?"),
         ("narm", "did you mean 'NARM'?"),
-        (3, "must be a name or a subclass of"),
-        (dict, "must be a name or a subclass of"),
+        (3, "must be a name or a sequential recommender"),
+        (dict, "must be a name or a sequential recommender"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_with_the_reason(name, words):
