@@ -69,6 +69,8 @@ def read_arguments(argv: Sequence[str]) -> dict[str, str]:
             if not words or words[0].startswith("--"):
                 raise ConfigError(f"option {name} needs a value: expected {name}=<value>")
             value = words.pop(0)
+        if not value:
+            raise ConfigError(f"option {name} needs a value: found nothing after '='; {name}=null stands for none")
         if given.get(name[2:], value) != value:
             raise ConfigError(f"option {name} is given twice: found '{given[name[2:]]}' and '{value}'")
         given[name[2:]] = value

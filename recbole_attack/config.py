@@ -256,7 +256,8 @@ class AttackConfig(Config):
 
     def without_effect(self) -> list[str]:
         """Parameters that were given another value than their default, and that the scenario does not read."""
-        given, defaults = self.external_config_dict, self.internal_config_dict
+        given, overall = self.external_config_dict, load_defaults("overall")
+        defaults = {**self.internal_config_dict, **{key: overall[key] for key in RECIPES if key in overall}}
         ignored = WITHOUT_EFFECT[self.final_config_dict["scenario"]]
         return sorted(key for key in ignored & given.keys() if given[key] != defaults[key])
 

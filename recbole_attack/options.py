@@ -57,8 +57,6 @@ class Option:
         if self.choices:
             lookup(dict.fromkeys(self.choices), value, name)
             return
-        if self.parse:
-            self.parse(value)
         number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
@@ -70,6 +68,8 @@ class Option:
         )
         if not inside:
             raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
+        if self.parse:
+            self.parse(value)
 
     @property
     def expected(self) -> str:

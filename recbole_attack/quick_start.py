@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.errors import ConfigError, DataError, did_you_mean
 from recbole_attack.experiment import ArmResult, Experiment, prepare
-from recbole_attack.files import load_checkpoint, write_json, write_yaml
+from recbole_attack.files import load_checkpoint, plain, write_json, write_yaml
 from recbole_attack.report import ARMS, plot_history, result_table
 
 RESULT_SCHEMA = 1
@@ -62,6 +64,8 @@ def run_recbole_attack(
     experiment = prepare(config)
     with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
+        if saved:
+            _same_data(folder / "dataset.json", experiment.describe_data())
         arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
         record = _record(experiment, arms)
         if saved:
@@ -167,7 +171,7 @@ def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, 
 def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Draw the history and list the files of the run, relative to its folder."""
     plot_history(record, folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*.pth", "*.csv")
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json")
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
 
 
@@ -195,7 +199,24 @@ def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterat
     else:
         folder = Path(config["checkpoint_dir"]) / _run_name(config)
         write_yaml(folder / "config.yaml", config.to_dict())
-        yield folder
+        try:
+            yield folder
+        except ConfigError:
+            if not any(folder.rglob("*.pth")):  # nothing was trained, so nothing is lost
+                shutil.rmtree(folder)
+            raise
+
+
+def _same_data(file: Path, data: Mapping[str, Any]) -> None:
+    """Remember what a new run is trained on; a resumed one has to find the same."""
+    if not file.is_file():
+        write_json(file, data)
+        return
+    before, now = json.loads(file.read_text(encoding="utf-8")), plain(data)
+    changed = [key for key in before if before[key] != now.get(key)]
+    if changed:
+        key = changed[0]
+        raise DataError(f"{file.parent} was trained on other data: expected {key} {before[key]}, found {now.get(key)}")
 
 
 def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:

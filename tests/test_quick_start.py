@@ -10,6 +10,7 @@ import math
 import os
 import pickle
 import re
+import shutil
 import sys
 import types
 from collections import Counter
@@ -177,7 +178,7 @@ def test_a_model_class_can_be_run(small):
 
 def test_the_run_folder_holds_what_it_should_and_no_cache(finished):
     arms = {f"{arm}/{name}" for arm in ("clean", "attacked") for name in ("SASRec.pth", "last.pth", "rounds.csv")}
-    assert contents(finished.folder) == {"config.yaml", "result.json", "history.png", *arms}
+    assert contents(finished.folder) == {"config.yaml", "dataset.json", "result.json", "history.png", *arms}
     assert re.fullmatch(r"SASRec-tiny-federated-dvfsr-.+", finished.folder.name)
 
 
@@ -448,6 +449,40 @@ def test_what_is_no_run_folder_cannot_be_resumed(finished, tmp_path):
     with pytest.raises(DataError, match=f"did you mean '{finished.folder.name}'"):
         run_recbole_attack(resume=str(near))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_not_continued_on_other_data(monkeypatch, small, tmp_path):
+    shutil.copytree(Path(small()["data_path"]) / "tiny", tmp_path / "data" / "tiny")
+    settings = small(**CONTINUED, checkpoint_dir=str(tmp_path / "runs"), data_path=str(tmp_path / "data"))
+    folder = interrupt(monkeypatch, settings, "clean", 1, True)
+    kept = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    inter = tmp_path / "data" / "tiny" / "tiny.inter"
+    lines = inter.read_text().splitlines(keepends=True)
+    inter.write_text("".join(lines[:-1]))
+    with pytest.raises(DataError, match="was trained on other data: expected interactions"):
+        run_recbole_attack(resume=str(folder))
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == kept
+    inter.write_text("".join(lines))
+    assert run_recbole_attack(resume=str(folder))["clean"]["test_result"]
+
+
+def test_a_run_is_not_continued_with_other_parameters(monkeypatch, small, tmp_path):
+    folder = interrupt(monkeypatch, small(**CONTINUED, checkpoint_dir=str(tmp_path / "runs")), "clean", 1, True)
+    file = folder / "config.yaml"
+    values = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**values, "learning_rate": 0.5}))
+    with pytest.raises(ConfigError, match=r"expected learning_rate 0\.\d+, found 0\.5"):
+        run_recbole_attack(resume=str(folder))
+    file.write_text(yaml.safe_dump({**values, "show_progress": True}))
+    assert run_recbole_attack(resume=str(folder))["clean"]["test_result"]
+
+
+def test_a_model_that_cannot_be_attacked_leaves_no_run_folder(small, tmp_path):
+    settings = small(model="SRGNN", checkpoint_dir=str(tmp_path / "runs"))
+    settings = {key: value for key, value in settings.items() if key not in ("hidden_size", "inner_size")}
+    with pytest.raises(ConfigError, match="model 'SRGNN' cannot be attacked"):
+        run_recbole_attack(config_dict=settings)
+    assert not list((tmp_path / "runs").iterdir())
 
 
 @pytest.mark.parametrize("text", ["", "seed: [1", "- seed\n", "seed: !!python/name:os.system\n"], ids=repr)

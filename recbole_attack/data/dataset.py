@@ -56,6 +56,15 @@ class RaggedSequentialDataset(SequentialDataset):
         self._check_header(inter)
         super()._load_data(token, dataset_path)
 
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        try:
+            return super()._load_feat(filepath, source)
+        except (ValueError, LookupError) as error:
+            raise DataError(
+                f"{filepath} cannot be read: expected a header of <field>:<type> and a value for each field in every "
+                f"line, found {' '.join(str(error).split())}"
+            ) from error
+
     def _check_header(self, inter: Path) -> None:
         with inter.open(encoding=self.config["encoding"], errors="replace") as file:
             fields = [
@@ -68,6 +77,11 @@ class RaggedSequentialDataset(SequentialDataset):
                 )
 
     def _fill_nan(self) -> None:
+        timeless = int(self.inter_feat[self.time_field].isna().sum())
+        if timeless:
+            raise DataError(
+                f"dataset '{self.dataset_name}' needs every interaction's time: {timeless} have no '{self.time_field}'"
+            )
         # RecBole goes on to replace a missing number by the mean and may rescale all: then nobody can tell any more.
         self.user_fields = {}
         for field in () if self.user_feat is None else self.user_feat:

@@ -50,9 +50,12 @@ class ProviderSplit:
         if len(both):
             raise DataError(f"provider and platform must not share users: found {len(both)} in both, e.g. {both[0]}")
         if not self.provider.any() or not self.platform.any():
+            lengths = self.sequences.lengths[self.provider | self.platform]
+            shortest, longest = (lengths.min(), lengths.max()) if len(lengths) else (0, 0)
             raise DataError(
                 "provider and platform need users: "
-                f"found {int(self.provider.sum())} of the provider and {int(self.platform.sum())} of the platform"
+                f"found {int(self.provider.sum())} of the provider and {int(self.platform.sum())} of the platform, "
+                f"with {shortest} to {longest} interactions each"
             )
 
     def sizes(self) -> dict[str, int]:

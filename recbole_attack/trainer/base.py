@@ -15,10 +15,13 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_attack.data import Split
-from recbole_attack.errors import TrainingError
+from recbole_attack.errors import ConfigError, TrainingError
 from recbole_attack.evaluator import AttackCollector, ItemExposure, RankingProtocol
-from recbole_attack.files import load_checkpoint, save_checkpoint
+from recbole_attack.files import load_checkpoint, plain, save_checkpoint
 from recbole_attack.threat import Threat
+
+_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
+"""Parameters that say where and how loudly a run runs, and nothing about what comes out."""
 
 
 class AttackTrainer(Trainer):
@@ -256,8 +259,18 @@ class AttackTrainer(Trainer):
 
         Args:
             resume_file: A ``last.pth`` written by :meth:`fit`.
+
+        Raises:
+            ConfigError: It was trained with other parameters.
+            DataError: The file is missing or could carry code.
         """
         checkpoint = load_checkpoint(Path(resume_file), self.device)
+        before, now = plain(checkpoint["config"]), plain(self.config.to_dict())
+        for key in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
+            if before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"{resume_file} cannot be continued: expected {key} {before.get(key)!r}, found {now.get(key)!r}"
+                )
         self.model.load_state_dict(checkpoint["state_dict"])
         self.model.load_other_parameter(checkpoint["other_parameter"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])

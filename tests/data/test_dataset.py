@@ -188,6 +188,29 @@ def test_a_missing_column_names_the_nearest(load, column, typo):
         load([("a", "x", 1, START)], columns)
 
 
+def test_an_interaction_without_a_time_is_a_data_error(load):
+    with pytest.raises(DataError, match="1 have no 'timestamp'"):
+        load([("a", "x", 1, START), ("a", "y", 1, ""), ("a", "z", 1, START + 9)])
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("user_id\titem_id\ttimestamp", b"a\tx\t1"),
+        ("user_id:token\titem_id:token\ttimestamp:float", b"a\tx\tnoon"),
+        ("user_id:token\titem_id:token\ttimestamp:number", b"a\tx\t1"),
+        ("user_id:token\titem_id:token\ttimestamp:float", b"a\t\xff\xfe\t1"),
+    ],
+    ids=["no types", "no number", "no such type", "no text"],
+)
+def test_a_file_that_cannot_be_read_is_named(config, tmp_path, header, line):
+    (tmp_path / "made").mkdir()
+    file = tmp_path / "made" / "made.inter"
+    file.write_bytes(header.encode() + b"\n" + line + b"\n")
+    with pytest.raises(DataError, match=r"made\.inter cannot be read: expected a header of <field>:<type>"):
+        create_dataset(config(data_path=str(tmp_path), dataset="made"))
+
+
 def test_an_unknown_target_names_the_nearest(config):
     with pytest.raises(DataError, match="'item7' is not in the dataset"):
         prepare_training(config(target_items=["item7"]))
