@@ -16,15 +16,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from recbole_attack import run_recbole_attack
+from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.exit_code import exit_code
 from recbole_attack.files import write_json, write_text
-from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table, plot_curves
+from recbole_attack.plots import plot_panels
+from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"
@@ -84,9 +88,9 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     records = {row: found for row, values in rows.items() if (found := kept(values))}
     missing = [row for row in rows if row not in records]
     notes, figure = folder / "notes.md", read(folder / "figure.yaml")
-    panels = curves(records, figure) if figure else {}
+    panels = curves(records, figure) if figure else []
     if panels:
-        plot_curves(panels, (figure["x"], figure["y"]), RESULTS / f"{name}.png")
+        plot_panels(panels, figure["x"], RESULTS / f"{name}.png")
     tests = comparison_table(records, read(folder / "comparisons.yaml"))
     parts = [
         f"# {name}",
@@ -110,13 +114,19 @@ def main() -> None:
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
     arguments = parser.parse_args()
     folder = arguments.table.resolve()
+    if not folder.is_dir() or not folder.is_relative_to(ROOT):
+        known = sorted({str(file.parent.relative_to(ROOT)) for file in ROOT.rglob("*-*.yaml")})
+        near = did_you_mean(arguments.table.name, known)
+        raise DataError(f"{arguments.table} is no table: expected a folder below {ROOT}, such as {known[0]}{near}")
     rows = rows_of(folder)
+    chosen = {row: values for row, values in rows.items() if fnmatch(row, arguments.only)}
+    for values in chosen.values():
+        AttackConfig(config_dict=values)  # a mistake in the last row is found before the first one is run
     for seed in arguments.seeds:
-        for row, values in rows.items():
-            if fnmatch(row, arguments.only):
-                run(values, seed, arguments.data_path)
+        for values in chosen.values():
+            run(values, seed, arguments.data_path)
     print(write_table(folder, rows).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main, "interrupted; finished rows are kept"))

@@ -21,6 +21,7 @@ from recbole_attack.errors import ConfigError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS
+from recbole_attack.report import markdown
 
 _PATHS = {"summed": "one pass", "layers": "by layer", "vmap": "vmap", "loop": "loop"}
 _USERS, _ITEMS, _LENGTH = 6, 12, 5
@@ -118,11 +119,11 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
     return "\n".join(
         [
             _HEAD,
-            *("## Aggregators", "", *_table(["aggregator", *models], rules), ""),
+            *("## Aggregators", "", markdown(["aggregator", *models], rules), ""),
             *("## Attacks, client defences and the central scenario", ""),
-            *(*_table(["", *models], attacks + others), ""),
+            *(markdown(["", *models], attacks + others), ""),
             *("## Models of RecBole's that are refused", ""),
-            *_table(["model", "why"], [[name, reason] for name, reason in refused.items()]),
+            markdown(["model", "why"], [[name, reason] for name, reason in refused.items()]),
         ]
     )
 
@@ -174,10 +175,6 @@ def _attack_cell(model: str, attack: str, failures: Mapping[Any, str | None]) ->
     rounds = (Combination(model, backend, attack, rule) for backend, rule in product(BACKENDS, AGGREGATORS))
     reasons = {failures.get(each) for each in rounds} - {None}
     return "; ".join(sorted(map(str, reasons))) or "runs"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 if __name__ == "__main__":

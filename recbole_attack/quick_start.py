@@ -23,7 +23,8 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.errors import ConfigError, DataError, did_you_mean
 from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.files import load_checkpoint, plain, write_json, write_yaml
-from recbole_attack.report import ARMS, plot_history, result_table
+from recbole_attack.plots import plot_panels
+from recbole_attack.report import ARMS, history_panels, result_table
 
 RESULT_SCHEMA = 1
 
@@ -170,7 +171,9 @@ def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, 
 
 def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Draw the history and list the files of the run, relative to its folder."""
-    plot_history(record, folder / "history.png")
+    panels = history_panels(record)
+    if panels:
+        plot_panels(panels, "epoch", folder / "history.png")
     kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json")
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
 

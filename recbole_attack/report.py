@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from texttable import Texttable
 
-from recbole_attack.files import write_atomically
+from recbole_attack.plots import Panel
 
 ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
@@ -118,30 +117,31 @@ def number(value: float | None, sign: bool = False) -> str:
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
-def plot_history(record: Mapping[str, Any], path: Path, k: int = 10) -> None:
-    """Exposure and accuracy over epochs, clean and attacked, as a PNG.
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def history_panels(record: Mapping[str, Any], k: int = 10) -> list[Panel]:
+    """Exposure and accuracy over epochs, a line for each arm; none without an epoch whose accuracy was measured.
 
     Args:
-        record: The content of ``result.json``; without an epoch whose accuracy was measured nothing is drawn.
-        path: Where the picture goes.
+        record: The content of ``result.json``.
         k: Cut-off; the smallest measured one if this one was not.
     """
     history = record["history"]
     measured = {key for epochs in history.values() for e in epochs for key in e}
     cutoffs = sorted(int(key.split("@")[1]) for key in measured if key.startswith("hit@"))
     if not cutoffs:
-        return
+        return []
     k = k if k in cutoffs else cutoffs[0]
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3), layout="constrained")
     titles = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
-    panels = {metric: title for metric, title in titles.items() if metric in measured}
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (metric, title) in zip(grid, panels.items(), strict=True):
-        for name, epochs in history.items():
-            points = [(e["epoch"] + 1, e[metric]) for e in epochs if metric in e]
-            axes.plot(*zip(*points, strict=True), label=name, marker=".")
-        axes.set(title=title, xlabel="epoch", ylabel=metric, ylim=(0, None))
-        axes.legend()
-    write_atomically(path, lambda target: figure.savefig(target, format="png", dpi=120))
+    return [
+        Panel(title, metric, {arm: _points(epochs, metric) for arm, epochs in history.items()})
+        for metric, title in titles.items()
+        if metric in measured
+    ]
+
+
+def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:
+    return [(e["epoch"] + 1, e[metric]) for e in epochs if metric in e]

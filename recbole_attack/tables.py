@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from recbole_attack.evaluator import paired_t_test
-from recbole_attack.files import write_atomically
-from recbole_attack.report import ARMS, caption, number
+from recbole_attack.plots import Panel
+from recbole_attack.report import ARMS, caption, markdown, number
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""
@@ -28,7 +27,7 @@ def markdown_table(
             datasets are others than ours; and ``reason``: why ours differs. May lack any of them.
         columns: Metrics; those of a detector as ``<detector> <quality>``.
     """
-    lines = [["row", "", *columns], ["---"] * (2 + len(columns))]
+    lines = []
     captions = []
     for row, seeds in records.items():
         printed = paper.get(row, {})
@@ -40,7 +39,7 @@ def markdown_table(
         all_seeds = ", ".join(str(record["seed"]) for record in seeds)
         about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
         captions.append(f"{about}. {printed['reason']}" if "reason" in printed else about)
-    return _markdown(lines) + "\n\n" + "\n".join(captions)
+    return markdown(["row", "", *columns], lines) + "\n\n" + "\n".join(captions)
 
 
 def comparison_table(
@@ -68,11 +67,7 @@ def comparison_table(
             figures = (number(test.difference, sign=True), number(test.t), number(test.p_value), str(test.pairs))
             lines.append([*pair, metric, *figures])
     header = ["first", "second", "metric", "difference", "t", "p", "seeds"]
-    return _markdown([header, ["---"] * len(header), *lines]) if lines else ""
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(header, lines) if lines else ""
 
 
 def _main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -122,11 +117,7 @@ def _spread(values: Sequence[float | None]) -> str:
     return f"{mean(known):.4f}{spread}"
 
 
-Panels = dict[str, dict[str, list[tuple[float, float]]]]
-"""Panel title -> line label -> points ``(x, y)``."""
-
-
-def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> Panels:
+def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
     """Measurements of the attacked models as lines, means over seeds.
 
     Args:
@@ -144,10 +135,14 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[s
             line = found.setdefault(title, {}).setdefault(label, {})
             for x, y in _points(record, figure):
                 line.setdefault(x, []).append(y)
-    return {
-        title: {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()}
+    return [
+        Panel(
+            title,
+            figure["y"],
+            {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()},
+        )
         for title, lines in found.items()
-    }
+    ]
 
 
 def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -156,24 +151,3 @@ def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[
         return [(e["epoch"] + 1, e[y]) for e in record["history"]["attacked"] if y in e]
     value = record["attacked"]["test_result"].get(y)
     return [] if value is None else [(record["config"][x], value)]
-
-
-def plot_curves(panels: Panels, labels: tuple[str, str], path: Path) -> None:
-    """Draw what :func:`curves` found as a PNG, at most two panels in a row.
-
-    Args:
-        panels: At least one.
-        labels: Of the x and the y axis.
-        path: Where the picture goes.
-    """
-    from matplotlib.figure import Figure
-
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
-    for axes, (title, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False):
-        for label, points in lines.items():
-            axes.plot(*zip(*points, strict=True), label=label, marker=".")
-        axes.set(title=title, xlabel=labels[0], ylabel=labels[1], ylim=(0, None))
-        axes.legend(fontsize="small")
-    write_atomically(path, lambda target: figure.savefig(target, format="png", dpi=120))

@@ -48,6 +48,12 @@ def test_the_document_is_what_the_command_prints_where_everything_runs() -> None
     assert text == document(refusals(), {}) + "\n", "python -m recbole_attack.capabilities > docs/capabilities.md"
 
 
+@pytest.mark.slow
+def test_the_whole_document_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    capabilities.main()
+    assert capsys.readouterr().out == DOCUMENT.read_text(encoding="utf-8")
+
+
 def test_every_combination_is_tried_once() -> None:
     found = combinations(["SASRec", "NARM"])
     assert len(set(found)) == len(found) == 2 * len(BACKENDS) * len(ATTACKS) * len(AGGREGATORS)

@@ -9,8 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from recbole_attack.report import caption, plot_history, result_table
-from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table, plot_curves
+from recbole_attack.plots import Panel, plot_panels
+from recbole_attack.report import caption, history_panels, result_table
+from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -246,7 +247,7 @@ def test_curves_over_epochs_are_means_over_seeds(record):
     other["history"]["attacked"][1]["er@10"] = 0.6
     figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "scenario"]}
     found = curves({"a": [record, other]}, figure)
-    assert found == {"SASRec, federated": {"dvfsr": [(1, 0.1), (2, pytest.approx(0.4))]}}
+    assert found == [Panel("SASRec, federated", "er@10", {"dvfsr": [(1, 0.1), (2, pytest.approx(0.4))]})]
 
 
 def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
@@ -259,38 +260,39 @@ def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
     clean.update(attacked=None)
     figure = {"x": "malicious_ratio", "y": "er@10", "line": ["attack"], "panel": ["model"]}
     found = curves({**records, "none": [clean]}, figure)
-    assert found == {"SASRec": {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]}}
+    assert found == [Panel("SASRec", "er@10", {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]})]
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3])
-def test_curves_become_a_png(tmp_path, panels):
-    lines = {"0.1": [(1, 0.0), (2, 0.5)], "1": [(1, 0.5), (2, 1.0)]}
-    plot_curves({f"panel {n}": lines for n in range(panels)}, ("epoch", "er@5"), tmp_path / "figure.png")
+def test_panels_become_a_png(tmp_path, panels):
+    lines = {"0.1": [(1, 0.0), (2, math.nan)], "1": [(1, 0.5), (2, 1.0)]}
+    plot_panels([Panel(f"panel {n}", "er@5", lines) for n in range(panels)], "epoch", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_history_becomes_a_png(record, tmp_path):
-    plot_history(record, tmp_path / "folder" / "history.png")
-    assert (tmp_path / "folder" / "history.png").read_bytes().startswith(PNG)
-    assert len(list((tmp_path / "folder").iterdir())) == 1
+def test_the_history_shows_exposure_and_accuracy_of_each_arm(record):
+    panels = history_panels(record)
+    assert [panel.ylabel for panel in panels] == ["er@10", "hit@10"]
+    for panel in panels:
+        for arm, epochs in record["history"].items():
+            assert panel.lines[arm] == [(e["epoch"] + 1, e[panel.ylabel]) for e in epochs]
 
 
 @pytest.mark.parametrize("cutoff", [5, 10, 30])
-@pytest.mark.filterwarnings("error:No artists with labels")
-def test_accuracy_at_any_cut_off_is_enough_for_a_picture(record, tmp_path, cutoff):
+def test_accuracy_at_any_cut_off_is_enough_for_a_picture(record, cutoff):
     for epochs in record["history"].values():
         for epoch in epochs:
             del epoch["er@10"]
             epoch[f"hit@{cutoff}"] = epoch.pop("hit@10")
-    plot_history(record, tmp_path / "history.png")
-    assert (tmp_path / "history.png").is_file()
+    assert [panel.ylabel for panel in history_panels(record)] == [f"hit@{cutoff}"]
 
 
-def test_epochs_without_evaluation_and_undefined_values_leave_gaps(record, tmp_path):
+def test_epochs_without_evaluation_leave_gaps(record):
     del record["history"]["clean"][0]["hit@10"], record["history"]["clean"][0]["er@10"]
-    record["history"]["attacked"][0]["er@10"] = math.nan
-    plot_history(record, tmp_path / "history.png")
-    assert (tmp_path / "history.png").is_file()
+    for panel in history_panels(record):
+        epochs = {arm: [x for x, _ in points] for arm, points in panel.lines.items()}
+        assert epochs["attacked"] == [1, *epochs["clean"]]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,6 @@ def test_epochs_without_evaluation_and_undefined_values_leave_gaps(record, tmp_p
     [{}, {"clean": []}, {"clean": [{"epoch": 0, "train_loss": 0.7}]}, {"clean": [{"epoch": 0, "er@10": 0.7}]}],
     ids=str,
 )
-def test_without_measurements_there_is_no_picture(record, tmp_path, history):
+def test_without_measurements_there_is_no_picture(record, history):
     record["history"] = history
-    plot_history(record, tmp_path / "history.png")
-    assert not list(tmp_path.iterdir())
+    assert history_panels(record) == []
