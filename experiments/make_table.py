@@ -27,7 +27,7 @@ from recbole_attack import AttackConfig, run_recbole_attack
 from recbole_attack.errors import DataError, did_you_mean
 from recbole_attack.exit_code import exit_code
 from recbole_attack.files import write_json, write_text
-from recbole_attack.plots import plot_panels
+from recbole_attack.plots import Panel, plot_panels
 from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table
 
 ROOT = Path(__file__).resolve().parent
@@ -82,15 +82,13 @@ def kept(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(pattern.parent.glob(pattern.name))]
 
 
-def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
-    """Write the table of all kept runs."""
+def described(folder: Path, rows: dict[str, dict[str, Any]]) -> tuple[str, list[Panel]]:
+    """The text of a table of all kept runs, and the panels of its picture."""
     name = folder.relative_to(ROOT)
     records = {row: found for row, values in rows.items() if (found := kept(values))}
     missing = [row for row in rows if row not in records]
     notes, figure = folder / "notes.md", read(folder / "figure.yaml")
     panels = curves(records, figure) if figure else []
-    if panels:
-        plot_panels(panels, figure["x"], RESULTS / f"{name}.png")
     tests = comparison_table(records, read(folder / "comparisons.yaml"))
     parts = [
         f"# {name}",
@@ -101,8 +99,17 @@ def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         *([f"Not run yet: {', '.join(missing)}."] if missing else []),
     ]
-    write_text(RESULTS / f"{name}.md", "\n\n".join(parts) + "\n")
-    return RESULTS / f"{name}.md"
+    return "\n\n".join(parts) + "\n", panels
+
+
+def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
+    """Write the table of all kept runs."""
+    text, panels = described(folder, rows)
+    file = RESULTS / f"{folder.relative_to(ROOT)}.md"
+    write_text(file, text)
+    if panels:
+        plot_panels(panels, read(folder / "figure.yaml")["x"], file.with_suffix(".png"))
+    return file
 
 
 def main() -> None:

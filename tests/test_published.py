@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.files import plain
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 DATA_PATH = os.environ.get("RECBOLE_ATTACK_DATA_PATH")
@@ -52,6 +53,23 @@ def test_every_kept_run_belongs_to_a_row():
     runs = list((make_table.RESULTS / "runs").glob("*.json"))
     assert runs
     assert not [run.name for run in runs if not any(run.match(pattern.name) for pattern in kept)]
+
+
+@pytest.mark.parametrize("table", [*TABLES, EXPERIMENTS / "ml-100k"], ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+def test_every_table_is_what_its_kept_runs_say(table):
+    text, _ = make_table.described(table, make_table.rows_of(table))
+    file = make_table.RESULTS / f"{table.relative_to(EXPERIMENTS)}.md"
+    assert file.read_text(encoding="utf-8") == text, f"python experiments/make_table.py {table} --seeds"
+
+
+@pytest.mark.parametrize("table", [*TABLES, EXPERIMENTS / "ml-100k"], ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+def test_a_kept_run_was_made_with_what_its_row_says_today(table):
+    elsewhere = {"seed", "data_path", "checkpoint_dir", "gpu_id", "show_progress"}
+    for row, values in make_table.rows_of(table).items():
+        now = plain(AttackConfig(config_dict=values).to_dict())
+        for record in make_table.kept(values):
+            then = record["config"]
+            assert {k for k in then.keys() & now.keys() - elsewhere if then[k] != now[k]} == set(), row
 
 
 def test_rows_of_several_tables_are_run_once():
