@@ -1,13 +1,13 @@
 """Seconds and memory of per-client gradients, side by side with one batched backward pass over the same clients.
 
     python benchmarks/client_gradients.py --data_path=<folder with steam-200k> [--repeats=3]
-    python benchmarks/client_gradients.py --memory [--items=130000] [--no_gram]
+    python benchmarks/client_gradients.py --memory [--items 13000 130000] [--aggregator=mixed_rfa]
 
 Honest clients, SASRec 64/2/2, histories up to 200 items, 256 clients a round. The seconds are the CPU time of this
 process for all rounds of one epoch, without drawing batches and without the server's step. With ``--memory``, one
-round of 256 clients of 200 positions each over random items, and by how much the peak of the process rises above what
-it was with the model and the data (the update that results, of the model's size, included). Absolute seconds depend
-on the machine; the ratios travel.
+aggregated round of 256 clients of 200 positions each over random items, for each number of items in a process of its
+own: by how much the peak rises above what it was with the model and the data, with and without the update that
+results, which has the model's size. Absolute seconds depend on the machine; the ratios travel.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable
+from multiprocessing import get_context
 from statistics import median
 from time import process_time
 from types import SimpleNamespace
@@ -28,11 +29,13 @@ from federated_epoch import SETTING
 
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainBatch
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.errors import DataError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.client_gradients import client_gradients
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.rounds import ClientGroup
+from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import summed_gradient
 from recbole_attack.model import SASRec
 
@@ -102,9 +105,10 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def peak(config: AttackConfig, n_items: int, gram: bool) -> None:
+def peak(aggregator: str, n_items: int) -> None:
     """Print by how much a round raises the peak of the process."""
-    dataset = SimpleNamespace(num=lambda field: n_items)
+    config = AttackConfig(config_dict={**SETTING, "aggregator": aggregator})
+    rule, dataset = AGGREGATORS[aggregator](config), SimpleNamespace(num=lambda field: n_items)
     model = SASRec(config, dataset).train()
     fields = np.random.default_rng(0).integers(1, n_items, (3, N_CLIENTS, LENGTH))
     batch = TrainBatch(*torch.from_numpy(fields))
@@ -114,19 +118,19 @@ def peak(config: AttackConfig, n_items: int, gram: bool) -> None:
 
     def one_round() -> ClientUpdates:
         updates, _ = client_gradients(model, losses, batch.lengths, config["chunk_tokens"])
-        if gram:
-            updates.gram()
-        updates.weighted_sum(torch.ones(N_CLIENTS))
+        aggregate(updates, torch.ones(N_CLIENTS), rule)
         return updates
 
     start = peak_bytes()
     updates = one_round()
     raised = (peak_bytes() - start) / 1e6
     stacked = N_CLIENTS * sum(p.numel() for p in model.parameters()) * 4 / 1e6
-    print(f"{n_items} items, {N_CLIENTS} clients of {LENGTH} positions, {len(updates.rows)} item rows")
-    print(f"model                                  {sum(p.numel() for p in model.parameters()) * 4 / 1e6:>9.0f} MB")
+    size = sum(p.numel() for p in model.parameters()) * 4 / 1e6
+    print(f"\n{aggregator}, {n_items} items, {N_CLIENTS} clients of {LENGTH} positions, {len(updates.rows)} item rows")
+    print(f"model                                  {size:>9.0f} MB")
     print(f"dense part and item rows of the result {(updates.dense.numel() + updates.rows.numel()) * 4 / 1e6:>9.0f} MB")
     print(f"peak above model and data              {raised:>9.0f} MB")
+    print(f"the same without the resulting update  {raised - size:>9.0f} MB")
     print(f"whole updates, had they been stacked   {stacked:>9.0f} MB")
 
 
@@ -136,17 +140,20 @@ def main() -> int:
     parser.add_argument("--dataset", default="steam-200k")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="peak memory of a synthetic round instead of seconds")
-    parser.add_argument("--items", type=int, default=130_000, help="items of the synthetic round")
-    parser.add_argument("--no_gram", action="store_true", help="leave the Gram matrix out of the synthetic round")
+    parser.add_argument("--items", type=int, nargs="+", default=[13_000, 130_000], help="items of the synthetic round")
+    parser.add_argument("--aggregator", default="mixed_rfa", help="rule of the synthetic round")
     arguments = parser.parse_args()
+    if arguments.memory:
+        for n_items in arguments.items:
+            process = get_context("spawn").Process(target=peak, args=(arguments.aggregator, n_items))
+            process.start()
+            process.join()
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         place: dict[str, Any] = {"data_path": arguments.data_path, "dataset": arguments.dataset}
         config = AttackConfig(config_dict={**SETTING, **place, "checkpoint_dir": folder})
         try:
-            if arguments.memory:
-                peak(config, arguments.items, not arguments.no_gram)
-            else:
-                print_ratios(epoch(config, arguments.repeats))
+            print_ratios(epoch(config, arguments.repeats))
         except DataError as error:
             print(error, file=sys.stderr)
             return 2

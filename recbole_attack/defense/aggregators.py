@@ -110,10 +110,11 @@ class Aggregator:
         rows of this item alone, and its parameters (Krum's share of hostile clients, the bound of norm clipping) hold
         for these rows; a rule on coordinates orders their values. A sum stays what it is.
 
-        Two things to know. An item's honest majority is that of the few clients that touch it, not of the round: a
-        malicious client that alone touches a target decides its row, whatever the rule. And a row is as long as a
+        Three things to know. An item's honest majority is that of the few clients that touch it, not of the round: a
+        malicious client that alone touches a target decides its row, whatever the rule. A row is as long as a
         client's, where the mean over a round of N clients, k of them touching, is k / N of that: with plain SGD, rows
-        of rare items learn up to N times as fast, so a learning rate chosen for whole updates may be too high.
+        of rare items learn up to N times as fast, so a learning rate chosen for whole updates may be too high. And
+        under a softmax over all items (CE) every client touches every item.
 
         Args:
             rows: ``[G, C, H]`` of ``G`` items with ``C`` touching clients each, screened.
