@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_attack.rng import stream, torch_stream
+from recbole_attack.rng import stream, torch_stream, without_dropout
 
 KEY = st.tuples(
     st.integers(0, 2**40),
@@ -80,3 +80,15 @@ def test_torch_stream_depends_on_its_key_only():
     assert drawn(17, 1, "dropout", 2) == first
     others = [(2, "dropout", 2), (1, "noise", 2), (1, "dropout", 3)]
     assert all(drawn(0, *other) != first for other in others)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_without_dropout_a_model_evaluates_and_cudnn_rests_until_the_block_ends(training):
+    model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(2, 2)).train(training)
+    before = torch.backends.cudnn.enabled
+    with pytest.raises(KeyError), without_dropout(model):
+        assert not any(module.training for module in model.modules())
+        assert not torch.backends.cudnn.enabled, "its recurrent layers have no gradients in evaluation mode"
+        raise KeyError
+    assert all(module.training == training for module in model.modules())
+    assert torch.backends.cudnn.enabled == before
