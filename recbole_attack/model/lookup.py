@@ -8,7 +8,7 @@ from typing import Any
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import ModelType
 
-from recbole_attack.errors import ConfigError, lookup
+from recbole_attack.errors import ConfigError, did_you_mean
 from recbole_attack.model.adapter import adapt, obstacle
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
@@ -48,7 +48,11 @@ def find_model(model: Any) -> type[Any]:
         raise ConfigError(f"model must be a name or a sequential recommender of RecBole's kind: found {model!r}")
     if model in HOSTS and model not in MODELS:
         raise ConfigError(f"model '{model}' cannot be attacked: {obstacle(HOSTS[model])}")
-    return lookup({**MODELS, PromptSASRec.__name__: PromptSASRec}, model, "model")
+    known = {**MODELS, PromptSASRec.__name__: PromptSASRec}
+    if model not in known:
+        hint = did_you_mean(model, known)
+        raise ConfigError(f"unknown model '{model}': expected one of {', '.join(known)}, or register_model's{hint}")
+    return known[model]
 
 
 def base_name(model_class: type[Any]) -> str:
