@@ -193,7 +193,8 @@ class AttackConfig(Config):
             raise ConfigError("distributed training is not supported: exposure cannot be averaged over processes")
         for key in self.external_config_dict:
             if key not in known:
-                hint = f"; read by {', '.join(readers(key))}" if readers(key) else did_you_mean(key, known)
+                others = ", ".join(readers(key))
+                hint = f"; read by {others}" if others else did_you_mean(key, known)
                 raise ConfigError(f"unknown parameter '{key}' (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:

@@ -63,12 +63,13 @@ def run_recbole_attack(
     else:
         config = AttackConfig(config_file_list=[str(_saved_config(Path(resume)))])
     experiment = prepare(config)
+    data = experiment.describe_data()
     with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
         if saved:
-            _same_data(folder / "dataset.json", experiment.describe_data())
+            _same_data(folder / "dataset.json", data)
         arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
-        record = _record(experiment, arms)
+        record = _record(experiment, data, arms)
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
             write_json(folder / "result.json", record)
@@ -145,7 +146,7 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     return {**{name: arms[name].metrics() if name in arms else None for name in expected}, "delta": delta}
 
 
-def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     """The content of ``result.json``."""
     config = experiment.config
     return {
@@ -153,7 +154,7 @@ def _record(experiment: Experiment, arms: Mapping[str, ArmResult]) -> dict[str, 
         "version": __version__,
         "config": config.to_dict(),
         "seed": config["seed"],
-        "dataset": experiment.describe_data(),
+        "dataset": data,
         "budget": experiment.describe_threat(),
         **_comparison(arms),
         **experiment.findings(arms),
