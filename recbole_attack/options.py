@@ -123,6 +123,7 @@ OPTIONS: dict[str, Option] = {
     "aggregator": Option("how the server combines updates", str, AGGREGATORS),
     "client_defense": Option("what honest clients do against attacks", str, CLIENT_DEFENSES),
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
+    "shared_negatives": Option("all clients draw negatives in one order", bool),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "save_client_weights": Option("write each client's weight in every round", bool),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
@@ -165,6 +166,7 @@ OPTIONS: dict[str, Option] = {
     "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
     "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
     "substitution_candidates": Option("items T tried in the substitution", int, low=1),
+    "upload_search_gradient": Option("upload the gradient the substitution searches with, too", bool),
     "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
@@ -210,6 +212,7 @@ OPTIONS: dict[str, Option] = {
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
+    | {"shared_negatives"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),

@@ -143,7 +143,7 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     if clean and attacked and clean.test_result and attacked.test_result:
         delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
     expected = [name for name in ARMS if name in {"clean", "attacked", *arms}]
-    return {**{name: arms[name].metrics() if name in arms else None for name in expected}, "delta": delta}
+    return {**{name: arms[name].report() if name in arms else None for name in expected}, "delta": delta}
 
 
 def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult]) -> dict[str, Any]:

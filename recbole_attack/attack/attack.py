@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -65,6 +65,16 @@ class Transform(Protocol):
         """
 
 
+@runtime_checkable
+class Searches(Protocol):
+    """A transform that chooses among items it finds valid."""
+
+    def valid_candidates(
+        self, model: Any, profile: Profile, targets: torch.Tensor, context: AttackContext
+    ) -> torch.Tensor:
+        """``[B]`` number of valid items of each row; arguments as for :class:`Transform`."""
+
+
 class Objective(Protocol):
     """The loss a malicious client takes the gradient of."""
 
@@ -95,6 +105,7 @@ class Attack:
         tried: Sequences the transform has in memory for each that it changes.
         weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
         knowledge: What the attacker must know besides its own clients' histories and the model they train.
+        besides: Objective on the original sequence that is added to the upload once, and unweighted.
     """
 
     transform: Transform
@@ -103,6 +114,7 @@ class Attack:
     tried: int = 1
     weight: float = 1.0
     knowledge: tuple[str, ...] = ()
+    besides: Objective | None = None
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""
@@ -117,10 +129,8 @@ class Attack:
             users: ``[M]`` users behind the clients.
             context: See :class:`AttackContext`.
         """
-        # Repetitions for the same target would transform alike, so each distinct target is transformed once.
-        distinct = min(self.repeats, len(context.targets))
-        shift = torch.arange(distinct) + context.epoch * self.repeats
-        targets = context.targets[shift % len(context.targets)].repeat(len(users))
+        targets = self._served(len(users), context)
+        distinct = len(targets) // len(users)
         with without_dropout(model):
             changed = self.transform(model, profile.repeat(distinct), np.repeat(users, distinct), targets, context)
         slots = torch.arange(self.repeats, device=targets.device) % distinct
@@ -133,4 +143,28 @@ class Attack:
             self.repeats,
             context,
         )
-        return self.weight * losses.view(len(users), self.repeats).mean(dim=1)
+        total = self.weight * losses.view(len(users), self.repeats).mean(dim=1)
+        return total if self.besides is None else total + self.besides(model, profile, profile, users, 1, context)
+
+    def candidates(self, model: Any, profile: Profile, users: Int, context: AttackContext) -> float | None:
+        """How many items the search of the transform has to choose from, the median over clients and targets.
+
+        ``None`` for a transform that does not search. Arguments as for :meth:`losses`; nothing is drawn.
+        """
+        if not isinstance(self.transform, Searches):
+            return None
+        targets = self._served(len(users), context)
+        with without_dropout(model):
+            counts = self.transform.valid_candidates(
+                model, profile.repeat(len(targets) // len(users)), targets, context
+            )
+        return float(counts.double().median())
+
+    def _served(self, clients: int, context: AttackContext) -> torch.Tensor:
+        """The targets the transform works for, the same for every client and one client's in a row.
+
+        Repetitions for the same target would transform alike, so each distinct target is there once.
+        """
+        distinct = min(self.repeats, len(context.targets))
+        shift = torch.arange(distinct) + context.epoch * self.repeats
+        return context.targets[shift % len(context.targets)].repeat(clients)

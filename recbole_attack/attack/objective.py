@@ -13,7 +13,7 @@ from recbole_attack.attack.attack import AttackContext, Objective, Profile
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, from_pairs
-from recbole_attack.rng import stream
+from recbole_attack.rng import stream, without_dropout
 
 
 def training_loss(
@@ -48,19 +48,16 @@ def target_bce(
     return F.softplus(-scores).mean(dim=1)
 
 
-def target_boost(
+def search_loss(
     model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
 ) -> torch.Tensor:
-    """Train the targets as the next items: BCE towards 1 for each, towards 0 for one random item outside the history.
+    """Cross-entropy over all items towards the targets, on the original sequence and without dropout.
 
-    Averaged over positives and negatives as the victim's own loss is (DV-FSR, eq. 2).
+    The loss whose gradient DV-FSR's Algorithm 2 looks for a position with, averaged over targets.
     """
-    state = model.forward(*profile)
-    positive = model.item_scores(state, context.targets)
-    sampled = _outside("boost negatives", len(context.targets), users, repeats, context)
-    negatives, place = torch.unique(sampled, return_inverse=True)
-    negative = model.item_scores(state, negatives).gather(1, place)
-    return (F.softplus(-positive) + F.softplus(negative)).mean(dim=1) / 2
+    with without_dropout(model):
+        logits = model.item_scores(model.forward(*original))[:, 1:]
+    return -logits.log_softmax(dim=1)[:, context.targets - 1].mean(dim=1)
 
 
 @dataclass(frozen=True)

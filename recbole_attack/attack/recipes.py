@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from recbole_attack.attack.attack import Attack, Objective, Transform
-from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.objective import Contrastive, Total, search_loss, target_bce, training_loss
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 
 _POPULARITY = "popularity of the items"
@@ -57,17 +57,16 @@ def popular(config: Mapping[str, Any]) -> Attack:
 
 
 def eb(config: Mapping[str, Any]) -> Attack:
-    """Explicit Boosting: the targets trained as what malicious users want next, against sampled negatives.
+    """Explicit Boosting: raise the targets' predicted scores for malicious users, ``-log sigma(score)``.
 
     One part of PipAttack (Zhang et al. 2022), the part that needs no knowledge of popularity (DV-FSR, "Baseline
-    Attacks"): raise the targets' predicted scores for malicious users.
+    Attacks"). A sequential model has no user embedding to train along: the user's vector is the model's state after the
+    client's own history.
 
-    Released code differs: DV-FSR's EB builds a client of another model and would stop with an error. We choose the
-    reading of the code of A-ra's authors (Rong, He and Chen 2022), whose EB client trains as an honest one whose only
-    positives are the targets, with one sampled negative each. A sequential model has no user embedding to train along:
-    the user's vector is the model's state after the client's own history.
+    Released code agrees, in the client that runs: the negative logarithm of the target's sigmoid score, no negative
+    item. So EB is A-ra without repetitions, and the two agree in expectation, as the paper's rows of them nearly do.
     """
-    return Attack(keep, target_boost, weight=config["attack_weight"])
+    return Attack(keep, target_bce, weight=config["attack_weight"])
 
 
 def a_ra(config: Mapping[str, Any]) -> Attack:
@@ -77,7 +76,7 @@ def a_ra(config: Mapping[str, Any]) -> Attack:
     interaction sequences, since sequential models have no user vectors: we take the client's own sequence ``s`` times,
     which differ by dropout.
 
-    Released code differs: the branch of A-ra is switched off in DV-FSR's.
+    Released code agrees, in the client on sequences that runs: the mean over ten draws of dropout.
     """
     return _view(config, keep, target_bce)
 
@@ -87,16 +86,27 @@ def dvfsr(config: Mapping[str, Any]) -> Attack:
 
     DV-FSR, Algorithms 1 and 2, eq. 3-8.
 
-    Released code differs: 10 candidates where the paper's default is 9, and ``s = 10`` repetitions of which the paper
-    does not speak. We choose the released values and average the repetitions; the substitution search runs without
-    dropout. With several targets, each loss is averaged over them and the repetitions take turns as the target of
-    the substitution.
+    Released code differs in what it uploads, of which the paper does not speak: its substitution calls backward on the
+    very model whose gradients it sends, and clears them before but not after, so the upload holds the cross-entropy
+    towards the target as well (:func:`~recbole_attack.attack.objective.search_loss`; over all items, once and not
+    averaged with the repetitions). ``upload_search_gradient: True`` does the same and comes to the paper's numbers;
+    the default is the paper's text. With several targets, that loss is averaged over them, too.
+
+    It also tries 10 candidates where the paper's default is 9, and has ``s = 10`` repetitions of which the paper does
+    not speak; we choose these values and average the repetitions. There the model stays in evaluation mode after the
+    substitution and one set of negatives serves all repetitions, so that they are alike; ours differ by dropout and
+    negatives, because a client that trains honestly has both, and an average over draws is what repetitions are for.
+    With several targets, each loss is averaged over them and the repetitions take turns as the target of the
+    substitution.
     """
     return _search(config, Total((target_bce, _contrastive(config))))
 
 
 def s_fsr(config: Mapping[str, Any]) -> Attack:
-    """DV-FSR without the implicit strategy: substitution and target BCE only (DV-FSR, "Ablation Study")."""
+    """DV-FSR without the implicit strategy: substitution and target BCE only (DV-FSR, "Ablation Study").
+
+    Released code differs as that of :func:`dvfsr` does; ``upload_search_gradient`` is for both.
+    """
     return _search(config, target_bce)
 
 
@@ -131,7 +141,8 @@ def _view(config: Mapping[str, Any], transform: Transform, objective: Objective)
 def _search(config: Mapping[str, Any], objective: Objective) -> Attack:
     """The same with the substitution, which tries several sequences for each."""
     tried = config["substitution_candidates"]
-    return replace(_view(config, Substitute(config["min_cosine"], tried), objective), tried=tried)
+    besides = search_loss if config["upload_search_gradient"] else None
+    return replace(_view(config, Substitute(config["min_cosine"], tried), objective), tried=tried, besides=besides)
 
 
 def _contrastive(config: Mapping[str, Any]) -> Contrastive:

@@ -76,8 +76,14 @@ class Substitute:
     the first ``candidates`` items, the one that gives the target the highest score is put in.
 
     As in the pseudo-code, items that fail the threshold keep rank value 0, so they are tried when fewer than
-    ``candidates`` items pass with a positive similarity; ties rank by item id. The item itself and the target are
-    candidates like any other. The search runs without dropout.
+    ``candidates`` items pass with a positive similarity. In DV-FSR's setting that is the rule: of embeddings as they
+    are initialised hardly any two have a cosine of 0.5, and the one item that passes is the replaced item itself. Such
+    ties are broken at random, anew for each client in each epoch. The item itself and the target are candidates like
+    any other. The search runs without dropout.
+
+    Released code differs: it breaks ties by item id, so items 1 to 10 are tried over and over, and it adds positions to
+    the embedding it moves but not to the items it compares that with. We choose draws that do not depend on ids, and
+    embeddings on both sides, as in the paper's text.
 
     Attributes:
         min_cosine: Threshold tau.
@@ -92,8 +98,9 @@ class Substitute:
     ) -> Profile:
         rows = torch.arange(len(targets), device=targets.device)
         position, perturbed, original = self._perturb(model, profile, targets)
+        ties = _random_orders(users, context).to(targets.device)
         with torch.no_grad():
-            chosen = self._project(perturbed, original, model.item_embedding.weight[: context.outside.n_items])
+            chosen = self._project(perturbed, original, _item_rows(model, context), ties)
             tried = profile.repeat(chosen.shape[1])
             tried.item_seq.scatter_(1, position.repeat_interleave(chosen.shape[1])[:, None], chosen.view(-1, 1))
             wanted, column = torch.unique(targets, return_inverse=True)
@@ -101,6 +108,14 @@ class Substitute:
             item_seq = profile.item_seq.clone()
             item_seq[rows, position] = chosen[rows, scores.argmax(dim=1)]
         return Profile(item_seq, profile.item_seq_len)
+
+    def valid_candidates(
+        self, model: Any, profile: Profile, targets: torch.Tensor, context: AttackContext
+    ) -> torch.Tensor:
+        """``[B]`` number of items that pass the threshold, the replaced item included."""
+        _, _, original = self._perturb(model, profile, targets)
+        with torch.no_grad():
+            return self._allowed(original, F.normalize(_item_rows(model, context), dim=-1)).sum(dim=1)
 
     def _perturb(
         self, model: Any, profile: Profile, targets: torch.Tensor
@@ -116,10 +131,32 @@ class Substitute:
         original = item_emb.detach()[rows, position]
         return position, original - gradient[rows, position].sign(), original
 
-    def _project(self, perturbed: torch.Tensor, original: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """``[B, T]`` items to try, most similar first."""
-        items = F.normalize(weight[1:], dim=-1)
+    def _project(
+        self, perturbed: torch.Tensor, original: torch.Tensor, items: torch.Tensor, ties: torch.Tensor
+    ) -> torch.Tensor:
+        """``[B, T]`` items to try, most similar first; ``ties`` (``[B, V - 1]``) orders columns of equal rank."""
+        items = F.normalize(items, dim=-1)
         similarity = F.normalize(perturbed, dim=-1) @ items.T
-        allowed = F.normalize(original, dim=-1) @ items.T >= self.min_cosine
-        ranking = (similarity * allowed).argsort(dim=1, descending=True, stable=True)
+        value = (similarity * self._allowed(original, items)).gather(1, ties)
+        ranking = ties.gather(1, value.argsort(dim=1, descending=True, stable=True))
         return ranking[:, : self.candidates] + 1
+
+    def _allowed(self, original: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """``[B, V - 1]`` whether an item (rows of ``items``, of length 1) is similar enough to the original one."""
+        return F.normalize(original, dim=-1) @ items.T >= self.min_cosine
+
+
+def _item_rows(model: Any, context: AttackContext) -> torch.Tensor:
+    """``[V - 1, H]`` embeddings of the items, without padding and a model's own tokens."""
+    return model.item_embedding.weight[1 : context.outside.n_items]
+
+
+def _random_orders(users: Int, context: AttackContext) -> torch.Tensor:
+    """``[B, V - 1]`` columns in random order; the same for all rows of a user in one step."""
+    orders = {
+        user: stream(context.seed, "substitution ties", context.epoch, context.step, user).permutation(
+            context.outside.n_items - 1
+        )
+        for user in np.unique(users).tolist()
+    }
+    return torch.from_numpy(np.stack([orders[user] for user in users.tolist()]))

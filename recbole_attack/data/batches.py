@@ -103,6 +103,18 @@ class TrainData:
         rng = stream(self.seed, "negatives", epoch, step)
         return self.outside.sample(rng, self.sequences.owner_ids).astype(np.int32)
 
+    def shared_negatives(self, epoch: int, step: int = 0) -> Int:
+        """The same, every client going through one random order of the catalogue from its start.
+
+        So do the clients of DV-FSR's released code, which seed their samplers alike: an item far back in an epoch's
+        order is nobody's negative in it.
+        """
+        order = 1 + stream(self.seed, "shared negatives", epoch, step).permutation(self.outside.n_items - 1)
+        lengths, owners = self.sequences.lengths, self.sequences.owner_ids
+        first = self.sequences.offsets[1:] - np.minimum(lengths, self.max_length)  # of the trained positions
+        places = np.maximum(np.arange(len(owners)) - first[owners], 0)
+        return self.outside.in_order(order, owners, places).astype(np.int32)
+
     def draws(self, purpose: str, epoch: int, step: int = 0) -> Float:
         """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""
         return stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))

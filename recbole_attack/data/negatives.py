@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +49,20 @@ class NonInteracted:
         """One uniform draw for each entry of ``users`` (any shape), with replacement."""
         counts = self.counts[users]
         return self.at_rank(users, rng.integers(0, np.where(counts > 0, counts, self.n_items - 1)))
+
+    def in_order(self, order: Int, users: Int, places: Int) -> Int:
+        """The item at ``places`` (``[...]``, from 0) of ``order`` once the items of ``users`` are struck from it.
+
+        Args:
+            order: ``[n_items - 1]``, every item once. A user who runs out of items starts again.
+            users: ``[...]`` users.
+            places: ``[...]`` places.
+        """
+        number = np.zeros(self.n_items, dtype=np.int64)
+        number[order] = np.arange(1, self.n_items)
+        owned = replace(self._owned, items=number[self._owned.items].astype(np.int32))
+        free = np.maximum(np.where(self.counts > 0, self.counts, self.n_items - 1), 1)[users]
+        return order[NonInteracted(owned).at_rank(users, places % free) - 1]
 
     def sample_distinct(self, rng: np.random.Generator, user: int, size: int) -> Int:
         """Up to ``size`` different items for one user, fewer only when the user has no more."""

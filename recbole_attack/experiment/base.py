@@ -34,6 +34,8 @@ class ArmResult:
         test_result_full: Test metrics over full rankings, where the configured protocol samples candidates.
         history: One dict per epoch.
         seconds: Wall-clock seconds of this call.
+        tested_epoch: Epoch after which the tested model stood as it is, from 0, as in ``history``.
+        uploads: See :meth:`~recbole_attack.trainer.AttackTrainer.uploads`.
         item_exposure: How many test users were shown each item, where a scenario asks for it.
     """
 
@@ -43,11 +45,14 @@ class ArmResult:
     test_result_full: dict[str, float] | None
     history: list[dict[str, Any]]
     seconds: float
+    tested_epoch: int
+    uploads: dict[str, float | None] | None = None
     item_exposure: ItemExposure | None = None
 
-    def metrics(self) -> dict[str, Any]:
-        """The three results by name."""
-        return {key: getattr(self, key) for key in ("best_valid_result", "test_result", "test_result_full")}
+    def report(self) -> dict[str, Any]:
+        """What ``result.json`` says of the arm, by name."""
+        shown = ("best_valid_result", "test_result", "test_result_full", "tested_epoch", "uploads")
+        return {key: getattr(self, key) for key in shown}
 
 
 @dataclass(frozen=True)

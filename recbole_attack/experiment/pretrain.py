@@ -122,7 +122,8 @@ class PretrainExperiment(Experiment):
         tested = final_metrics(deployed, self.test_data, load_best_model=False)
         score = calculate_valid_score(valid, deployed.valid_metric) if valid else float("-inf")
         shown = deployed.item_exposure(self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
-        return ArmResult(score, valid, *tested, history, perf_counter() - start, shown)
+        seconds, epoch = perf_counter() - start, history[-1]["epoch"]
+        return ArmResult(score, valid, *tested, history, seconds, epoch, item_exposure=shown)
 
     def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> AttackTrainer:
         """The trainer of the model users are served with; fake prompts are not part of it."""

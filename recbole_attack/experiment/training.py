@@ -109,4 +109,6 @@ def run_arm(
     )
     tested = final_metrics(trainer, experiment.test_data, load_best_model=saved)
     trainer.tensorboard.close()
-    return ArmResult(float(score), valid_result, *tested, trainer.history, perf_counter() - start)
+    seconds = perf_counter() - start
+    epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
+    return ArmResult(float(score), valid_result, *tested, trainer.history, seconds, epoch, trainer.uploads())

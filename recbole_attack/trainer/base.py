@@ -200,6 +200,15 @@ class AttackTrainer(Trainer):
             self.protocol = configured
         return {key: float(value) for key, value in result.items()}
 
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the saved best model, from 0."""
+        return int(load_checkpoint(Path(self.saved_model_file))["epoch"])
+
+    def uploads(self) -> dict[str, float | None] | None:
+        """What malicious clients uploaded beside honest ones; ``None`` where nobody uploads or nobody is malicious."""
+        return None
+
     def item_exposure(self, eval_data: Any, cutoffs: Sequence[int]) -> ItemExposure:
         """Count for every item the users whose top N holds it.
 

@@ -19,6 +19,7 @@ from recbole_attack.defense import CLIENT_DEFENSES, configured_aggregator
 from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, client_pool
 from recbole_attack.federated.client_updates import Memory
+from recbole_attack.federated.loudness import Loudness, measure
 from recbole_attack.federated.rounds import BACKENDS, ClientGroup
 from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update
@@ -71,21 +72,31 @@ class FederatedTrainer(AttackTrainer):
         bar = tqdm(
             rounds, desc=f"epoch {epoch_idx}", unit="round", leave=False, disable=None if show_progress else True
         )
+        attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
         total = 0.0
         for index, clients in enumerate(bar):
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
-                record = self._round(train_data, pool, clients, sampled, epoch_idx, index)
+                record = self._round(train_data, pool, clients, sampled, epoch_idx, index, index in attacked[:1])
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
             total += record["loss"] * record["honest"]
         return total / max(int((~pool.malicious).sum()), 1)
 
     def _round(
-        self, train_data: TrainData, pool: ClientPool, clients: Int, sampled: list[Sampled], epoch: int, index: int
+        self,
+        train_data: TrainData,
+        pool: ClientPool,
+        clients: Int,
+        sampled: list[Sampled],
+        epoch: int,
+        index: int,
+        measured: bool,
     ) -> dict[str, Any]:
         start = perf_counter()
         honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
         groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], sampled, epoch))
         losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
+        loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
+        candidates = self._candidates(train_data, pool.users[malicious], epoch)
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
@@ -95,6 +106,9 @@ class FederatedTrainer(AttackTrainer):
             "malicious_loss": float(losses[len(honest) :].mean()) if len(malicious) else None,
             "rejected": int((~result.kept).sum()),
             "malicious_weight": _share(result.client_weights, len(honest)),
+            "honest_norm": loudness.honest,
+            "malicious_norm": loudness.malicious,
+            "valid_candidates": candidates,
             "iterations": result.iterations,
             "residual": result.residual,
             "update_norm": norm,
@@ -128,6 +142,27 @@ class FederatedTrainer(AttackTrainer):
             tokens = dataset.tokens(dataset.uid_field, pool.users[clients])
             self.client_weights += client_weights(epoch, index, pool, clients, result, tokens)
 
+    def uploads(self) -> dict[str, float | None] | None:
+        """How much malicious clients' uploads counted and how long they were, over all rounds so far.
+
+        Returns:
+            ``malicious_weight``, their mean share of a round's weight (``None`` for rules on coordinates, which have no
+            weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one
+            (:mod:`~recbole_attack.federated.loudness`); ``valid_candidates``, the median over rounds of how many items
+            the substitution had to choose from (``None`` without one).
+        """
+        if self.attack is None:
+            return None
+        shares = [row["malicious_weight"] for row in self.rounds]
+        pairs = [(row["malicious_norm"], row["honest_norm"]) for row in self.rounds]
+        ratios = [malicious / honest for malicious, honest in pairs if malicious is not None and honest]
+        candidates = [row["valid_candidates"] for row in self.rounds if row["valid_candidates"] is not None]
+        return {
+            "malicious_weight": None if None in shares else float(np.mean(shares)),
+            "norm_ratio": float(np.median(ratios)) if ratios else None,
+            "valid_candidates": float(np.median(candidates)) if candidates else None,
+        }
+
     def _save_state(self) -> None:
         if self.client_weights:
             write_client_weights(self.resume_file.parent, self.client_weights)
@@ -151,7 +186,8 @@ class FederatedTrainer(AttackTrainer):
     def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
         draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
         fate = train_data.draws("client defense", epoch, step) if self.client_defense else None
-        return train_data.negatives(epoch, step), draws, fate
+        negatives = train_data.shared_negatives if self.config["shared_negatives"] else train_data.negatives
+        return negatives(epoch, step), draws, fate
 
     def _honest_group(self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled]) -> ClientGroup:
         batches = [train_data.batch(users, negatives, masks).to(self.device) for negatives, masks, _ in sampled]
@@ -174,18 +210,31 @@ class FederatedTrainer(AttackTrainer):
     def _malicious_group(
         self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int
     ) -> ClientGroup:
-        targets = torch.from_numpy(self.threat.targets).to(self.device)
-        items, lengths = train_data.sequences.last(users, train_data.max_length)
-        profile = Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
+        profile = self._profile(train_data, users)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            context = AttackContext(targets, train_data.outside, self.seed, epoch, step)
             width = int(profile.item_seq_len[rows].max())
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
-            return attack.losses(model, part, users[rows.cpu().numpy()], context)
+            return attack.losses(model, part, users[rows.cpu().numpy()], self._context(train_data, epoch, step))
 
-        cost = torch.from_numpy(lengths * attack.rows(len(targets)))
+        cost = profile.item_seq_len.cpu() * attack.rows(len(self.threat.targets))
         return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses, malicious=True)
+
+    def _candidates(self, train_data: TrainData, users: Int, epoch: int) -> float | None:
+        """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""
+        if self.attack is None or not len(users):
+            return None
+        context = self._context(train_data, epoch, 0)
+        return self.attack.candidates(self.model, self._profile(train_data, users), users, context)
+
+    def _profile(self, train_data: TrainData, users: Int) -> Profile:
+        """What the clients of ``users`` hold."""
+        items, lengths = train_data.sequences.last(users, train_data.max_length)
+        return Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
+
+    def _context(self, train_data: TrainData, epoch: int, step: int) -> AttackContext:
+        targets = torch.from_numpy(self.threat.targets).to(self.device)
+        return AttackContext(targets, train_data.outside, self.seed, epoch, step)
 
 
 def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.objective import Contrastive, Total, search_loss, target_bce, training_loss
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.sequences import from_pairs
@@ -112,23 +112,16 @@ def test_target_bce_is_eq_4(model: Any, targets: tuple[int, ...], padding: int) 
 
 
 @pytest.mark.parametrize("targets", [(7,), (3, 12, 39)])
-@pytest.mark.parametrize("repeats", [1, 2])
-def test_target_boost_is_eq_2_with_the_targets_as_positives(model: Any, targets: tuple[int, ...], repeats: int) -> None:
-    profile, outside = profile_of(), KnownOutside()
-    context = AttackContext(torch.tensor(targets), outside, seed=1)
-    losses = target_boost(model, profile.repeat(repeats), profile, np.repeat(USERS, repeats), repeats, context)
+def test_the_search_loss_is_the_cross_entropy_over_all_items(model: Any, targets: tuple[int, ...]) -> None:
+    profile, context = profile_of(), AttackContext(torch.tensor(targets), KnownOutside(), seed=1)
+    losses = search_loss(model, profile_of(seed=9), profile, USERS, 1, context)
     table, expected = model.item_embedding.weight, []
-    for user, sequence in zip(USERS, sequences(profile), strict=True):
+    for sequence in sequences(profile):
         state = last_state(model, sequence)
-        for repetition in range(repeats):
-            total = 0.0
-            for n, target in enumerate(targets):
-                negative = 1 + int(user + len(targets) * repetition + n) % (N_ITEMS - 1)
-                total -= math.log(sigmoid((state * table[target]).sum()))
-                total -= math.log(1 - sigmoid((state * table[negative]).sum()))
-            expected.append(total / (2 * len(targets)))
+        logits = {item: float((state * table[item]).sum()) for item in range(1, N_ITEMS)}
+        total = math.log(sum(math.exp(logit) for logit in logits.values()))
+        expected.append(sum(total - logits[target] for target in targets) / len(targets))
     assert losses.tolist() == pytest.approx(expected, rel=1e-9)
-    assert [set(asked.flatten()) for asked in outside.asked] == [{user} for user in USERS]
 
 
 @pytest.mark.parametrize("targets", [(7,), (3, 12, 39)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
-from recbole_attack.attack.objective import Contrastive, Total, target_bce, target_boost, training_loss
+from recbole_attack.attack.objective import Contrastive, Total, search_loss, target_bce, training_loss
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
 from recbole_attack.data import TrainData
 from recbole_attack.experiment import prepare_training
@@ -23,6 +23,7 @@ PARAMETERS = {
     "min_cosine": 0.25,
     "substitution_candidates": 7,
     "contrastive_negatives": 11,
+    "upload_search_gradient": False,
     "popular_share": 0.3,
     "popular_items": 0.2,
 }
@@ -104,7 +105,7 @@ def test_no_attack_is_none() -> None:
         ("ra", Attack(FakeProfile(), training_loss, repeats=1, weight=2.5)),
         ("bandwagon", Attack(FakeProfile(0.3, 0.2), training_loss, repeats=1, weight=2.5, knowledge=KNOWN)),
         ("popular", Attack(FakeProfile(1.0), training_loss, repeats=1, weight=2.5, knowledge=KNOWN)),
-        ("eb", Attack(keep, target_boost, repeats=1, weight=2.5)),
+        ("eb", Attack(keep, target_bce, repeats=1, weight=2.5)),
         ("a_ra", Attack(keep, target_bce, repeats=3, weight=2.5)),
         ("dvfsr", Attack(Substitute(0.25, 7), Total((target_bce, Contrastive(11))), repeats=3, tried=7, weight=2.5)),
         ("s_fsr", Attack(Substitute(0.25, 7), target_bce, repeats=3, tried=7, weight=2.5)),
@@ -135,11 +136,65 @@ def test_the_dual_view_loss_is_the_sum_of_the_two_views(scene: Callable[..., Sce
     assert torch.allclose(both, explicit + implicit, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["dvfsr", "s_fsr"])
+def test_the_search_gradient_is_added_once_and_unweighted(name: str) -> None:
+    paper, released = (ATTACKS[name]({**PARAMETERS, "upload_search_gradient": upload}) for upload in (False, True))
+    assert released == replace(paper, besides=search_loss)
+
+
+@pytest.mark.parametrize("model_name", ["SASRec", "BERT4Rec"])
+@pytest.mark.parametrize("name", ["dvfsr", "s_fsr"])
+def test_upload_search_gradient_is_backward_twice_with_nothing_cleared(
+    config: Callable[..., Any], name: str, model_name: str
+) -> None:
+    """The released client, literally: what the last of the ``s`` searches left in ``.grad`` is uploaded, too."""
+    chosen = config(attack=name, model=model_name, upload_search_gradient=True)
+    experiment = prepare_training(chosen)
+    model, threat, data = experiment.model(chosen).double().eval(), experiment.threat, experiment.train_data
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5.0)
+    attack = ATTACKS[name](chosen.final_config_dict)
+    context = AttackContext(torch.from_numpy(threat.targets), data.outside, seed=1)
+    user = threat.malicious_users[:1]
+    items, lengths = data.sequences.last(user, data.max_length)
+    profile = Profile(torch.from_numpy(items), torch.from_numpy(lengths))
+    uploaded = torch.autograd.grad(
+        attack.losses(model, profile, user, context).sum(), list(model.parameters()), materialize_grads=True
+    )
+
+    changed = attack.transform(model, profile, user, context.targets, context)
+    for _ in range(attack.repeats):
+        model.zero_grad()
+        scores = model.score_items(*profile)[:, 1:]
+        F.cross_entropy(scores, context.targets - 1).backward()
+    rows = (np.repeat(user, attack.repeats), attack.repeats, context)
+    total = attack.objective(model, changed.repeat(attack.repeats), profile.repeat(attack.repeats), *rows)
+    total.mean().backward()
+
+    for (parameter_name, parameter), upload in zip(model.named_parameters(), uploaded, strict=True):
+        left = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        assert torch.allclose(upload, left, rtol=1e-9, atol=1e-12), parameter_name
+
+
+def with_the_first_search(scene: Scene) -> Scene:
+    """The same, its clients keeping the sequences that were found first."""
+    found: list[Profile] = []
+
+    def transform(*arguments: Any) -> Profile:
+        if not found:
+            found.append(scene.attack.transform(*arguments))
+        return found[0]
+
+    return replace(scene, attack=replace(scene.attack, transform=transform))
+
+
 @pytest.mark.parametrize("targets", ["least_popular:1", "popular:1", "random:3"])
 @pytest.mark.parametrize("name", ["dvfsr", "s_fsr", "eb", "a_ra"])
 def test_one_step_raises_the_targets_mean_score(scene: Callable[..., Scene], name: str, targets: str) -> None:
     # Embeddings of a trained model's size: at RecBole's initial one, a step along a cosine overshoots.
-    attacked = scene(name, targets, scale=10.0)
+    # A second search may find another sequence, for which the step was not made.
+    attacked = with_the_first_search(scene(name, targets, scale=10.0))
     before, loss = attacked.target_scores().mean(dim=0), attacked.losses().mean()
     attacked.step(rate=0.1)
     assert (attacked.target_scores().mean(dim=0) > before).all()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.attack import AttackContext, Profile
-from recbole_attack.attack.transform import FakeProfile, Substitute, keep
+from recbole_attack.attack.transform import FakeProfile, Substitute, _random_orders, keep
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare_training
@@ -49,8 +49,15 @@ def context(targets: tuple[int, ...], seed: int = 1, epoch: int = 0, step: int =
     return AttackContext(torch.tensor(targets), nobody, seed, epoch, step)
 
 
-def substitute(model: Any, transform: Substitute, profile: Profile, targets: torch.Tensor) -> Profile:
-    return transform(model, profile, np.arange(len(targets)), targets, context((1,)))
+def substitute(
+    model: Any, transform: Substitute, profile: Profile, targets: torch.Tensor, users: np.ndarray | None = None
+) -> Profile:
+    return transform(model, profile, np.arange(len(targets)) if users is None else users, targets, context((1,)))
+
+
+def tie_order(user: int) -> list[int]:
+    """The items in the order in which a user's ties are broken."""
+    return [1 + column for column in _random_orders(np.array([user]), context((1,)))[0].tolist()]
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -76,8 +83,10 @@ def most_vulnerable(model: Any, sequence: list[int], target: int) -> tuple[int, 
     return position, gradient[position]
 
 
-def algorithm_2(model: Any, sequence: list[int], target: int, tau: float, search_time: int) -> list[int]:
-    """DV-FSR, Algorithm 2, line by line; an item that fails the threshold is ranked by 0, ties by item id."""
+def algorithm_2(
+    model: Any, sequence: list[int], target: int, tau: float, search_time: int, ties: list[int]
+) -> list[int]:
+    """DV-FSR, Algorithm 2, line by line; an item that fails the threshold is ranked by 0, ties as they stand."""
     table = model.item_embedding.weight.detach()
     position, gradient = most_vulnerable(model, sequence, target)
     original = table[sequence[position]]
@@ -86,7 +95,7 @@ def algorithm_2(model: Any, sequence: list[int], target: int, tau: float, search
     for item in range(1, len(table)):
         allowed = 1.0 if cosine(original, table[item]) >= tau else 0.0
         similarity[item] = cosine(moved, table[item]) * allowed
-    ranking = sorted(similarity, key=lambda item: (-similarity[item], item))
+    ranking = sorted(similarity, key=lambda item: (-similarity[item], ties.index(item)))
     best_score, best = -np.inf, sequence
     for item in ranking[:search_time]:
         tried = [*sequence[:position], item, *sequence[position + 1 :]]
@@ -104,7 +113,7 @@ def test_substitute_is_algorithm_2(model: Any, tau: float, search_time: int) -> 
     changed = substitute(model, Substitute(tau, search_time), profile, targets)
     for row, length in enumerate(LENGTHS):
         sequence = profile.item_seq[row, :length].tolist()
-        expected = algorithm_2(model, sequence, int(targets[row]), tau, search_time)
+        expected = algorithm_2(model, sequence, int(targets[row]), tau, search_time, tie_order(row))
         assert changed.item_seq[row, :length].tolist() == expected, f"row {row}"
         assert not changed.item_seq[row, length:].any()
 
@@ -123,7 +132,8 @@ def test_substitute_is_algorithm_2_on_any_batch(
     profile = random_profile(seed, tuple(lengths))
     changed = substitute(model, Substitute(tau, search_time), profile, torch.full((len(lengths),), target))
     for row, length in enumerate(lengths):
-        expected = algorithm_2(model, profile.item_seq[row, :length].tolist(), target, tau, search_time)
+        sequence = profile.item_seq[row, :length].tolist()
+        expected = algorithm_2(model, sequence, target, tau, search_time, tie_order(row))
         assert changed.item_seq[row, :length].tolist() == expected
 
 
@@ -164,7 +174,8 @@ def test_substitute_does_not_depend_on_padding_or_on_the_other_rows(model: Any) 
     assert torch.equal(padded[:, : changed.shape[1]], changed)
     assert not padded[:, changed.shape[1] :].any()
     for row in range(len(lengths)):
-        alone = substitute(model, transform, Profile(*(f[row : row + 1] for f in narrow)), targets[row : row + 1])
+        one = Profile(*(f[row : row + 1] for f in narrow))
+        alone = substitute(model, transform, one, targets[row : row + 1], np.array([row]))
         assert torch.equal(alone.item_seq[0], changed[row])
 
 
@@ -181,6 +192,30 @@ def test_substitute_with_more_candidates_never_scores_the_target_lower(model: An
     # All items are tried in the end, the one that stood there among them.
     assert (scores[-1] >= original - 1e-9).all()
     assert (scores[-1] > original + 1e-3).any()
+
+
+@pytest.mark.parametrize("tau", [-1.0, 0.0, 0.5, 1.0 - 1e-9])
+def test_valid_candidates_are_counted(model: Any, tau: float) -> None:
+    profile, targets = random_profile(seed=3), torch.full((len(LENGTHS),), 7)
+    counts = Substitute(tau, 10).valid_candidates(model, profile, targets, context((7,)))
+    table = model.item_embedding.weight.detach()
+    for row, length in enumerate(LENGTHS):
+        sequence = profile.item_seq[row, :length].tolist()
+        position, _ = most_vulnerable(model, sequence, 7)
+        original = table[sequence[position]]
+        assert counts[row] == sum(cosine(original, table[item]) >= tau for item in range(1, N_ITEMS))
+    assert (counts >= 1).all()  # the replaced item itself passes any threshold
+
+
+def test_ties_are_broken_by_nothing_that_an_id_tells() -> None:
+    users, where = np.arange(400), context((1,))
+    first = _random_orders(users, where)[:, :10].flatten()
+    counts = torch.bincount(first, minlength=N_ITEMS - 1)
+    expected = len(first) / (N_ITEMS - 1)
+    assert len(counts) == N_ITEMS - 1
+    assert ((counts - expected) ** 2 / expected).sum() < 90  # chi-squared, 38 degrees of freedom: p > 1e-5
+    assert torch.equal(_random_orders(users[7:9], where), _random_orders(users, where)[7:9])
+    assert not torch.equal(_random_orders(users, context((1,), epoch=1)), _random_orders(users, where))
 
 
 def test_keep_returns_the_sequence_as_it_is(model: Any) -> None:
