@@ -174,11 +174,23 @@ def geometric_median(config: Mapping[str, Any]) -> Aggregator:
 def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
     """Mean and geometric median mixed (mixed-RFA, DV-FSR, eq. 10).
 
-    Released code agrees: 0.3 of the mean, 0.7 of the geometric median. Its geometric median weights clients by the
-    length of their sequences (``client_weighting: examples``) and is cut short after 4 iterations; we iterate until it
-    stands still. Set ``weiszfeld_iterations: 4`` and ``weiszfeld_start: mean`` for theirs.
+    Equation 10 gives clients the same weights ``alpha_i`` in both parts. Released code does not: its mean is unweighted
+    (``mean_weights: uniform``), and only its geometric median weights clients, by the length of their training sequence
+    (``client_weighting: examples`` is that length less 1, the positions that are predicted). That median starts at the
+    weighted mean and takes at most 4 steps, with distances of at least 1e-5, and stops sooner once the objective falls
+    by less than 1e-6 of itself; ours iterates until it stands still. ``weiszfeld_start: mean`` and
+    ``weiszfeld_iterations: 4`` are theirs where no client is itself the median. Their early stop needs no option, since
+    hardly any way is left then, and neither does their smallest distance: ours is a share of the typical one
+    (``weiszfeld_smoothing``), and it matters only where the point meets a client.
     """
-    return Aggregator(partial(weighting.mixed, mean_share=config["mean_share"], median=_weiszfeld(config)))
+    return Aggregator(
+        partial(
+            weighting.mixed,
+            mean_share=config["mean_share"],
+            median=_weiszfeld(config),
+            mean_weights=config["mean_weights"],
+        )
+    )
 
 
 def median(config: Mapping[str, Any]) -> Aggregator:

@@ -158,19 +158,46 @@ STARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 """Where Weiszfeld's iteration starts, by the name ``--weiszfeld_start`` takes."""
 
 
-def mixed(gram: torch.Tensor, weights: torch.Tensor, mean_share: float, median: WeightingRule) -> Weighting:
+def mixed(
+    gram: torch.Tensor, weights: torch.Tensor, mean_share: float, median: WeightingRule, mean_weights: str = "clients"
+) -> Weighting:
     """Mixed-RFA: ``lambda mean + (1 - lambda) GM`` (DV-FSR, eq. 10; ``lambda`` = 0.3 in the paper).
 
     Not bounded for any ``lambda`` above 0: a hostile client keeps ``lambda w_c / sum w`` of its pull on the mean.
     Iterations and residual are the geometric median's.
+
+    Args:
+        gram: ``[..., N, N]`` inner products.
+        weights: ``[..., N]``.
+        mean_share: ``lambda``, from 0 to 1.
+        median: The geometric median; its clients always have ``weights``.
+        mean_weights: A name in :data:`MEAN_WEIGHTS`: whether clients have the same weights in the mean.
 
     >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
     >>> mixed(gram_matrix(updates), torch.ones(5), 0.3, geometric_median).client_weights @ updates
     tensor([1.9592, 1.3563], dtype=torch.float64)
     """
     found = median(gram, weights)
-    client_weights = mean_share * _shares(weights) + (1 - mean_share) * found.client_weights
+    in_mean = _shares(MEAN_WEIGHTS[mean_weights](weights))
+    client_weights = mean_share * in_mean + (1 - mean_share) * found.client_weights
     return Weighting(client_weights, found.iterations, found.residual)
+
+
+def clients_weights(weights: torch.Tensor) -> torch.Tensor:
+    """Those of the geometric median: one ``alpha_i`` in either part of DV-FSR's eq. 10."""
+    return weights
+
+
+def equal_weights(weights: torch.Tensor) -> torch.Tensor:
+    """The same for every client, as in DV-FSR's released code."""
+    return torch.ones_like(weights)
+
+
+MEAN_WEIGHTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "clients": clients_weights,
+    "uniform": equal_weights,
+}
+"""Weights of clients in the mean of mixed-RFA, by the name ``--mean_weights`` takes."""
 
 
 def krum(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None = None) -> Weighting:
