@@ -2,7 +2,8 @@
 
 A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
 returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
-:mod:`~recbole_attack.defense.weighting` and :mod:`~recbole_attack.defense.coordinates`.
+:mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa` and
+:mod:`~recbole_attack.defense.coordinates`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from recbole_attack.defense import coordinates, weighting
+from recbole_attack.defense import coordinates, rfa, weighting
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.screening import screen, squared_norms
@@ -185,7 +186,7 @@ def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
     """
     return Aggregator(
         partial(
-            weighting.mixed,
+            rfa.mixed,
             mean_share=config["mean_share"],
             median=_weiszfeld(config),
             mean_weights=config["mean_weights"],
@@ -245,7 +246,7 @@ def _only(kept: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]
 
 def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:
     return partial(
-        weighting.geometric_median,
+        rfa.geometric_median,
         max_iterations=config["weiszfeld_iterations"],
         tolerance=config["weiszfeld_tolerance"],
         smoothing=config["weiszfeld_smoothing"],

@@ -19,6 +19,7 @@ from recbole_attack.defense import (
     Aggregator,
     configured_aggregator,
     coordinates,
+    rfa,
     screening,
     weighting,
 )
@@ -97,7 +98,7 @@ def test_rules_give_different_results_on_the_documented_example() -> None:
         assert results[name].tolist() == pytest.approx(value, abs=1e-4), name
 
 
-@pytest.mark.parametrize("module", [weighting, coordinates, screening])
+@pytest.mark.parametrize("module", [weighting, rfa, coordinates, screening])
 def test_the_documented_examples_hold(module: Any) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)

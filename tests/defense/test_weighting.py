@@ -12,19 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from recbole_attack.defense.gram import gram_matrix, squared_distances
+from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS, geometric_median, mixed
 from recbole_attack.defense.weighting import (
-    MEAN_WEIGHTS,
-    STARTS,
     WeightingRule,
     assumed_hostile,
-    geometric_median,
-    gram_matrix,
     krum,
     mean,
-    mixed,
     multi_krum,
     norm_clipping,
-    squared_distances,
     sum_,
 )
 
