@@ -13,7 +13,7 @@ from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, MEAN_WEIGHTS, STARTS
 from recbole_attack.errors import ConfigError, lookup
 from recbole_attack.stages import PLATFORMS, STAGES
 
@@ -173,6 +173,7 @@ OPTIONS: dict[str, Option] = {
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
     "weiszfeld_start": Option("where the geometric median starts", str, STARTS),
     "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
+    "mean_weights": Option("weights of clients in the mean of mixed-RFA", str, MEAN_WEIGHTS),
     "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
     "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
     "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),

@@ -94,6 +94,7 @@ def test_only_the_chosen_aggregators_parameters_are_loaded(config, given_aggrega
         ("geometric_median", {"weiszfeld_tolerance": -1e-3}),
         ("geometric_median", {"weiszfeld_smoothing": 0.0}),
         ("mixed_rfa", {"mean_share": 1.5}),
+        ("mixed_rfa", {"mean_weights": "examples"}),
         ("trimmed_mean", {"trim_ratio": 0.6}),
         ("krum", {"byzantine_ratio": 0.7}),
         ("krum", {"byzantine_ratio": "half"}),

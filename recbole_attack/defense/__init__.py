@@ -5,14 +5,16 @@ from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefens
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS
 from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
-from recbole_attack.defense.weighting import STARTS, Weighting, WeightingRule
+from recbole_attack.defense.weighting import Weighting, WeightingRule
 
 __all__ = [
     "AGGREGATORS",
     "CLIENT_DEFENSES",
     "CUTOFFS",
     "DETECTORS",
+    "MEAN_WEIGHTS",
     "STARTS",
     "Aggregate",
     "Aggregator",

@@ -2,7 +2,8 @@
 
 A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
 returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
-:mod:`~recbole_attack.defense.weighting` and :mod:`~recbole_attack.defense.coordinates`.
+:mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa` and
+:mod:`~recbole_attack.defense.coordinates`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from recbole_attack.defense import coordinates, weighting
+from recbole_attack.defense import coordinates, rfa, weighting
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.screening import screen, squared_norms
@@ -174,11 +175,23 @@ def geometric_median(config: Mapping[str, Any]) -> Aggregator:
 def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
     """Mean and geometric median mixed (mixed-RFA, DV-FSR, eq. 10).
 
-    Released code agrees: 0.3 of the mean, 0.7 of the geometric median. Its geometric median weights clients by the
-    length of their sequences (``client_weighting: examples``) and is cut short after 4 iterations; we iterate until it
-    stands still. Set ``weiszfeld_iterations: 4`` and ``weiszfeld_start: mean`` for theirs.
+    Equation 10 gives clients the same weights ``alpha_i`` in both parts. Released code does not: its mean is unweighted
+    (``mean_weights: uniform``), and only its geometric median weights clients, by the length of their training sequence
+    (``client_weighting: examples`` is that length less 1, the positions that are predicted). That median starts at the
+    weighted mean and takes at most 4 steps, with distances of at least 1e-5, and stops sooner once the objective falls
+    by less than 1e-6 of itself; ours iterates until it stands still. ``weiszfeld_start: mean`` and
+    ``weiszfeld_iterations: 4`` are theirs where no client is itself the median. Their early stop needs no option, since
+    hardly any way is left then, and neither does their smallest distance: ours is a share of the typical one
+    (``weiszfeld_smoothing``), and it matters only where the point meets a client.
     """
-    return Aggregator(partial(weighting.mixed, mean_share=config["mean_share"], median=_weiszfeld(config)))
+    return Aggregator(
+        partial(
+            rfa.mixed,
+            mean_share=config["mean_share"],
+            median=_weiszfeld(config),
+            mean_weights=config["mean_weights"],
+        )
+    )
 
 
 def median(config: Mapping[str, Any]) -> Aggregator:
@@ -233,7 +246,7 @@ def _only(kept: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]
 
 def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:
     return partial(
-        weighting.geometric_median,
+        rfa.geometric_median,
         max_iterations=config["weiszfeld_iterations"],
         tolerance=config["weiszfeld_tolerance"],
         smoothing=config["weiszfeld_smoothing"],

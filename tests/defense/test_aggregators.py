@@ -19,6 +19,7 @@ from recbole_attack.defense import (
     Aggregator,
     configured_aggregator,
     coordinates,
+    rfa,
     screening,
     weighting,
 )
@@ -97,7 +98,7 @@ def test_rules_give_different_results_on_the_documented_example() -> None:
         assert results[name].tolist() == pytest.approx(value, abs=1e-4), name
 
 
-@pytest.mark.parametrize("module", [weighting, coordinates, screening])
+@pytest.mark.parametrize("module", [weighting, rfa, coordinates, screening])
 def test_the_documented_examples_hold(module: Any) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
@@ -156,6 +157,7 @@ def test_rows_of_many_items_are_each_a_round_of_its_own(name: str, clients: int)
         ("geometric_median", {"weiszfeld_smoothing": 1.0}),
         ("geometric_median", {"weiszfeld_start": "mean", "weiszfeld_iterations": 1}),
         ("mixed_rfa", {"mean_share": 0.9}),
+        ("mixed_rfa", {"mean_weights": "uniform"}),
         ("mixed_rfa", {"weiszfeld_iterations": 1}),
         ("trimmed_mean", {"trim_ratio": 0.4}),
         ("krum", {"byzantine_ratio": 0.0}),
@@ -168,7 +170,8 @@ def test_every_parameter_matters(name: str, changes: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(4)
     updates = torch.randn(9, 3, generator=generator, dtype=torch.float64)
     updates[:3] += 4
-    before, after = aggregate(name, updates, torch.ones(9)), aggregate(name, updates, torch.ones(9), **changes)
+    weights = torch.arange(1.0, 10.0)
+    before, after = aggregate(name, updates, weights), aggregate(name, updates, weights, **changes)
     assert not torch.allclose(before, after, rtol=1e-4)
     for key, value in changes.items():
         OPTIONS[key].check(key, value)

@@ -13,7 +13,9 @@ import torch
 
 from recbole_attack.defense import gram_matrix
 from recbole_attack.defense.coordinates import median, trimmed_mean
-from recbole_attack.defense.weighting import assumed_hostile, geometric_median, krum, squared_distances
+from recbole_attack.defense.gram import squared_distances
+from recbole_attack.defense.rfa import geometric_median
+from recbole_attack.defense.weighting import assumed_hostile, krum
 
 SHAPES = [(n, p, seed) for n in (5, 8, 21) for p in (2, 30) for seed in (0, 1)]
 

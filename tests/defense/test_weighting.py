@@ -12,18 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from recbole_attack.defense.gram import gram_matrix, squared_distances
+from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS, geometric_median, mixed
 from recbole_attack.defense.weighting import (
-    STARTS,
     WeightingRule,
     assumed_hostile,
-    geometric_median,
-    gram_matrix,
     krum,
     mean,
-    mixed,
     multi_krum,
     norm_clipping,
-    squared_distances,
     sum_,
 )
 
@@ -190,6 +187,49 @@ def test_from_the_mean_few_steps_leave_much_of_a_hostile_update() -> None:
     assert ours.norm() < 10
 
 
+# Mixed-RFA
+
+
+def released_mixed_rfa(updates: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """DV-FSR's released aggregation read literally: only the geometric median knows lengths of training sequences."""
+    alphas = [float(length) / float(lengths.sum()) for length in lengths]
+    point = sum(alpha * u for alpha, u in zip(alphas, updates, strict=True))
+    value = sum(alpha * float((u - point).norm()) for alpha, u in zip(alphas, updates, strict=True))
+    for _ in range(4):
+        pulls = [alpha / max(1e-5, float((u - point).norm())) for alpha, u in zip(alphas, updates, strict=True)]
+        point = sum(pull * u for pull, u in zip(pulls, updates, strict=True)) / sum(pulls)
+        before, value = value, sum(a * float((u - point).norm()) for a, u in zip(alphas, updates, strict=True))
+        if abs(before - value) < 1e-6 * value:
+            break
+    return 0.3 * sum(updates) / len(updates) + 0.7 * point
+
+
+@given(st.integers(8, 30), st.integers(8, 40), st.floats(0.01, 100), st.integers(0, 2**31))
+def test_mixed_rfa_as_released(n: int, p: int, scale: float, seed: int) -> None:
+    """With another early stop and smallest distance: neither shows where no client outweighs the others."""
+    generator = torch.Generator().manual_seed(seed)
+    updates = scale * torch.randn(n, p, generator=generator, dtype=torch.float64)
+    lengths = torch.randint(20, 60, (n,), generator=generator)
+    gram, weights = gram_matrix(updates), lengths.double()
+    options = {"max_iterations": 4, "start": "mean"}
+    found = mixed(gram, weights, 0.3, lambda g, w: geometric_median(g, w, **options), "uniform")
+    expected = released_mixed_rfa(updates, lengths)
+    assert float((found.client_weights @ updates - expected).norm()) <= 2e-3 * float(updates.norm(dim=1).mean())
+    assert found.iterations <= 4
+
+
+@given(SHAPES, st.floats(0, 1), st.sampled_from(list(MEAN_WEIGHTS)))
+def test_mixed_rfa_is_equation_10(shape: Shape, share: float, mean_weights: str) -> None:
+    """One set of weights in both parts; or equal ones in the mean, and the median as before."""
+    updates, weights = random_round(shape)
+    alphas = weights / weights.sum() if mean_weights == "clients" else torch.ones_like(weights) / len(weights)
+    average = sum(float(alpha) * u for alpha, u in zip(alphas, updates, strict=True))
+    gm = aggregated(geometric_median, updates, weights)
+    found = mixed(gram_matrix(updates), weights, share, geometric_median, mean_weights).client_weights
+    assert torch.allclose(found @ updates, share * average + (1 - share) * gm, atol=1e-9)
+    assert float(found.sum()) == pytest.approx(1)
+
+
 # Krum
 
 
@@ -258,6 +298,7 @@ RULES: dict[str, WeightingRule] = {
     "geometric_median": geometric_median,
     "geometric_median from the mean": lambda g, w: geometric_median(g, w, 5, 1e-3, start="mean"),
     "mixed": lambda g, w: mixed(g, w, 0.3, geometric_median),
+    "mixed with an unweighted mean": lambda g, w: mixed(g, w, 0.3, geometric_median, "uniform"),
     "krum": krum,
     "multi_krum": multi_krum,
     "norm_clipping": norm_clipping,
