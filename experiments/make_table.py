@@ -5,10 +5,10 @@
 A row is a YAML file of the folder. What rows share stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of
 those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<attack>-<hash of the row>-<seed>.json`` and
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
-``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say; both are optional. The
-table, with the rows that are still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
-:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the
-rows to compare by t-tests over seeds.
+``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: its first paragraph is
+the finding and stands on top. Both are optional. The table, with the rows that are still missing, goes to
+``results/<table>.md``. ``figure.yaml`` adds a picture of it; see :func:`recbole_attack.tables.curves`.
+``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the rows that t-tests over seeds compare.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ from recbole_attack.errors import DataError, did_you_mean
 from recbole_attack.exit_code import exit_code
 from recbole_attack.files import write_json, write_text
 from recbole_attack.plots import Panel, plot_panels
-from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table
+from recbole_attack.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"
+COURSE = """\
+How loud the attack was, and when. Of malicious clients, the mean share of a round's weight, and the median update norm
+over the honest clients'; how many items the substitution had to choose from (median over rounds); the epoch that was
+tested (from 0); `er@10` at its peak and at the last epoch, as measured while training. One figure a seed; a dash was
+not recorded or does not apply.\
+"""
 KEPT = (
     *("schema", "version", "seed", "config", "dataset", "budget"),
     *("local", "clean", "attacked", "delta", "detection", "history", "timing", "environment"),
@@ -90,16 +96,21 @@ def described(folder: Path, rows: dict[str, dict[str, Any]]) -> tuple[str, list[
     notes, figure = folder / "notes.md", read(folder / "figure.yaml")
     panels = curves(records, figure) if figure else []
     tests = comparison_table(records, read(folder / "comparisons.yaml"))
+    finding, _, rest = (notes.read_text(encoding="utf-8") if notes.is_file() else "").strip().partition("\n\n")
+    course = course_table(records)
     parts = [
         f"# {name}",
-        f"`python experiments/make_table.py experiments/{name}`, `--seeds` as below, datasets through `--data_path`.",
+        finding,
         markdown_table(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
-        *([f"Paired t-tests over seeds, first minus second:\n\n{tests}"] if tests else []),
-        *([f"![{figure['y']} against {figure['x']}]({name.name}.png)"] if panels else []),
-        *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
-        *([f"Not run yet: {', '.join(missing)}."] if missing else []),
+        f"Paired t-tests over seeds, first minus second:\n\n{tests}" if tests else "",
+        f"![{figure['y']} against {figure['x']}]({name.name}.png)" if panels else "",
+        f"{COURSE}\n\n{course}" if course else "",
+        rest,
+        f"Not run yet: {', '.join(missing)}." if missing else "",
+        f"`python experiments/make_table.py experiments/{name}`, `--seeds` as above, datasets through `--data_path`.",
+        captions(records, read(folder / "paper.yaml")),
     ]
-    return "\n\n".join(parts) + "\n", panels
+    return "\n\n".join(filter(None, parts)) + "\n", panels
 
 
 def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from texttable import Texttable
 
@@ -45,6 +45,66 @@ def _attackers(budget: Mapping[str, Any]) -> str:
     return f": {budget['malicious_clients']} malicious clients ({share}, {verb})"
 
 
+def details(record: Mapping[str, Any]) -> str:
+    """How the tested models came about: epochs, and how loud the attack was and how high it got on the way.
+
+    Epochs count from 0, as in RecBole's log. Empty for pre-trained models, which are tested as their last stage ends.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    if record["config"]["scenario"] == "pretrain":
+        return ""
+    epochs = [
+        f"{name} {record[name]['tested_epoch']}"
+        for name in ARMS
+        if record.get(name) and record[name].get("tested_epoch") is not None
+    ]
+    parts = [f"tested after epoch: {', '.join(epochs)}"] if epochs else []
+    uploads = (record.get("attacked") or {}).get("uploads") or {}
+    if uploads.get("malicious_weight") is not None:
+        parts.append(f"malicious clients have {100 * uploads['malicious_weight']:.2g} % of the weight")
+    if uploads.get("norm_ratio") is not None:
+        parts.append(f"their updates are {uploads['norm_ratio']:.2g} times as long as honest ones")
+    course = exposure_course(record)
+    if course:
+        parts.append(
+            f"{course.metric} while training: {number(course.peak)} at most (epoch {course.epoch}), "
+            f"{number(course.last)} at last"
+        )
+    return "; ".join(parts)
+
+
+class Course(NamedTuple):
+    """Exposure over the epochs of the attacked model, on the data that were evaluated while it trained.
+
+    Attributes:
+        metric: What was measured.
+        peak: Its highest value.
+        epoch: The first epoch it had that value, from 0.
+        last: Its value at the last evaluated epoch.
+    """
+
+    metric: str
+    peak: float
+    epoch: int
+    last: float
+
+
+def exposure_course(record: Mapping[str, Any], metric: str = "er@10") -> Course | None:
+    """The course of a metric over the attacked arm's history; ``None`` where it was not measured.
+
+    Args:
+        record: The content of ``result.json``.
+        metric: Name of the metric.
+    """
+    points = [(e["epoch"], e[metric]) for e in record["history"].get("attacked", ()) if e.get(metric) is not None]
+    if not points:
+        return None
+    epoch, peak = max(points, key=lambda point: point[1])
+    return Course(metric, peak, epoch, points[-1][1])
+
+
 def _pretrained(config: Mapping[str, Any]) -> str:
     return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
 
@@ -76,7 +136,7 @@ def result_table(record: Mapping[str, Any]) -> str:
         tables.append("the same models under full ranking:\n" + _table(record, "test_result_full", None))
     if record.get("detection"):
         tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
-    return "\n".join([caption(record), *tables])
+    return "\n".join([caption(record), *filter(None, [details(record)]), *tables])
 
 
 def _detection_table(detection: Mapping[str, Any]) -> str:

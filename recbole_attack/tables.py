@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from recbole_attack.evaluator import paired_t_test
 from recbole_attack.plots import Panel
-from recbole_attack.report import ARMS, caption, markdown, number
+from recbole_attack.report import ARMS, caption, exposure_course, markdown, number
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""
@@ -19,27 +19,76 @@ def markdown_table(
     paper: Mapping[str, Any],
     columns: Sequence[str] = COLUMNS,
 ) -> str:
-    """Rows of an experiment beside the paper's, with a caption of each row below.
+    """Rows of an experiment beside the paper's.
 
     Args:
-        records: Row name -> the ``result.json`` of every seed; several seeds give mean and standard deviation.
+        records: Row name -> the ``result.json`` of every seed; several seeds give the mean and each seed's value.
         paper: Row name -> arm -> metric -> the paper's number, or dataset -> metric -> number where the paper's
-            datasets are others than ours; and ``reason``: why ours differs. May lack any of them.
+            datasets are others than ours. May lack any of them.
         columns: Metrics; those of a detector as ``<detector> <quality>``.
     """
     lines = []
-    captions = []
     for row, seeds in records.items():
         printed = paper.get(row, {})
         arms = _main_arms(seeds)
         for arm in arms:
             name = f"{row}, {arm}" if len(arms) > 1 else row
             lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
+    return markdown(["row", "", *columns], lines)
+
+
+def captions(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Mapping[str, Any]) -> str:
+    """A line for each row that says what was run.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        paper: Row name -> ``reason``: why ours differs from the paper's; may lack it.
+    """
+    lines = []
+    for row, seeds in records.items():
         minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
         all_seeds = ", ".join(str(record["seed"]) for record in seeds)
         about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
-        captions.append(f"{about}. {printed['reason']}" if "reason" in printed else about)
-    return markdown(["row", "", *columns], lines) + "\n\n" + "\n".join(captions)
+        reason = paper.get(row, {}).get("reason")
+        lines.append(f"{about}. {reason}" if reason else about)
+    return "\n".join(lines)
+
+
+def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """How loud the attack of each federated row was, when it was tested, and what its exposure was before.
+
+    Args:
+        records: As for :func:`markdown_table`.
+
+    Returns:
+        A row for each attacked row, with every seed's figures; empty if there is none. Epochs count from 0.
+    """
+    lines = []
+    for row, seeds in records.items():
+        if seeds[0]["config"]["scenario"] != "federated" or not seeds[0]["attacked"]:
+            continue
+        arms = [record["attacked"] for record in seeds]
+        uploads = [arm.get("uploads") or {} for arm in arms]
+        courses = [exposure_course(record) for record in seeds]
+        cells = (
+            [_percent(upload.get("malicious_weight")) for upload in uploads],
+            [_short(upload.get("norm_ratio")) for upload in uploads],
+            [_short(upload.get("valid_candidates")) for upload in uploads],
+            [_short(arm.get("tested_epoch")) for arm in arms],
+            [f"{number(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
+            [number(course.last if course else None) for course in courses],
+        )
+        lines.append([row, *(", ".join(values) for values in cells)])
+    head = ["row", "weight, %", "norm ratio", "candidates", "tested epoch", "er@10, peak (epoch)", "er@10, last epoch"]
+    return markdown(head, lines) if lines else ""
+
+
+def _short(value: float | None) -> str:
+    return number(None) if value is None else f"{value:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return _short(None if share is None else 100 * share)
 
 
 def comparison_table(
@@ -113,8 +162,9 @@ def _spread(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return number(None)
-    spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
-    return f"{mean(known):.4f}{spread}"
+    return (
+        number(known[0]) if len(known) == 1 else f"{mean(known):.3f} ({', '.join(f'{value:.3f}' for value in known)})"
+    )
 
 
 def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
@@ -131,7 +181,7 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[s
             if not record["attacked"]:
                 continue
             config = record["config"]
-            title, label = (", ".join(str(config[key]) for key in figure[part]) for part in ("panel", "line"))
+            title, label = (", ".join(_labels(config, figure[part])) for part in ("panel", "line"))
             line = found.setdefault(title, {}).setdefault(label, {})
             for x, y in _points(record, figure):
                 line.setdefault(x, []).append(y)
@@ -143,6 +193,12 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[s
         )
         for title, lines in found.items()
     ]
+
+
+def _labels(config: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Values by which panels and lines are told apart; what is on or off stands there by its name, if it is on."""
+    values = {key: config.get(key) for key in keys}
+    return [key if value is True else str(value) for key, value in values.items() if value not in (False, None)]
 
 
 def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from recbole_attack.plots import Panel, plot_panels
-from recbole_attack.report import caption, history_panels, result_table
-from recbole_attack.tables import COLUMNS, comparison_table, curves, markdown_table
+from recbole_attack.report import Course, caption, details, exposure_course, history_panels, result_table
+from recbole_attack.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -63,6 +63,32 @@ def test_the_caption_says_what_was_run(record):
         "full ranking, history masked; target item i22 (least_popular:1); "
         "attack dvfsr: 3 malicious clients (5 %, cloned); seed 2020"
     )
+
+
+def test_details_say_when_models_were_tested_and_how_loud_the_attack_was(record):
+    record["clean"]["tested_epoch"], record["attacked"]["tested_epoch"] = 27, 0
+    record["attacked"]["uploads"] = {"malicious_weight": 0.0123, "norm_ratio": 15.44, "valid_candidates": 1.0}
+    record["history"]["attacked"][0]["er@10"] = 0.9
+    assert details(record) == (
+        "tested after epoch: clean 27, attacked 0; malicious clients have 1.2 % of the weight; "
+        "their updates are 15 times as long as honest ones; "
+        "er@10 while training: 0.9000 at most (epoch 0), 0.2000 at last"
+    )
+    assert details(record) in result_table(record).splitlines()
+
+
+def test_details_leave_out_what_is_not_known(record):
+    record["attacked"]["uploads"] = {"malicious_weight": None, "norm_ratio": None, "valid_candidates": None}
+    record["history"] = {"clean": [], "attacked": [{"epoch": 0, "er@10": None}]}
+    assert details(record) == ""
+    assert result_table(record).splitlines()[1].split() == ["metric", "clean", "attacked", "delta"]
+
+
+def test_the_course_of_exposure_is_its_first_peak_and_its_end(record):
+    values = (0.0, 0.75, None, 0.75, 0.25)
+    record["history"]["attacked"] = [{"epoch": e, "er@10": v} for e, v in enumerate(values)] + [{"epoch": 5}]
+    assert exposure_course(record) == Course("er@10", 0.75, 1, 0.25)
+    assert exposure_course(record, "er@99") is None
 
 
 @pytest.fixture
@@ -141,7 +167,8 @@ def test_without_test_users_there_is_a_sentence_instead_of_a_table(record):
         record[arm]["test_result"] = None
         record[arm]["best_valid_result"] = None
     record["delta"] = None
-    assert result_table(record) == caption(record) + "\nno test user; best validation:\nno evaluated user"
+    above = f"{caption(record)}\n{details(record)}"
+    assert result_table(record) == above + "\nno test user; best validation:\nno evaluated user"
 
 
 def test_without_test_users_the_validation_is_shown(record):
@@ -182,10 +209,11 @@ def test_a_published_table_has_seeds_averaged_beside_the_paper(record):
     assert (clean["row"], clean[""], clean["hit@10"], clean["er@5"]) == (
         "DV-FSR, clean",
         "ours, full",
-        "0.5000 ± 0.0000",
+        "0.500 (0.500, 0.500)",
         "-",
     )
-    assert (attacked["row"], attacked["hit@10"], attacked["er@10"]) == ("DV-FSR, attacked", "0.5000 ± 0.0884", "0.2500")
+    assert attacked["row"] == "DV-FSR, attacked"
+    assert (attacked["hit@10"], attacked["er@10"]) == ("0.500 (0.438, 0.562)", "0.2500")
     assert (paper[""], paper["hit@10"], paper["er@10"]) == ("paper", "0.1000", "-")
     assert (difference[""], difference["hit@10"], difference["er@5"], difference["er@10"]) == (
         "difference",
@@ -194,7 +222,28 @@ def test_a_published_table_has_seeds_averaged_beside_the_paper(record):
         "-",
     )
     assert set(COLUMNS) <= set(clean)
-    assert text.endswith("; seeds 2020, 2021; 2.0 min a seed. Another victim.")
+    about = captions({"DV-FSR": [record, other]}, printed)
+    assert about.startswith("- `DV-FSR`: SASRec on tiny (60 users, 39 items); federated, 64 clients a round")
+    assert about.endswith("; seeds 2020, 2021; 2.0 min a seed. Another victim.")
+
+
+def test_the_course_table_has_every_seed_of_the_attacked_rows(record):
+    other, clean = copy.deepcopy(record), {**copy.deepcopy(record), "attacked": None}
+    record["attacked"] |= {
+        "tested_epoch": 1,
+        "uploads": {"malicious_weight": 0.0123, "norm_ratio": 15.44, "valid_candidates": None},
+    }
+    (row,) = cells(course_table({"DV-FSR": [record, other], "none": [clean]}))
+    assert row == {
+        "row": "DV-FSR",
+        "weight, %": "1.23, -",
+        "norm ratio": "15.4, -",
+        "candidates": "-, -",
+        "tested epoch": "1, -",
+        "er@10, peak (epoch)": "0.2000 (1), 0.2000 (1)",
+        "er@10, last epoch": "0.2000, 0.2000",
+    }
+    assert course_table({"none": [clean]}) == ""
 
 
 def test_a_published_table_shows_full_rankings_below_sampled_ones(record):
@@ -261,6 +310,17 @@ def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
     figure = {"x": "malicious_ratio", "y": "er@10", "line": ["attack"], "panel": ["model"]}
     found = curves({**records, "none": [clean]}, figure)
     assert found == [Panel("SASRec", "er@10", {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]})]
+
+
+def test_what_is_on_or_off_tells_panels_apart_by_its_name(record):
+    record["config"]["upload_search_gradient"] = False
+    other = copy.deepcopy(record)
+    other["config"]["upload_search_gradient"] = True
+    figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "upload_search_gradient"]}
+    assert [panel.title for panel in curves({"a": [record], "b": [other]}, figure)] == [
+        "SASRec",
+        "SASRec, upload_search_gradient",
+    ]
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3])

@@ -110,8 +110,8 @@ class TrainData:
         order is nobody's negative in it.
         """
         order = 1 + stream(self.seed, "shared negatives", epoch, step).permutation(self.outside.n_items - 1)
-        lengths, owners = self.sequences.lengths, self.sequences.owner_ids
-        first = self.sequences.offsets[1:] - np.minimum(lengths, self.max_length)  # of the trained positions
+        owners = self.sequences.owner_ids
+        first = self.sequences.offsets[1:] - self.examples  # trained position of each user
         places = np.maximum(np.arange(len(owners)) - first[owners], 0)
         return self.outside.in_order(order, owners, places).astype(np.int32)
 

@@ -214,3 +214,18 @@ def test_poison_gets_every_batch_with_its_users_and_a_draw_for_each_item_to_pred
         assert torch.equal(after["item_seq"], before["item_seq"])
         assert torch.equal(after["neg_items"], before["neg_items"])
         assert torch.equal(after["pos_items"], 2 * before["pos_items"])
+
+
+@check
+@given(HISTORIES, st.integers(1, 5), st.integers(0, 3))
+def test_shared_negatives_are_one_order_without_a_users_own_items(histories, max_length, epoch):
+    data = train_data(histories, max_length)
+    nobody = train_data([[], list(range(1, N_ITEMS))], N_ITEMS).shared_negatives(epoch)
+    assert len(set(nobody.tolist()[1:])) == N_ITEMS - 2  # who owns everything goes through the whole order
+    order = [int(nobody[1]), *nobody.tolist()[2:]]
+    order += sorted(set(range(1, N_ITEMS)) - set(order))
+    rows = as_rows(data.batch(np.arange(len(histories)), data.shared_negatives(epoch)))
+    for history, row in zip(histories, rows, strict=True):
+        free = [item for item in order if item not in history]
+        if free:
+            assert [negative for _, _, negative in row] == [free[n % len(free)] for n in range(len(row))]

@@ -83,3 +83,13 @@ def test_large_catalogues_and_narrow_ids(dtype):
     histories = UserSequences(np.full(n_users - 1, 1, dtype=np.int32), np.arange(-1, n_users).clip(0), n_items)
     users = np.array([1, 25_000, n_users - 1], dtype=dtype)
     assert NonInteracted(histories).at_rank(users, np.array([0, 0, n_items - 3])).tolist() == [2, 2, n_items - 1]
+
+
+@check
+@given(HISTORIES, st.permutations(range(1, N_ITEMS)), st.integers(0, 12))
+def test_items_in_order_are_those_of_the_order_that_are_not_owned(histories, order, place):
+    users = np.arange(len(histories))
+    found = outside(histories).in_order(np.array(order), users, np.full(len(users), place))
+    for history, item in zip(histories, found.tolist(), strict=True):
+        free = [candidate for candidate in order if candidate not in history] or order
+        assert item == free[place % len(free)]
