@@ -5,9 +5,9 @@
 A row is a YAML file of the folder. What rows share stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of
 those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<attack>-<hash of the row>-<seed>.json`` and
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
-``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: its first paragraph is
-the finding and stands on top. Both are optional. The table, with the rows that are still missing, goes to
-``results/<table>.md``. ``figure.yaml`` adds a picture of it; see :func:`recbole_attack.tables.curves`.
+``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: what was found stands
+above the line ``<!-- table -->`` and the table, the rest below. Both are optional. The table, with the rows that are
+still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see :func:`recbole_attack.tables.curves`.
 ``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the rows that t-tests over seeds compare.
 """
 
@@ -96,16 +96,16 @@ def described(folder: Path, rows: dict[str, dict[str, Any]]) -> tuple[str, list[
     notes, figure = folder / "notes.md", read(folder / "figure.yaml")
     panels = curves(records, figure) if figure else []
     tests = comparison_table(records, read(folder / "comparisons.yaml"))
-    finding, _, rest = (notes.read_text(encoding="utf-8") if notes.is_file() else "").strip().partition("\n\n")
+    found, _, rest = (notes.read_text(encoding="utf-8") if notes.is_file() else "").partition("<!-- table -->")
     course = course_table(records)
     parts = [
         f"# {name}",
-        finding,
+        found.strip(),
         markdown_table(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
         f"Paired t-tests over seeds, first minus second:\n\n{tests}" if tests else "",
         f"![{figure['y']} against {figure['x']}]({name.name}.png)" if panels else "",
         f"{COURSE}\n\n{course}" if course else "",
-        rest,
+        rest.strip(),
         f"Not run yet: {', '.join(missing)}." if missing else "",
         f"`python experiments/make_table.py experiments/{name}`, `--seeds` as above, datasets through `--data_path`.",
         captions(records, read(folder / "paper.yaml")),
