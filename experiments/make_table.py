@@ -7,8 +7,9 @@ those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<atta
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: what was found stands
 above the line ``<!-- table -->`` and the table, the rest below. Both are optional. The table, with the rows that are
-still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see :func:`recbole_attack.tables.curves`.
-``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the rows that t-tests over seeds compare.
+still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
+:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the
+rows that t-tests over seeds compare.
 """
 
 from __future__ import annotations
