@@ -39,9 +39,9 @@ class AtomicFile:
     """
 
     path: Path
-    separator: str = "\t"
-    seq_separator: str = " "
-    encoding: str = "utf-8"
+    separator: str
+    seq_separator: str
+    encoding: str
 
     @cached_property
     def fields(self) -> dict[str, FeatureType]:

@@ -73,10 +73,10 @@ class RaggedSequentialDataset(SequentialDataset):
         loaded, left_out = self._get_load_and_unload_col(source)
         if loaded == set():
             return None
-        separators = self.config["field_separator"], self.config["seq_separator"]
-        file, keys = AtomicFile(Path(filepath), *separators, self.config["encoding"]), self._keys(source)
+        separators, encoding = (self.config["field_separator"], self.config["seq_separator"]), self.config["encoding"]
+        file, keys = AtomicFile(Path(filepath), *separators, encoding or "utf-8"), self._keys(source)
         check_types(file, keys)
-        wanted = (set(file.fields) if loaded is None else loaded) - (left_out or set()) | set(keys)
+        wanted = ((set(file.fields) if loaded is None else loaded) - (left_out or set())) | set(keys)
         kinds = {field: kind for field, kind in file.fields.items() if field in wanted}
         self._refuse_shared(file, [field for field in kinds if field not in keys])
         ids = [field for field, kind in keys.items() if kind == FeatureType.TOKEN]
@@ -101,13 +101,12 @@ class RaggedSequentialDataset(SequentialDataset):
 
     def _refuse_shared(self, file: AtomicFile, fields: Sequence[str]) -> None:
         """RecBole knows a field by its name alone: of two files' it would take one for the other."""
-        for field in fields:
-            if field in self.field2source:
-                other = self.field2source[field]
-                raise DataError(
-                    f"{file.path}: expected fields that no other loaded file has, found '{field}', which is a field of "
-                    f".{getattr(other, 'value', other).removesuffix('_id')} too; rename it, or leave it out of load_col"
-                )
+        shared = [field for field in fields if field in self.field2source]
+        if shared:
+            raise DataError(
+                f"{file.path}: expected fields that no other loaded file has, found '{shared[0]}'; "
+                "rename it, or leave it out of load_col"
+            )
 
     def _set_property(self, values: pd.Series, kind: FeatureType, source: Any) -> pd.Series:
         """Tell RecBole of a field; returns its values, sequences no longer than ``seq_len`` says."""
@@ -130,7 +129,8 @@ class RaggedSequentialDataset(SequentialDataset):
 
     def _reset_index(self) -> None:
         if self.user_feat is not None:
-            self.user_feat = self.user_feat[self.user_feat[self.uid_field].isin(self.inter_feat[self.uid_field])]
+            active = self.user_feat[self.uid_field].isin(self.inter_feat[self.uid_field])
+            self.user_feat = self.user_feat[active].copy()
         for name in self.feat_name_list:
             if getattr(self, name).empty:
                 filters = ", ".join(f"{key}={self.config[key]!r}" for key in _FILTERS)
@@ -155,14 +155,21 @@ class RaggedSequentialDataset(SequentialDataset):
         super()._fill_nan()
 
     def _change_feat_format(self) -> None:
-        time = self._time_ranks.to_numpy()
-        if not self.config["exact_time_order"]:
-            time = self.inter_feat[self.time_field].to_numpy().astype(np.float32)
+        time = self._time_ranks.to_numpy() if self.config["exact_time_order"] else self._rounded_times()
         users = self.inter_feat[self.uid_field].to_numpy()
         self.inter_feat = self.inter_feat[[self.uid_field, self.iid_field]].iloc[np.lexsort((time, users))]
         del self._time_ranks
         super(SequentialDataset, self)._change_feat_format()
         self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
+
+    def _rounded_times(self) -> Any:
+        times = self.inter_feat.get(self.time_field)
+        if times is None or times.dtype == object:
+            raise DataError(
+                f"exact_time_order=False needs '{self.time_field}' as a number for each interaction: "
+                f"found it {'dropped by threshold' if times is None else 'among numerical_features'}"
+            )
+        return times.to_numpy().astype(np.float32)
 
     def sequences(self) -> UserSequences:
         """All interactions in order; the first step of :meth:`build`, to be taken once."""
