@@ -73,7 +73,8 @@ class AtomicFile:
         Raises:
             DataError: The file cannot be read, or a line has too few or too many values.
         """
-        width, known = len(self.fields), {"": None}  # equal texts share one object
+        width = len(self.fields)
+        known: dict[str, str | None] = {"": None}  # equal texts share one object
         columns: dict[str, list[str | None]] = {field: [] for field in fields}
         wanted = [(i, columns[field].append) for i, field in enumerate(self.fields) if field in columns]
         numbers = array("q")

@@ -49,6 +49,7 @@ class RaggedSequentialDataset(SequentialDataset):
     split: Split
     user_fields: dict[str, Any]
     inter_feat: Any
+    user_feat: Any
     _time_ranks: pd.Series
 
     def _get_preset(self) -> None:
