@@ -55,7 +55,7 @@ def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
     """Fix targets and malicious users from the configuration and a built dataset.
 
     ``int(n_users * malicious_ratio)`` users are drawn among those with something to train on, at least one when the
-    ratio is above 0; ``n_users`` counts all users of the dataset.
+    ratio is above 0; ``n_users`` counts all users with interactions, as those without are not part of a dataset.
 
     Raises:
         DataError: A target item is not in the dataset.

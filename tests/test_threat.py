@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.threat import Threat, resolve_threat
 
@@ -31,6 +33,29 @@ def test_the_count_is_a_share_of_all_users_rounded_down_but_not_to_nobody(
     malicious = experiment.threat.malicious_users
     assert len(malicious) == min(count, len(trainable(experiment)))
     assert (np.diff(malicious) > 0).all()
+
+
+def test_people_without_interactions_are_counted_nowhere(small: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """The ``.user`` file lists sixty people, of whom twenty have interactions."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    rows = [f"u{n % 20}\ti{n * 5 % 13}\t{n}" for n in range(120)]
+    people = [f"u{n}\t{n}" for n in range(60)]
+    for name, lines in (
+        ("made.inter", ["user_id:token\titem_id:token\ttimestamp:float", *rows]),
+        ("made.user", ["user_id:token\tage:float", *people]),
+    ):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    loaded = {"inter": ["user_id", "item_id", "timestamp"], "user": ["user_id", "age"]}
+    values = small(data_path=str(tmp_path), dataset="made", load_col=loaded, target_items=["i3"], attack="ra")
+    for mode in ("clone", "compromise"):
+        changes = {"malicious_ratio": 0.25, "malicious_clients": mode}
+        experiment = prepare_training(AttackConfig(config_dict={**values, **changes}))
+        threat, data = experiment.describe_threat(), experiment.describe_data()
+        assert (threat["malicious_clients"], threat["malicious_share"]) == (5, 0.25)
+        assert (data["users"], data["items"], data["test_users"]) == (20, 13, 20)
+        assert experiment.test_data is not None
+        assert len(experiment.test_data.dataset.inter_feat) == (20 if mode == "clone" else 15)
 
 
 def test_malicious_users_have_something_to_train_on(config: Callable[..., Any]) -> None:

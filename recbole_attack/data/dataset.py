@@ -1,20 +1,31 @@
-"""RecBole's sequential dataset without augmentation and in exact time order."""
+"""RecBole's sequential dataset read as it is written, without augmentation and in exact time order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
-from recbole.utils.enum_type import FeatureType
+from recbole.utils.enum_type import FeatureSource, FeatureType
 
+from recbole_attack.data.atomic_file import AtomicFile
+from recbole_attack.data.key_fields import check_agreement, check_times, check_types, rows_with_ids
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
 from recbole_attack.errors import DataError, did_you_mean
+
+_FILTERS = (
+    "val_interval",
+    "filter_inter_by_user_or_item",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+)
 
 
 class RaggedSequentialDataset(SequentialDataset):
@@ -22,8 +33,10 @@ class RaggedSequentialDataset(SequentialDataset):
 
     RecBole casts time to float32 before it sorts, which reorders interactions less than a minute apart, and then
     copies every prefix of every sequence into a row of its own. Here rows are sorted by exact time (equal times keep
-    file order) and prefixes are never materialised. Loading, filtering and id mapping are RecBole's. The dataset
-    ``synthetic`` is generated below ``data_path`` first, unless one of its size and seed is there.
+    file order) and prefixes are never materialised. Filtering and id mapping are RecBole's; files are read by
+    :class:`~recbole_attack.data.atomic_file.AtomicFile`. Users are those with interactions, whoever else the ``.user``
+    file lists; items are those of all loaded files, for whatever the ``.item`` file lists can be recommended. The
+    dataset ``synthetic`` is generated below ``data_path`` first, unless one of its size and seed is there.
 
     Attributes:
         split: The :class:`~recbole_attack.data.split.Split` once :meth:`build` ran.
@@ -36,6 +49,8 @@ class RaggedSequentialDataset(SequentialDataset):
     split: Split
     user_fields: dict[str, Any]
     inter_feat: Any
+    user_feat: Any
+    _time_ranks: pd.Series
 
     def _get_preset(self) -> None:
         super()._get_preset()
@@ -53,36 +68,82 @@ class RaggedSequentialDataset(SequentialDataset):
                 f"dataset '{token}' not found: expected {inter}; "
                 f"found in {folder}: {', '.join(found) or 'no dataset'}{did_you_mean(token, found)}"
             )
-        self._check_header(inter)
         super()._load_data(token, dataset_path)
 
-    def _load_feat(self, filepath: str, source: Any) -> Any:
-        try:
-            return super()._load_feat(filepath, source)
-        except (ValueError, LookupError) as error:
-            raise DataError(
-                f"{filepath} cannot be read: expected a header of <field>:<type> and a value for each field in every "
-                f"line, found {' '.join(str(error).split())}"
-            ) from error
+    def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
+        loaded, left_out = self._get_load_and_unload_col(source)
+        if loaded == set():
+            return None
+        separators, encoding = (self.config["field_separator"], self.config["seq_separator"]), self.config["encoding"]
+        file, keys = AtomicFile(Path(filepath), *separators, encoding or "utf-8"), self._keys(source)
+        check_types(file, keys)
+        wanted = ((set(file.fields) if loaded is None else loaded) - (left_out or set())) | set(keys)
+        kinds = {field: kind for field, kind in file.fields.items() if field in wanted}
+        self._refuse_shared(file, [field for field in kinds if field not in keys])
+        ids = [field for field, kind in keys.items() if kind == FeatureType.TOKEN]
+        texts = rows_with_ids(file, file.read(list(kinds)), ids)
+        feat = pd.DataFrame({field: file.parse(texts[field], kind) for field, kind in kinds.items()})
+        if source == FeatureSource.INTERACTION:
+            check_times(file, texts[self.time_field])
+            self._time_ranks = file.ranks(texts[self.time_field])
+        elif keys:
+            numbers = {field: feat[field] for field, kind in kinds.items() if kind == FeatureType.FLOAT}
+            check_agreement(file, texts.assign(**numbers), *keys)
+        for field, kind in kinds.items():
+            feat[field] = self._set_property(feat[field], kind, source)
+        return feat
 
-    def _check_header(self, inter: Path) -> None:
-        with inter.open(encoding=self.config["encoding"], errors="replace") as file:
-            fields = [
-                column.split(":")[0] for column in file.readline().rstrip("\n").split(self.config["field_separator"])
-            ]
-        for field in (self.uid_field, self.iid_field, self.time_field):
-            if field not in fields:
+    def _keys(self, source: Any) -> dict[str, FeatureType]:
+        """Types of the fields a file cannot do without."""
+        user, item = {self.uid_field: FeatureType.TOKEN}, {self.iid_field: FeatureType.TOKEN}
+        inter = {**user, **item, self.time_field: FeatureType.FLOAT}
+        keys = {FeatureSource.INTERACTION: inter, FeatureSource.USER: user, FeatureSource.ITEM: item}
+        return keys.get(source, {})
+
+    def _refuse_shared(self, file: AtomicFile, fields: Sequence[str]) -> None:
+        """RecBole knows a field by its name alone: of two files' it would take one for the other."""
+        shared = [field for field in fields if field in self.field2source]
+        if shared:
+            raise DataError(
+                f"{file.path}: expected fields that no other loaded file has, found '{shared[0]}'; "
+                "rename it, or leave it out of load_col"
+            )
+
+    def _set_property(self, values: pd.Series, kind: FeatureType, source: Any) -> pd.Series:
+        """Tell RecBole of a field; returns its values, sequences no longer than ``seq_len`` says."""
+        field, length = str(values.name), 1
+        if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
+            limit = (self.config["seq_len"] or {}).get(field)
+            values = values.map(lambda sequence: sequence[:limit])
+            length = int(values.map(len).max())
+        self.set_field_property(field, kind, source, length)
+        if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+            self.field2bucketnum[field] = 2
+        return values
+
+    def _remove_duplication(self) -> None:
+        # RecBole sorts by time, and not in a stable way: with no two times alike there is but one order.
+        times = self.inter_feat[self.time_field]
+        self.inter_feat[self.time_field] = self._time_ranks
+        super()._remove_duplication()
+        self.inter_feat[self.time_field] = times
+
+    def _reset_index(self) -> None:
+        if self.user_feat is not None:
+            active = self.user_feat[self.uid_field].isin(self.inter_feat[self.uid_field])
+            self.user_feat = self.user_feat[active].copy()
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                filters = ", ".join(f"{key}={self.config[key]!r}" for key in _FILTERS)
                 raise DataError(
-                    f"{inter} has no field '{field}': found {', '.join(fields)}{did_you_mean(str(field), fields)}"
+                    f"dataset '{self.dataset_name}': expected filters that leave something of each loaded file, "
+                    f"found that they leave nothing of .{name.removesuffix('_feat')}: {filters}"
                 )
+        self._time_ranks = self._time_ranks[self.inter_feat.index]
+        super()._reset_index()
 
     def _fill_nan(self) -> None:
-        timeless = int(self.inter_feat[self.time_field].isna().sum())
-        if timeless:
-            raise DataError(
-                f"dataset '{self.dataset_name}' needs every interaction's time: {timeless} have no '{self.time_field}'"
-            )
-        # RecBole goes on to replace a missing number by the mean and may rescale all: then nobody can tell any more.
+        # RecBole replaces a missing number by the mean and may rescale all: then nobody can tell any more.
         self.user_fields = {}
         for field in () if self.user_feat is None else self.user_feat:
             values = self.user_feat[field]
@@ -95,13 +156,21 @@ class RaggedSequentialDataset(SequentialDataset):
         super()._fill_nan()
 
     def _change_feat_format(self) -> None:
-        time = self.inter_feat[self.time_field].to_numpy()
-        if not self.config["exact_time_order"]:
-            time = time.astype(np.float32)
+        time = self._time_ranks.to_numpy() if self.config["exact_time_order"] else self._rounded_times()
         users = self.inter_feat[self.uid_field].to_numpy()
         self.inter_feat = self.inter_feat[[self.uid_field, self.iid_field]].iloc[np.lexsort((time, users))]
+        del self._time_ranks
         super(SequentialDataset, self)._change_feat_format()
         self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
+
+    def _rounded_times(self) -> Any:
+        times = self.inter_feat.get(self.time_field)
+        if times is None or times.dtype == object:
+            raise DataError(
+                f"exact_time_order=False needs '{self.time_field}' as a number for each interaction: "
+                f"found it {'dropped by threshold' if times is None else 'among numerical_features'}"
+            )
+        return times.to_numpy().astype(np.float32)
 
     def sequences(self) -> UserSequences:
         """All interactions in order; the first step of :meth:`build`, to be taken once."""

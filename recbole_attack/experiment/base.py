@@ -116,7 +116,7 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
     """Load, filter and remap the dataset as RecBole does; never from a cache.
 
     Raises:
-        DataError: The dataset is missing or lacks a field, or filters leave nothing.
+        DataError: The dataset is missing, a file is not what it should be, or filters leave nothing.
     """
     with warnings.catch_warnings():
         # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
@@ -126,7 +126,8 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
         except DataError:
             raise
         except (ValueError, LookupError) as error:
-            raise DataError(f"dataset '{config['dataset']}' leaves no usable interaction: {error}") from error
+            reason = " ".join(str(error).split())
+            raise DataError(f"dataset '{config['dataset']}' cannot be used as configured: {reason}") from error
 
 
 def evaluation_loader(

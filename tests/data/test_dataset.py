@@ -194,20 +194,20 @@ def test_an_interaction_without_a_time_is_a_data_error(load):
 
 
 @pytest.mark.parametrize(
-    ("header", "line"),
+    ("header", "line", "words"),
     [
-        ("user_id\titem_id\ttimestamp", b"a\tx\t1"),
-        ("user_id:token\titem_id:token\ttimestamp:float", b"a\tx\tnoon"),
-        ("user_id:token\titem_id:token\ttimestamp:number", b"a\tx\t1"),
-        ("user_id:token\titem_id:token\ttimestamp:float", b"a\t\xff\xfe\t1"),
+        ("user_id\titem_id\ttimestamp", b"a\tx\t1", " cannot be read: expected a header of <field>:<type>"),
+        ("user_id:token\titem_id:token\ttimestamp:number", b"a\tx\t1", " cannot be read: expected a header of <field>"),
+        ("user_id:token\titem_id:token\ttimestamp:float", b"a\tx\tnoon", ", line 2: expected a finite number"),
+        ("user_id:token\titem_id:token\ttimestamp:float", b"a\t\xff\xfe\t1", ", line 2: expected utf-8 text"),
     ],
-    ids=["no types", "no number", "no such type", "no text"],
+    ids=["no types", "no such type", "no number", "no text"],
 )
-def test_a_file_that_cannot_be_read_is_named(config, tmp_path, header, line):
+def test_a_file_that_cannot_be_read_is_named(config, tmp_path, header, line, words):
     (tmp_path / "made").mkdir()
     file = tmp_path / "made" / "made.inter"
     file.write_bytes(header.encode() + b"\n" + line + b"\n")
-    with pytest.raises(DataError, match=r"made\.inter cannot be read: expected a header of <field>:<type>"):
+    with pytest.raises(DataError, match=rf"made\.inter{words}"):
         create_dataset(config(data_path=str(tmp_path), dataset="made"))
 
 
