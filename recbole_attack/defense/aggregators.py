@@ -180,8 +180,8 @@ def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
     (``client_weighting: examples`` is that length less 1, the positions that are predicted). That median starts at the
     weighted mean and takes at most 4 steps, with distances of at least 1e-5, and stops sooner once the objective falls
     by less than 1e-6 of itself; ours iterates until it stands still. ``weiszfeld_start: mean`` and
-    ``weiszfeld_iterations: 4`` are theirs where no client is itself the median. Their early stop needs no option, since
-    hardly any way is left then, and neither does their smallest distance: ours is a share of the typical one
+    ``weiszfeld_iterations: 4`` are theirs unless a point holds half of the weight. Their early stop needs no option,
+    since hardly any way is left then, and neither does their smallest distance: ours is a share of the typical one
     (``weiszfeld_smoothing``), and it matters only where the point meets a client.
     """
     return Aggregator(

@@ -29,6 +29,9 @@ class Aggregated(NamedTuple):
             item embeddings, where these are aggregated per item); ``None`` for rules on coordinates.
         iterations: Steps of an iterative rule, the most of any part.
         residual: How far an iterative rule was from its fixed point, at worst.
+        frozen: Parameters whose aggregated update is zero though a kept client's is not. Zeros are legal and no reason
+            to reject: Krum picks them once one client sends nothing else, being nearest to all, and a median takes them
+            for item embeddings few clients touch. Rules that are linear freeze nothing.
     """
 
     update: Update
@@ -37,6 +40,7 @@ class Aggregated(NamedTuple):
     client_weights: torch.Tensor | None
     iterations: int
     residual: float
+    frozen: tuple[str, ...] = ()
 
 
 def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
@@ -50,9 +54,20 @@ def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
         updates: Of ``N`` clients.
         weights: ``[N]``, positive.
         aggregator: The rule.
+
+    Raises:
+        ValueError: A weight is not a positive number.
     """
+    _check_weights(weights)
     in_parts = aggregator.weigh is None or aggregator.per_item
     return (_in_parts if in_parts else _by_gram)(updates, weights, aggregator)
+
+
+def _check_weights(weights: torch.Tensor) -> None:
+    """Shares of a weight of zero in all, or of an infinite one, are NaN: the model's fault, one would think."""
+    wrong = weights[~(weights.isfinite() & (weights > 0))]
+    if len(wrong):
+        raise ValueError(f"weights of clients must be positive numbers: found {float(wrong[0]):g}")
 
 
 def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
@@ -61,9 +76,10 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
         everyone = torch.ones_like(weights, dtype=torch.bool)
         return Aggregated(updates.weighted_sum(factors), everyone, {}, factors.double(), 0, 0.0)
     kept, found = aggregator.weighting(updates.gram(), weights, updates.dense.dtype)
-    update = updates.select(kept).weighted_sum(found.client_weights[kept])
-    rejected = value_reasons(updates.select(~kept).is_finite())
-    return Aggregated(update, kept, rejected, found.client_weights, found.iterations, found.residual)
+    chosen = updates.select(kept)
+    update = chosen.weighted_sum(found.client_weights[kept])
+    rejected, frozen = value_reasons(updates.select(~kept).is_finite()), _frozen(update, _by_parameter(chosen))
+    return Aggregated(update, kept, rejected, found.client_weights, found.iterations, found.residual, frozen)
 
 
 def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
@@ -78,7 +94,18 @@ def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
         iterations, residual = max(iterations, steps), max(residual, distance)
     rejected = value_reasons(updates.select(~kept).is_finite())
     update, client_weights = chosen.unflatten(dense.update, table), _spread(dense.client_weights, kept)
-    return Aggregated(update, kept, rejected, client_weights, iterations, residual)
+    frozen = () if aggregator.linear else _frozen(update, _by_parameter(chosen))
+    return Aggregated(update, kept, rejected, client_weights, iterations, residual, frozen)
+
+
+def _by_parameter(updates: ClientUpdates) -> dict[str, torch.Tensor]:
+    """What clients sent of every parameter, in any shape; no copy."""
+    sizes = {name: shape.numel() for name, shape in updates.shapes.items() if name != ITEM_TABLE}
+    return {**dict(zip(sizes, updates.dense.split(list(sizes.values()), dim=1), strict=True)), ITEM_TABLE: updates.rows}
+
+
+def _frozen(update: Update, sent: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    return tuple(name for name, value in update.items() if not value.any() and sent[name].any())
 
 
 def aggregate_one_by_one(
@@ -98,7 +125,9 @@ def aggregate_one_by_one(
 
     Raises:
         ConfigError: The rule is per item, and the parameters hold no item embeddings.
+        ValueError: A weight is not a positive number.
     """
+    _check_weights(weights)
     if aggregator.per_item and ITEM_TABLE not in parameters:
         raise ConfigError(f"per_item needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
     reasons = [refusal(update, parameters) for update in sent]
@@ -110,10 +139,12 @@ def aggregate_one_by_one(
     updates, rule = torch.stack(read), _item_by_item if aggregator.per_item else _whole
     found = rule(updates, weights[readable], aggregator, parameters)
     rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
-    pieces = found.update.split([p.numel() for p in parameters.values()])
-    update = {n: piece.view_as(p) for (n, p), piece in zip(parameters.items(), pieces, strict=True)}
+    sizes = [p.numel() for p in parameters.values()]
+    update = {n: u.view_as(p) for (n, p), u in zip(parameters.items(), found.update.split(sizes), strict=True)}
     kept, client_weights = readable.masked_scatter(readable, found.kept), _spread(found.client_weights, readable)
-    return Aggregated(update, kept, rejected, client_weights, found.iterations, found.residual)
+    columns = dict(zip(parameters, updates[found.kept].split(sizes, dim=1), strict=True))
+    frozen = () if aggregator.linear else _frozen(update, columns)
+    return Aggregated(update, kept, rejected, client_weights, found.iterations, found.residual, frozen)
 
 
 def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:

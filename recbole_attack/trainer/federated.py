@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -42,6 +43,7 @@ class FederatedTrainer(AttackTrainer):
     Attributes:
         rounds: One dict per step of the server, for ``rounds.csv``.
         client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
+        frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
     """
 
     state = (*AttackTrainer.state, "rounds")
@@ -54,6 +56,7 @@ class FederatedTrainer(AttackTrainer):
         self.backend, self.memory = BACKENDS[config["backend"]], Memory()
         self.rounds: list[dict[str, Any]] = []
         self.client_weights: list[ClientWeight] = []
+        self.frozen: Counter[str] = Counter()
 
     def clients(self, train_data: TrainData) -> ClientPool:
         """The clients of this run; without an attack nobody is malicious."""
@@ -65,7 +68,7 @@ class FederatedTrainer(AttackTrainer):
     ) -> float:
         """Mean loss of the honest clients in one epoch."""
         self.model.train()
-        self.client_weights = []
+        self.client_weights, self.frozen = [], Counter()
         pool = self.clients(train_data)
         sampled = [self._sampled(train_data, epoch_idx, step) for step in range(self.config["local_epochs"])]
         rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
@@ -79,6 +82,7 @@ class FederatedTrainer(AttackTrainer):
                 record = self._round(train_data, pool, clients, sampled, epoch_idx, index, index in attacked[:1])
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
             total += record["loss"] * record["honest"]
+        self._warn_of_frozen(epoch_idx, len(rounds))
         return total / max(int((~pool.malicious).sum()), 1)
 
     def _round(
@@ -137,6 +141,7 @@ class FederatedTrainer(AttackTrainer):
             reasons = ", ".join(f"{count} {reason}" for reason, count in result.rejected.items())
             text = f"epoch {epoch}, round {index}: {sum(result.rejected.values())} updates rejected: {reasons}"
             self.logger.warning(text if result.kept.any() else f"{text}; none is left, the model stays as it is")
+        self.frozen.update(result.frozen)
         if self.config["save_client_weights"] and not self.aggregator.one_pass:
             dataset = train_data.dataset
             tokens = dataset.tokens(dataset.uid_field, pool.users[clients])
@@ -162,6 +167,16 @@ class FederatedTrainer(AttackTrainer):
             "norm_ratio": float(np.median(ratios)) if ratios else None,
             "valid_candidates": float(np.median(candidates)) if candidates else None,
         }
+
+    def _warn_of_frozen(self, epoch: int, rounds: int) -> None:
+        """Say which parameters hardly learn: one line an epoch, since it is often every round."""
+        names = [name for name, count in self.frozen.items() if count == self.frozen.most_common(1)[0][1]]
+        if names:
+            what = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} other parameters"
+            self.logger.warning(
+                f"epoch {epoch}: aggregator '{self.config['aggregator']}' made an update of zero for {what} in "
+                f"{self.frozen[names[0]]} of {rounds} rounds, though clients sent others"
+            )
 
     def _save_state(self) -> None:
         if self.client_weights:

@@ -66,6 +66,26 @@ def test_geometric_median_ends_where_geom_median_ends(geom_median: Any, shape: A
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_client_that_is_the_median_is_where_geom_median_ends(geom_median: Any, shape: Any) -> None:
+    """It comes near the client step by step."""
+    updates, weights = random_round(*shape)
+    updates[-1], weights[-1] = updates[:-1].mean(dim=0), 0.8 * float(weights[:-1].sum())
+    theirs = geom_median.compute_geometric_median(list(updates), weights, eps=1e-9, maxiter=200, ftol=-1.0).median
+    ours = geometric_median(gram_matrix(updates), weights)
+    assert ours.iterations == 1 and torch.allclose(ours.client_weights @ updates, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_clients_together_that_are_the_median_are_where_byzfl_ends(byzfl: Any, shape: Any) -> None:
+    updates, _ = random_round(*shape)
+    together = updates.mean(dim=0).expand(int(0.8 * len(updates)), -1)
+    everyone = torch.cat([updates, together])
+    theirs = byzfl.GeometricMedian(nu=1e-6, T=200)(everyone.float()).double()
+    ours = geometric_median(gram_matrix(everyone), torch.ones(len(everyone)))
+    assert ours.iterations == 1 and torch.allclose(ours.client_weights @ everyone, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_geometric_median_ends_where_byzfl_ends(byzfl: Any, shape: Any) -> None:
     updates, _ = random_round(*shape)
     theirs = byzfl.GeometricMedian(nu=1e-6, T=2000)(updates).double()

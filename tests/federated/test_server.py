@@ -64,6 +64,7 @@ def assert_same(a: Aggregated, b: Aggregated, atol: float = 1e-4) -> None:
         torch.testing.assert_close(a.update[name], b.update[name], rtol=1e-4, atol=atol)
     assert a.kept.tolist() == b.kept.tolist()
     assert dict(a.rejected) == dict(b.rejected)
+    assert a.frozen == b.frozen
     assert (a.client_weights is None) == (b.client_weights is None)
     if a.client_weights is not None and b.client_weights is not None:
         torch.testing.assert_close(a.client_weights, b.client_weights, rtol=1e-3, atol=1e-3)
@@ -353,3 +354,100 @@ def test_per_item_needs_items() -> None:
         ConfigError, match=r"per_item needs item embeddings: expected item_embedding\.weight, found last"
     ):
         aggregate_one_by_one([], torch.ones(0), rule("median", True), {"last": torch.zeros(1)})
+
+
+# What stands still
+
+
+def with_zeros(clients: int, zeros: int) -> Stacked:
+    """Updates of which the last send zeros alone."""
+    updates = stacked(clients)
+    for value in updates.values():
+        value[clients - zeros :] = 0.0
+    return updates
+
+
+@pytest.mark.parametrize("backend", [fast, slow])
+@pytest.mark.parametrize("name", ["krum", "multi_krum"])
+def test_krum_takes_zeros_once_a_client_sends_them_and_says_so(backend: Any, name: str) -> None:
+    """Zero is nearer to all than they are to each other; per item it is no touch, and dense parameters alone stop."""
+    updates, changes = with_zeros(9, 1), {"krum_selected": 1} if name == "multi_krum" else {}
+    whole = backend(updates, torch.ones(9), rule(name, False, **changes))
+    assert whole.client_weights.tolist() == [0.0] * 8 + [1.0] and whole.kept.all() and not whole.rejected
+    assert whole.frozen == tuple(SHAPES) and not any(value.any() for value in whole.update.values())
+    per_item = backend(updates, torch.ones(9), rule(name, True, **changes))
+    assert per_item.frozen == ("first.weight", "last.bias") and per_item.update[ITEM_TABLE].any()
+
+
+@pytest.mark.parametrize("backend", [fast, slow])
+@either_way
+@pytest.mark.parametrize("name", ROBUST)
+def test_most_clients_sending_zeros_stop_a_robust_rule_which_says_so(backend: Any, name: str, per_item: bool) -> None:
+    """The median norm is 0 then, and clips everything to it."""
+    updates = with_zeros(9, 8)
+    found = backend(updates, torch.ones(9), rule(name, per_item))
+    dense = ("first.weight", "last.bias")
+    assert found.frozen == (dense if per_item else tuple(SHAPES))
+    assert found.update[ITEM_TABLE].any() == per_item and not found.update["last.bias"].any()
+
+
+@pytest.mark.parametrize("backend", [fast, slow])
+def test_a_median_leaves_items_alone_that_few_clients_touch(backend: Any) -> None:
+    updates = stacked(9)
+    updates[ITEM_TABLE][3:] = 0.0
+    assert backend(updates, torch.ones(9), rule("median", False)).frozen == (ITEM_TABLE,)
+    assert backend(updates, torch.ones(9), rule("median", True)).frozen == ()
+
+
+@pytest.mark.parametrize("backend", [fast, slow])
+@either_way
+@each
+def test_nothing_is_frozen_where_nobody_sends_anything_or_what_they_send_counts(
+    backend: Any, name: str, per_item: bool
+) -> None:
+    assert backend(with_zeros(5, 5), torch.ones(5), rule(name, per_item)).frozen == ()
+    assert backend(stacked(5, 1.0), torch.ones(5), rule(name, per_item)).frozen == ()
+
+
+@each
+@either_way
+@rounds
+def test_frozen_is_zero_though_a_kept_client_sent_something(
+    name: str, per_item: bool, n: int, share: float, seed: int
+) -> None:
+    updates, zeros = stacked(n, share, seed), np.random.default_rng(seed).random((n, len(SHAPES))) < 0.6
+    for column, value in enumerate(updates.values()):
+        value[zeros[:, column]] = 0.0
+    updates["last.bias"][0, 0] = float("nan")
+    found = fast(updates, torch.ones(n), rule(name, per_item))
+    still = [
+        key
+        for key, value in found.update.items()
+        if not any(value.flatten().tolist()) and any(updates[key][found.kept].flatten().tolist())
+    ]
+    assert list(found.frozen) == ([] if name in ("mean", "sum") else still)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("backend", [fast, slow])
+@each
+def test_weights_are_positive(name: str, backend: Any, weight: float) -> None:
+    with pytest.raises(ValueError, match=f"weights of clients must be positive numbers: found {weight:g}"):
+        backend(stacked(3), torch.tensor([1.0, weight, 1.0]), rule(name, False))
+
+
+@each
+@either_way
+@pytest.mark.parametrize("backend", [fast, slow])
+def test_one_client_is_the_round_even_with_one_that_is_left_out(name: str, per_item: bool, backend: Any) -> None:
+    """Its weight is no factor, except in a sum."""
+    updates = stacked(2, 1.0)
+    if name not in ("mean", "sum"):
+        updates["last.bias"][1] = float("nan")
+    else:
+        updates = {key: value[:1] for key, value in updates.items()}
+    weights = torch.tensor([3.0, 5.0])[: len(updates["last.bias"])]
+    found = backend(updates, weights, rule(name, per_item))
+    for key, value in found.update.items():
+        torch.testing.assert_close(value, (3.0 if name == "sum" else 1.0) * updates[key][0])
+    assert found.frozen == () and found.iterations == 0

@@ -445,6 +445,29 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
     assert text in caplog.messages
 
 
+def test_parameters_an_aggregation_leaves_as_they_were_are_named_once_an_epoch(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = config(aggregator="krum", epochs=2)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    names, plain, calls = [name for name, _ in trainer.model.named_parameters()], trainer.backend, []
+
+    def backend(*args: Any) -> Any:
+        result = plain(*args)
+        calls.append(result.aggregated.frozen)
+        frozen = {0: tuple(names), 1: tuple(names[:1])}.get(len(calls) - 1, ())
+        return result._replace(aggregated=result.aggregated._replace(frozen=frozen))
+
+    trainer.backend = backend
+    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
+    rounds = sum(record["epoch"] == 0 for record in trainer.rounds)
+    assert rounds > 1 and len(calls) == 2 * rounds and not any(calls)
+    warnings = [text for text in caplog.messages if "update of zero" in text]
+    expected = f"made an update of zero for {names[0]} in 2 of {rounds} rounds, though clients sent others"
+    assert warnings == [f"epoch 0: aggregator 'krum' {expected}"]
+
+
 def test_rounds_share_their_memory(config: Config) -> None:
     settings = config(aggregator="krum", clients_per_round=1000)
     experiment = prepare_training(settings)
