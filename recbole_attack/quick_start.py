@@ -25,8 +25,11 @@ from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.files import load_checkpoint, plain, write_json, write_yaml
 from recbole_attack.plots import plot_panels
 from recbole_attack.report import ARMS, history_panels, result_table
+from recbole_attack.trainer import wandb_run
 
 RESULT_SCHEMA = 1
+RESULTS = logging.getLogger("recbole_attack.results")
+"""Logs each run's table, as ``record.table`` without a line break in front. A handler on it replaces the console's."""
 
 
 def run_recbole_attack(
@@ -64,16 +67,18 @@ def run_recbole_attack(
         config = AttackConfig(config_file_list=[str(_saved_config(Path(resume)))])
     experiment = prepare(config)
     data = experiment.describe_data()
-    with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
+    with _logging(config) as logger, wandb_run(config), _run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
         if saved:
             _same_data(folder / "dataset.json", data)
-        arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
+        with logging_redirect_tqdm():
+            arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
         record = _record(experiment, data, arms)
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
             write_json(folder / "result.json", record)
-        logger.info("\n" + result_table(record))
+        table = result_table(record)
+        RESULTS.info("\n" + table, extra={"table": table})
     return {
         **_recbole_result(config, arms),
         **_comparison(arms),
@@ -95,7 +100,7 @@ def objective_function(
         RecBole's four result keys and ``model``.
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
-    with _run_folder(config, saved, None) as folder:
+    with wandb_run(config), _run_folder(config, saved, None) as folder:
         name, run = list(prepare(config.replace(show_progress=False)).arms().items())[-1]
         outcome = run(folder / "trial", saved, verbose=False)
     return {"model": config["model"], **_recbole_result(config, {name: outcome})}
@@ -242,10 +247,12 @@ def _logging(config: AttackConfig) -> Iterator[logging.Logger]:
         logger.removeHandler(handler)
     try:
         init_logger(config)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: record.name != RESULTS.name or not RESULTS.handlers)
         for handler in before:
             logger.addHandler(handler)
-        with logging_redirect_tqdm():
-            yield logger
+        yield logger
     finally:
         for handler in [h for h in logger.handlers if h not in before]:
             logger.removeHandler(handler)
