@@ -165,9 +165,8 @@ def test_help_list_and_errors_offer_the_same_models(capsys):
 def test_a_model_that_is_not_offered_is_refused_by_name(name, capsys, tmp_path):
     assert main([DATA, "--dataset=tiny", f"--model={name}", "--attack=none"]) == 2
     out, err = capsys.readouterr()
-    assert re.search(rf"^ConfigError: model '{name}' cannot be attacked: [^\n]+\n\Z", err, re.MULTILINE)
-    assert out == ""
-    assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.glob("saved/*/*"))
+    assert re.fullmatch(rf"ConfigError: model '{name}' cannot be attacked: [^\n]+\n", err)
+    assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
 # Mistakes

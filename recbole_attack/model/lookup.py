@@ -37,7 +37,7 @@ def find_model(model: Any) -> type[Any]:
             adapter takes.
 
     Raises:
-        ConfigError: There is no such victim; why not, if it is a model of RecBole's and its class tells.
+        ConfigError: There is no such victim; why not, if it is a model of RecBole's.
     """
     if isinstance(model, type) and issubclass(model, SequentialRecommender):
         reason = None if issubclass(model, Victim) else obstacle(model)
@@ -49,7 +49,8 @@ def find_model(model: Any) -> type[Any]:
     if model == PromptSASRec.__name__:
         return PromptSASRec
     if model in HOSTS and model not in MODELS:
-        return find_model(HOSTS[model])
+        reason = obstacle(HOSTS[model]) or "it does not pass the adapter's check, see docs/capabilities.md"
+        raise ConfigError(f"model '{model}' cannot be attacked: {reason}")
     if model not in MODELS:
         hint = did_you_mean(model, MODELS)
         raise ConfigError(f"unknown model '{model}': expected one of {', '.join(MODELS)}, or register_model's{hint}")
