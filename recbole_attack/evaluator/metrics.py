@@ -26,7 +26,7 @@ def register_metric(name: str, metric: type[AbstractMetric]) -> None:
     RecBole itself has no such entry. Besides RecBole's own ``metric_need`` keys, a metric may ask for
     ``rec.target_rank`` and ``rec.target_eligible`` (``[U, T]``, see :mod:`recbole_attack.evaluator.exposure`),
     ``rec.users`` (``[U]`` user ids), ``rec.target_user`` (``[U]``, whether the attacker means the user) and
-    ``rec.list_length`` (``[U]`` items in the user's list, ``max(topk)`` at most); behind a list's end ``rec.items`` is 0.
+    ``rec.list_length`` (``[U]``, how long the user's list is). Behind a list's end ``rec.items`` holds 0.
     Registering the same class again changes nothing.
 
     Args:

@@ -33,8 +33,8 @@ def find_model(model: Any) -> type[Any]:
     """The class of a victim.
 
     Args:
-        model: A name in :data:`MODELS`, the name a checkpoint of a model with prompts has, a class derived from :class:`Victim`, or a class of RecBole's kind that the
-            adapter takes.
+        model: A name in :data:`MODELS`, or PromptSASRec, which checkpoints of models with prompts say; a class derived
+            from :class:`Victim`, or a class of RecBole's kind that the adapter takes.
 
     Raises:
         ConfigError: There is no such victim; why not, if it is a model of RecBole's.

@@ -4,9 +4,8 @@ from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.central import CentralTrainer
 from recbole_attack.trainer.federated import FederatedTrainer
 from recbole_attack.trainer.stage import StageTrainer
-from recbole_attack.trainer.tracking import wandb_run
 
 TRAINERS: dict[str, type[AttackTrainer]] = {"federated": FederatedTrainer, "central": CentralTrainer}
 """Trainers by scenario, where an arm is a single training run."""
 
-__all__ = ["TRAINERS", "AttackTrainer", "CentralTrainer", "FederatedTrainer", "StageTrainer", "wandb_run"]
+__all__ = ["TRAINERS", "AttackTrainer", "CentralTrainer", "FederatedTrainer", "StageTrainer"]

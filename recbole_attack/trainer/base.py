@@ -120,7 +120,6 @@ class AttackTrainer(Trainer):
             while self.start_epoch < self.epochs and not self.finished:
                 record = self._one_epoch(train_data, self.start_epoch, show_progress)
                 due = (record["epoch"] + 1) % self.eval_step == 0
-                trained = dict(record)
                 if valid_data and due:
                     score = self._validate(valid_data, record, saved)
                     if callback_fn:
@@ -128,9 +127,7 @@ class AttackTrainer(Trainer):
                 elif report_data and due:
                     record.update(self.evaluate(report_data, load_best_model=False) or {})
                 self._finish_epoch(record, saved, best_is_last=not valid_data)
-                self._log_epoch(record, bar, verbose)
-                evaluated = {key: value for key, value in record.items() if key not in trained}
-                self.wandblogger.log_epoch(record["epoch"], trained, part, evaluated)
+                self._log_epoch(record, part, bar, verbose)
         return self.best_valid_score, self.best_valid_result
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
@@ -165,7 +162,7 @@ class AttackTrainer(Trainer):
         if saved:
             self._save_state()
 
-    def _log_epoch(self, record: dict[str, Any], bar: Any, verbose: bool) -> None:
+    def _log_epoch(self, record: dict[str, Any], part: str, bar: Any, verbose: bool) -> None:
         k = 10 if 10 in self.config["topk"] else self.config["topk"][0]
         shown = {key: record[key] for key in ("train_loss", f"hit@{k}", f"er@{k}") if key in record}
         bar.set_postfix({key.removeprefix("train_"): f"{v:.4f}" for key, v in shown.items()}, refresh=False)
@@ -177,6 +174,7 @@ class AttackTrainer(Trainer):
             if key not in ("epoch", "seconds"):
                 tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Eval/{key}")
                 self.tensorboard.add_scalar(tag, value, record["epoch"])
+        self.wandblogger.log_epoch(record, part)
 
     def evaluate(
         self,

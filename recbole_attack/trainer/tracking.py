@@ -1,4 +1,4 @@
-"""Weights & Biases: one run for all arms of an experiment, keys of its own for each.
+"""Weights & Biases: keys of its own for every arm of an experiment.
 
 ``<arm>/train/...`` and ``<arm>/valid/...`` over epochs, ``<arm>/test/...`` and ``<arm>/test_full/...`` (full rankings,
 where the configured ones are sampled) at the end. Where an arm has stages, ``<arm>/<stage>/...`` over epochs.
@@ -6,11 +6,13 @@ where the configured ones are sampled) at the end. Where an arm has stages, ``<a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from recbole.utils import WandbLogger
+
+_TRAINED = ("epoch", "learning_rate", "train_loss", "seconds")
+"""What an epoch's record holds besides metrics."""
 
 
 class ArmLogger(WandbLogger):
@@ -30,18 +32,18 @@ class ArmLogger(WandbLogger):
         for part, step in (("train", "train_step"), ("valid", "valid_step"), ("test", "valid_step")):
             self._wandb.define_metric(f"{self.training}/{part}/*", step_metric=step)
 
-    def log_epoch(self, epoch: int, trained: Mapping[str, Any], part: str, evaluated: Mapping[str, Any]) -> None:
-        """Log one epoch.
+    def log_epoch(self, record: Mapping[str, Any], part: str) -> None:
+        """Log one epoch; its number, from 0, is the step of all of it.
 
         Args:
-            epoch: Its number, from 0: the step of both.
-            trained: What training gave.
-            part: ``valid`` or ``test``: whose the metrics are.
-            evaluated: Metrics after it; empty if it was not evaluated.
+            record: An epoch of the trainer's history.
+            part: Whose metrics it holds, if it holds any: ``valid`` or ``test``.
         """
-        self.log_metrics({**trained, "train_step": epoch}, head=f"{self.training}/train")
+        trained = {key: record[key] for key in _TRAINED}
+        self.log_metrics({**trained, "train_step": record["epoch"]}, head=f"{self.training}/train")
+        evaluated = {key: value for key, value in record.items() if key not in trained}
         if evaluated:
-            self.log_metrics({**evaluated, "valid_step": epoch}, head=f"{self.training}/{part}")
+            self.log_metrics({**evaluated, "valid_step": record["epoch"]}, head=f"{self.training}/{part}")
 
     def log_test(self, metrics: Mapping[str, Any], part: str = "test") -> None:
         """Log what the arm ends with, as ``test`` or ``test_full``."""
@@ -49,18 +51,3 @@ class ArmLogger(WandbLogger):
 
     def log_eval_metrics(self, metrics: Mapping[str, Any], head: str = "eval") -> None:
         """Nothing: RecBole's trainer calls it after every evaluation and does not say of what."""
-
-
-@contextmanager
-def wandb_run(config: Any) -> Iterator[None]:
-    """A W&B run from here to the end of the block; the caller's own if one is active, none unless ``log_wandb``."""
-    if not config["log_wandb"]:
-        yield
-        return
-    import wandb
-
-    if wandb.run is not None:
-        yield
-        return
-    with wandb.init(project=config["wandb_project"], config=config.to_dict()):
-        yield
