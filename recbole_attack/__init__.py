@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from recbole_attack.register import register_aggregator, register_attack, register_model
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that a mistyped option is reported before torch is loaded.
     homes = {"AttackConfig": "config", "register_metric": "evaluator"}

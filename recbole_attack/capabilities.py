@@ -72,9 +72,9 @@ def combinations(models: Sequence[str]) -> list[Combination]:
 def refusals() -> dict[str, str]:
     """Why those of RecBole's models that cannot be attacked cannot, by name."""
     found = {}
-    for name in sorted(HOSTS):
+    for name in sorted(HOSTS.keys() - MODELS.keys()):
         try:
-            _trainer(model=name, attack="none")
+            _trainer(model=HOSTS[name], attack="none")
         except ConfigError as error:
             # What follows a second colon is the words of a foreign error, which change with its library.
             found[name] = str(error).split(": ")[1]
@@ -103,7 +103,7 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
         failures: Why a :class:`Combination`, a (model, "central") or a (model, client defence) fails; those that are
             not named or have no reason run.
     """
-    models = {name: _trainer(name, attack="none")[0].model for name in MODELS if name not in refused}
+    models = {name: _trainer(name, attack="none")[0].model for name in MODELS}
     aggregators = {name: _trainer("SASRec", attack="none", aggregator=name)[0].aggregator for name in AGGREGATORS}
     rules = []
     for rule, aggregator in aggregators.items():
@@ -150,9 +150,8 @@ def main() -> None:
     """Run everything and print the document."""
     with workplace():
         refused = refusals()
-        models = [name for name in MODELS if name not in refused]
-        failures: dict[Any, str | None] = {each: failure(**each._asdict()) for each in combinations(models)}
-        for model in models:
+        failures: dict[Any, str | None] = {each: failure(**each._asdict()) for each in combinations(list(MODELS))}
+        for model in MODELS:
             failures[model, "central"] = failure(model=model, scenario="central", attack="none")
             for defense in CLIENT_DEFENSES:
                 failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
@@ -160,7 +159,7 @@ def main() -> None:
     print(text)
 
 
-def _trainer(model: str, **choices: Any) -> tuple[Any, Any]:
+def _trainer(model: Any, **choices: Any) -> tuple[Any, Any]:
     config = AttackConfig(model, config_dict={**_SETTING, **choices})
     experiment = prepare_training(config)
     return experiment.trainer(config), experiment.train_data

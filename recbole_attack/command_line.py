@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 from recbole_attack.errors import ConfigError
 from recbole_attack.exit_code import exit_code
@@ -33,6 +36,11 @@ def _run(given: dict[str, str]) -> None:
 
         print(catalogue.usage() if "help" in given else catalogue.listing())
         return
+    with _table_on_stdout():
+        _train(given)
+
+
+def _train(given: dict[str, str]) -> None:
     from recbole_attack.quick_start import run_recbole_attack
 
     if "resume" in given:
@@ -46,6 +54,35 @@ def _run(given: dict[str, str]) -> None:
     files = given.pop("config_files", "").split()
     model, dataset = given.pop("model", None), given.pop("dataset", None)
     run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=given)
+
+
+class _Listener(logging.Handler):
+    """Keeps the tables of finished runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[str] = []
+
+    def emit(self, record: Any) -> None:
+        self.tables.append(record.table)
+
+
+@contextmanager
+def _table_on_stdout() -> Iterator[None]:
+    """Print the run's table and nothing else, whatever the log's level; what RecBole's models print goes to stderr."""
+    from recbole_attack.quick_start import RESULTS
+
+    listener, level = _Listener(), RESULTS.level
+    RESULTS.addHandler(listener)
+    RESULTS.setLevel(logging.INFO)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        RESULTS.removeHandler(listener)
+        RESULTS.setLevel(level)
+    for table in listener.tables:
+        print(table, flush=True)
 
 
 def read_arguments(argv: Sequence[str]) -> dict[str, str]:

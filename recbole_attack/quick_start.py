@@ -8,7 +8,7 @@ import platform
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,8 @@ from recbole_attack.plots import plot_panels
 from recbole_attack.report import ARMS, history_panels, result_table
 
 RESULT_SCHEMA = 1
+RESULTS = logging.getLogger("recbole_attack.results")
+"""Logs each run's table, as ``record.table`` without a line break in front. A handler on it replaces the console's."""
 
 
 def run_recbole_attack(
@@ -64,16 +66,16 @@ def run_recbole_attack(
         config = AttackConfig(config_file_list=[str(_saved_config(Path(resume)))])
     experiment = prepare(config)
     data = experiment.describe_data()
-    with _logging(config) as logger, _run_folder(config, saved, resume) as folder:
+    with _logging(config) as logger, _wandb_run(config), _run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
         if saved:
             _same_data(folder / "dataset.json", data)
-        arms = {name: run(folder / name, saved) for name, run in experiment.arms().items()}
+        arms = _trained(experiment, folder, saved)
         record = _record(experiment, data, arms)
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
             write_json(folder / "result.json", record)
-        logger.info("\n" + result_table(record))
+        _log_table(result_table(record))
     return {
         **_recbole_result(config, arms),
         **_comparison(arms),
@@ -95,7 +97,7 @@ def objective_function(
         RecBole's four result keys and ``model``.
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
-    with _run_folder(config, saved, None) as folder:
+    with _wandb_run(config), _run_folder(config, saved, None) as folder:
         name, run = list(prepare(config.replace(show_progress=False)).arms().items())[-1]
         outcome = run(folder / "trial", saved, verbose=False)
     return {"model": config["model"], **_recbole_result(config, {name: outcome})}
@@ -123,6 +125,12 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     model.load_state_dict(checkpoint["state_dict"])
     model.load_other_parameter(checkpoint.get("other_parameter"))
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
+
+
+def _trained(experiment: Experiment, folder: Path, saved: bool) -> dict[str, ArmResult]:
+    """All arms, one after the other; what is logged meanwhile goes above their progress bars."""
+    with logging_redirect_tqdm():
+        return {name: run(folder / name, saved) for name, run in experiment.arms().items()}
 
 
 def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
@@ -233,6 +241,22 @@ def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> N
     logger.info(f"run folder: {folder}")
 
 
+def _log_table(table: str) -> None:
+    RESULTS.info("\n" + table, extra={"table": table})
+
+
+@contextmanager
+def _wandb_run(config: AttackConfig) -> Iterator[None]:
+    """A W&B run until the end of the block; the caller's own if one is active, none unless ``log_wandb``."""
+    if not config["log_wandb"]:
+        yield
+        return
+    import wandb
+
+    with nullcontext() if wandb.run else wandb.init(project=config["wandb_project"], config=config.to_dict()):
+        yield
+
+
 @contextmanager
 def _logging(config: AttackConfig) -> Iterator[logging.Logger]:
     """RecBole's log file and console for one run, taken down afterwards so that the next run gets its own."""
@@ -242,10 +266,12 @@ def _logging(config: AttackConfig) -> Iterator[logging.Logger]:
         logger.removeHandler(handler)
     try:
         init_logger(config)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: record.name != RESULTS.name or not RESULTS.handlers)
         for handler in before:
             logger.addHandler(handler)
-        with logging_redirect_tqdm():
-            yield logger
+        yield logger
     finally:
         for handler in [h for h in logger.handlers if h not in before]:
             logger.removeHandler(handler)

@@ -204,4 +204,4 @@ def history_panels(record: Mapping[str, Any], k: int = 10) -> list[Panel]:
 
 
 def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:
-    return [(e["epoch"] + 1, e[metric]) for e in epochs if metric in e]
+    return [(e["epoch"], e[metric]) for e in epochs if metric in e]

@@ -204,6 +204,6 @@ def _labels(config: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
 def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
     x, y = figure["x"], figure["y"]
     if x == "epoch":
-        return [(e["epoch"] + 1, e[y]) for e in record["history"]["attacked"] if y in e]
+        return [(e["epoch"], e[y]) for e in record["history"]["attacked"] if y in e]
     value = record["attacked"]["test_result"].get(y)
     return [] if value is None else [(record["config"][x], value)]

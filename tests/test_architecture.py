@@ -210,6 +210,16 @@ def test_packages_list_what_they_offer(path):
     assert {name for name in imported if not name.startswith("_")} <= offered
 
 
+def test_the_package_lists_what_it_offers_before_anything_is_loaded():
+    code = (
+        "import recbole_attack as r; print([name for name in r.__all__ if name not in dir(r)], '__version__' in dir(r))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout == "[] True\n"
+
+
 def test_unknown_attributes_of_the_package_are_errors():
     import recbole_attack
 

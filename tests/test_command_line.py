@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +19,9 @@ from recbole_attack.command_line import main, read_arguments
 from recbole_attack.defense import AGGREGATORS, DETECTORS
 from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator import EXPOSURE_METRICS
-from recbole_attack.model import MODELS
+from recbole_attack.model import HOSTS, MODELS, find_model
 from recbole_attack.options import OPTIONS, SCENARIOS
+from recbole_attack.report import result_table
 from recbole_attack.stages import PLATFORMS
 from recbole_attack.trainer import FederatedTrainer
 
@@ -145,6 +149,26 @@ def test_list_names_everything_there_is_to_choose_with_a_description(capsys, tmp
     assert (err, list(tmp_path.iterdir())) == ("", [])
 
 
+def test_help_list_and_errors_offer_the_same_models(capsys):
+    """Those that run; tests/test_capabilities.py finds out which."""
+    main(["--help"])
+    usage = re.search(r"the victim: ([\w, ]+)\n", capsys.readouterr().out)[1].split(", ")
+    main(["--list"])
+    listed = re.findall(r"^  (\w+)", re.search(r"^models\n(.+?)\n\n", capsys.readouterr().out, re.M | re.S)[1], re.M)
+    with pytest.raises(ConfigError) as error:
+        find_model("nonesuch")
+    offered = re.search(r"expected one of ([\w, ]+), or register_model's", str(error.value))[1].split(", ")
+    assert usage == listed == offered == list(MODELS)
+
+
+@pytest.mark.parametrize("name", sorted(set(HOSTS) - set(MODELS)))
+def test_a_model_that_is_not_offered_is_refused_by_name(name, capsys, tmp_path):
+    assert main([DATA, "--dataset=tiny", f"--model={name}", "--attack=none"]) == 2
+    out, err = capsys.readouterr()
+    assert re.fullmatch(rf"ConfigError: model '{name}' cannot be attacked: [^\n]+\n", err)
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
 # Mistakes
 
 
@@ -241,9 +265,64 @@ def test_the_program_refuses_a_mistake(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_runs_from_any_folder(tmp_path, small):
+def table_of(folder: Path) -> str:
+    """The table of the one run below a folder, as its record has it."""
+    (file,) = folder.glob("saved/*/result.json")
+    return result_table(json.loads(file.read_text()))
+
+
+def test_the_program_runs_from_any_folder_and_writes_the_table_to_stdout(tmp_path, small):
     options = [f"--{key}={value}" for key, value in small(epochs=1, compare_clean=False, attack="ra").items()]
     done = program(*options)
     assert done.returncode == 0, done.stderr
-    assert "attack ra: 3 malicious clients" in done.stderr
-    assert [p.name for p in tmp_path.glob("saved/*/result.json")] == ["result.json"]
+    assert done.stdout == table_of(tmp_path) + "\n"
+    assert "attack ra: 3 malicious clients" in done.stdout
+    assert "epoch 0 [" in done.stderr and "hit@10 " not in done.stderr
+
+
+@pytest.mark.parametrize("state", ["INFO", "WARNING", "CRITICAL"])
+def test_the_table_is_all_of_stdout_whatever_the_logs_level(state, capsys, tmp_path, small):
+    options = small(epochs=1, compare_clean=False, attack="ra", state=state)
+    assert main([f"--{key}={value}" for key, value in options.items()]) == 0
+    out, err = capsys.readouterr()
+    table = table_of(tmp_path)
+    assert out == table + "\n"
+    assert table.splitlines()[-1] not in err, "not on the screen twice"
+    logged = "".join(file.read_text() for file in tmp_path.glob("log/*/*.log"))
+    assert (table in logged, "epoch 0 [" in err) == (state == "INFO",) * 2
+
+
+def test_what_a_model_prints_does_not_get_into_the_table(monkeypatch, capsys, tmp_path, small):
+    epoch = FederatedTrainer._train_epoch
+
+    def talkative(*args, **kwargs):
+        print("a remark")
+        return epoch(*args, **kwargs)
+
+    monkeypatch.setattr(FederatedTrainer, "_train_epoch", talkative)
+    assert main([f"--{key}={value}" for key, value in small(epochs=1, attack="none").items()]) == 0
+    out, err = capsys.readouterr()
+    assert out == table_of(tmp_path) + "\n"
+    assert "a remark" in err
+
+
+def test_the_python_api_logs_the_table_and_prints_nothing(capsys, tmp_path, small):
+    main([f"--{key}={value}" for key, value in small(epochs=1, attack="none").items()])  # leaves nothing behind
+    shutil.rmtree(tmp_path / "saved")
+    capsys.readouterr()
+    quick_start.run_recbole_attack(config_dict=small(epochs=1, attack="none"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert table_of(tmp_path) in err
+
+
+def test_a_table_that_cannot_be_written_is_an_error(monkeypatch, capsys, small):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Full())
+        code = main([f"--{key}={value}" for key, value in small(epochs=1, attack="none").items()])
+    assert code == 2
+    assert "No space left on device" in capsys.readouterr().err

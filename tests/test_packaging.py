@@ -114,8 +114,9 @@ def test_an_editable_installation_reads_the_checkouts_defaults(checkout, tmp_pat
     target = tmp_path / "target"
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", target)
     run("-m", "pip", "install", *options, "--editable", checkout, cwd=tmp_path)
-    # The finder goes first: the package may also be installed in the environment the tests run in.
-    first = "sys.meta_path.sort(key=lambda finder: not getattr(finder, '__module__', '').startswith('__editable__'))"
-    code = f"import site, sys; site.addsitedir({str(target)!r}); {first}; {LOCATE}"
+    # The new finder goes first: the package may also be installed, editable or not, where the tests run.
+    forget = "[sys.modules.pop(name) for name in [*sys.modules] if name.startswith('__editable__')]"
+    find = f"sys.path.insert(0, {str(target)!r}); site.addsitedir(sys.path[0])"
+    code = f"import site, sys; {forget}; {find}; sys.meta_path.insert(0, sys.meta_path.pop()); {LOCATE}"
     found = Path(run("-c", code, cwd=tmp_path, PYTHONPATH="").strip())
     assert found == checkout / "properties"

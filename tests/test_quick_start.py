@@ -26,6 +26,7 @@ import recbole_attack
 from recbole_attack import load_data_and_model, objective_function, quick_start, run_recbole_attack
 from recbole_attack.errors import ConfigError, DataError
 from recbole_attack.experiment import prepare_training
+from recbole_attack.model import HOSTS
 from recbole_attack.report import result_table
 from recbole_attack.trainer import FederatedTrainer
 
@@ -478,10 +479,10 @@ def test_a_run_is_not_continued_with_other_parameters(monkeypatch, small, tmp_pa
 
 
 def test_a_model_that_cannot_be_attacked_leaves_no_run_folder(small, tmp_path):
-    settings = small(model="SRGNN", checkpoint_dir=str(tmp_path / "runs"))
+    settings = small(checkpoint_dir=str(tmp_path / "runs"))
     settings = {key: value for key, value in settings.items() if key not in ("hidden_size", "inner_size")}
-    with pytest.raises(ConfigError, match="model 'SRGNN' cannot be attacked"):
-        run_recbole_attack(config_dict=settings)
+    with pytest.raises(ConfigError, match="model 'SRGNN' cannot be attacked: expected a state that follows"):
+        run_recbole_attack(HOSTS["SRGNN"], config_dict=settings)
     assert not list((tmp_path / "runs").iterdir())
 
 

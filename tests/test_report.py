@@ -296,7 +296,7 @@ def test_curves_over_epochs_are_means_over_seeds(record):
     other["history"]["attacked"][1]["er@10"] = 0.6
     figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "scenario"]}
     found = curves({"a": [record, other]}, figure)
-    assert found == [Panel("SASRec, federated", "er@10", {"dvfsr": [(1, 0.1), (2, pytest.approx(0.4))]})]
+    assert found == [Panel("SASRec, federated", "er@10", {"dvfsr": [(0, 0.1), (1, pytest.approx(0.4))]})]
 
 
 def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
@@ -336,7 +336,7 @@ def test_the_history_shows_exposure_and_accuracy_of_each_arm(record):
     assert [panel.ylabel for panel in panels] == ["er@10", "hit@10"]
     for panel in panels:
         for arm, epochs in record["history"].items():
-            assert panel.lines[arm] == [(e["epoch"] + 1, e[panel.ylabel]) for e in epochs]
+            assert panel.lines[arm] == [(e["epoch"], e[panel.ylabel]) for e in epochs]
 
 
 @pytest.mark.parametrize("cutoff", [5, 10, 30])
@@ -352,7 +352,7 @@ def test_epochs_without_evaluation_leave_gaps(record):
     del record["history"]["clean"][0]["hit@10"], record["history"]["clean"][0]["er@10"]
     for panel in history_panels(record):
         epochs = {arm: [x for x, _ in points] for arm, points in panel.lines.items()}
-        assert epochs["attacked"] == [1, *epochs["clean"]]
+        assert epochs["attacked"] == [0, *epochs["clean"]] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from recbole_attack.evaluator.collector import AttackCollector
 from recbole_attack.evaluator.detection import detection_quality
 from recbole_attack.evaluator.exposure import exposure_gaps, invisibility
 from recbole_attack.evaluator.item_exposure import ItemExposure
+from recbole_attack.evaluator.lists import ListEvaluator
 from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, register_metric, register_metrics
 from recbole_attack.evaluator.protocol import RankingProtocol
 from recbole_attack.evaluator.significance import PairedTest, paired_t_test
@@ -12,6 +13,7 @@ __all__ = [
     "EXPOSURE_METRICS",
     "AttackCollector",
     "ItemExposure",
+    "ListEvaluator",
     "PairedTest",
     "RankingProtocol",
     "TargetMetric",

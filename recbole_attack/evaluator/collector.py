@@ -71,6 +71,7 @@ class AttackCollector(Collector):
         self.data_struct.update_tensor("rec.users", users)
         self.data_struct.update_tensor("rec.target_user", self._target_users[users])
         self.data_struct.update_tensor("rec.target_eligible", self._eligible[users])
+        self.data_struct.update_tensor("rec.list_length", (listed > 0).sum(dim=1).cpu())
         self.data_struct.update_tensor("rec.target_rank", self._target_ranks(listed.cpu()))
 
     @contextmanager
@@ -90,7 +91,7 @@ class AttackCollector(Collector):
         """``[B, K]`` items, 0 past the list's end -> ``[B, T]`` ranks from 1, ``K + 1`` for an unlisted target."""
         column = self._column[listed]
         row, position = torch.nonzero(column >= 0, as_tuple=True)
-        ranks = torch.full((len(listed), self._eligible.shape[1]), listed.shape[1] + 1, dtype=torch.int16)
+        ranks = torch.full((len(listed), self._eligible.shape[1]), listed.shape[1] + 1, dtype=torch.int32)
         ranks[row, column[row, position]] = (position + 1).to(ranks.dtype)
         return ranks
 

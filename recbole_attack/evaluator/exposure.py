@@ -45,8 +45,17 @@ def target_ndcg(ranks: Ranks, eligible: Mask, k: int) -> float:
 
 
 def exposure_share(ranks: Ranks, eligible: Mask, k: int) -> float:
-    """ER@K as a share of what is possible: ``er / min(1, K / T)``, since a list of K cannot hold T > K targets."""
-    return exposure_ratio(ranks, eligible, k) / min(1.0, k / ranks.shape[1])
+    """ER@K as a share of the largest one there can be: a list of K does not hold more than K targets; in ``[0, 1]``.
+
+    Every user counts for the targets it never interacted with, up to K of them. ER@K is largest when those are the
+    targets with the fewest such users, for a user weighs most there. If everybody counts for all ``T`` targets, the
+    largest ER@K is ``min(1, K / T)``.
+    """
+    rarest_first = eligible[:, np.argsort(eligible.sum(axis=0), kind="stable")]
+    possible = rarest_first & (rarest_first.cumsum(axis=1) <= k)
+    if not eligible.any():
+        return float("nan")
+    return exposure_ratio(ranks, eligible, k) / mean_over_targets(possible.astype(float), rarest_first)
 
 
 def exposure_gaps(inside: ArrayLike, outside: ArrayLike) -> NDArray[np.floating]:

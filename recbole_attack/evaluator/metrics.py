@@ -25,7 +25,8 @@ def register_metric(name: str, metric: type[AbstractMetric]) -> None:
 
     RecBole itself has no such entry. Besides RecBole's own ``metric_need`` keys, a metric may ask for
     ``rec.target_rank`` and ``rec.target_eligible`` (``[U, T]``, see :mod:`recbole_attack.evaluator.exposure`),
-    ``rec.users`` (``[U]`` user ids) and ``rec.target_user`` (``[U]``, whether the attacker means the user).
+    ``rec.users`` (``[U]`` user ids), ``rec.target_user`` (``[U]``, whether the attacker means the user) and
+    ``rec.list_length`` (``[U]``, how long the user's list is). Behind a list's end ``rec.items`` holds 0.
     Registering the same class again changes nothing.
 
     Args:
@@ -82,7 +83,7 @@ class TargetNDCG(TargetMetric):
 
 
 class ExposureShare(TargetMetric):
-    """Exposure ratio as a share of what a list of K can hold."""
+    """Exposure ratio as a share of the largest one that lists of K allow."""
 
     key = "exposure_share"
     measure = staticmethod(exposure_share)

@@ -143,7 +143,9 @@ def evaluation_loader(
 
 def final_metrics(trainer: AttackTrainer, test_data: Any, load_best_model: bool) -> tuple[Any, Any]:
     """Metrics under the configured protocol, and over full rankings where that one samples candidates."""
-    configured = trainer.evaluate(test_data, load_best_model)
-    if trainer.protocol is trainer.full_protocol:
-        return configured, None
-    return configured, trainer.evaluate(test_data, load_best_model, full_ranking=True)
+    configured, full = trainer.evaluate(test_data, load_best_model), None
+    trainer.wandblogger.log_test(configured or {})
+    if trainer.protocol is not trainer.full_protocol:
+        full = trainer.evaluate(test_data, load_best_model, full_ranking=True)
+        trainer.wandblogger.log_test(full or {}, "test_full")
+    return configured, full

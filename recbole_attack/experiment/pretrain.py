@@ -113,6 +113,7 @@ class PretrainExperiment(Experiment):
                 saved=saved,
                 show_progress=config["show_progress"],
                 report_data=self.valid_data,
+                report_part="valid",
             )
             trainer.tensorboard.close()
             done = len(history)

@@ -98,7 +98,7 @@ def obstacle(host: type[Any]) -> str | None:
 
 def adapt(host: type[Any]) -> type[Any]:
     """The victim made of a RecBole model, under the same name."""
-    doc = f"RecBole's {host.__name__}, if it passes the adapter's check (docs/capabilities.md)."
+    doc = f"RecBole's {host.__name__}, through the adapter."
     return type(host.__name__, (Adapted, host), {"host": host, "__doc__": doc, "__module__": __name__})
 
 

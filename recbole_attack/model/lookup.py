@@ -25,16 +25,16 @@ HOSTS: dict[str, type[Any]] = {
 """RecBole's sequential models."""
 
 MODELS: dict[str, type[Any]] = {model.__name__: model for model in (SASRec, BERT4Rec, GRU4Rec)}
-MODELS |= {name: adapt(host) for name, host in HOSTS.items() if name not in MODELS and obstacle(host) is None}
-"""Models that can be attacked, by RecBole's name."""
+MODELS |= {name: adapt(HOSTS[name]) for name in ("LightSANs", "NARM", "SINE", "STAMP")}
+"""Models that can be attacked, by RecBole's name: our own, and all of RecBole's that pass the adapter's check."""
 
 
 def find_model(model: Any) -> type[Any]:
     """The class of a victim.
 
     Args:
-        model: A name in :data:`MODELS`, a class derived from :class:`Victim`, or a class of RecBole's kind that the
-            adapter takes.
+        model: A name in :data:`MODELS`, or PromptSASRec, which checkpoints of models with prompts say; a class derived
+            from :class:`Victim`, or a class of RecBole's kind that the adapter takes.
 
     Raises:
         ConfigError: There is no such victim; why not, if it is a model of RecBole's.
@@ -46,13 +46,15 @@ def find_model(model: Any) -> type[Any]:
         return model if issubclass(model, Victim) else adapt(model)
     if not isinstance(model, str):
         raise ConfigError(f"model must be a name or a sequential recommender of RecBole's kind: found {model!r}")
+    if model == PromptSASRec.__name__:
+        return PromptSASRec
     if model in HOSTS and model not in MODELS:
-        raise ConfigError(f"model '{model}' cannot be attacked: {obstacle(HOSTS[model])}")
-    known = {**MODELS, PromptSASRec.__name__: PromptSASRec}
-    if model not in known:
-        hint = did_you_mean(model, known)
-        raise ConfigError(f"unknown model '{model}': expected one of {', '.join(known)}, or register_model's{hint}")
-    return known[model]
+        reason = obstacle(HOSTS[model]) or "it does not pass the adapter's check, see docs/capabilities.md"
+        raise ConfigError(f"model '{model}' cannot be attacked: {reason}")
+    if model not in MODELS:
+        hint = did_you_mean(model, MODELS)
+        raise ConfigError(f"unknown model '{model}': expected one of {', '.join(MODELS)}, or register_model's{hint}")
+    return MODELS[model]
 
 
 def base_name(model_class: type[Any]) -> str:

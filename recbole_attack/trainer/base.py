@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from recbole_attack.data import Split
 from recbole_attack.errors import ConfigError, TrainingError
-from recbole_attack.evaluator import AttackCollector, ItemExposure, RankingProtocol
+from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.files import load_checkpoint, plain, save_checkpoint
 from recbole_attack.threat import Threat
+from recbole_attack.trainer.tracking import ArmLogger
 
 _MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
 """Parameters that say where and how loudly a run runs, and nothing about what comes out."""
@@ -60,6 +61,8 @@ class AttackTrainer(Trainer):
         self.scheduler = torch.optim.lr_scheduler.StepLR(
             self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
         )
+        self.wandblogger = ArmLogger(config, *self._names(folder))
+        self.evaluator = ListEvaluator(config)
         self.eval_collector = AttackCollector(config, threat.targets, split.full, threat.target_users)
         sampled = config["exposure_candidates"]
         common = (split.full, threat.targets, config["mask_history"])
@@ -67,6 +70,11 @@ class AttackTrainer(Trainer):
         self.protocol = self.full_protocol if sampled == "full" else RankingProtocol(*common, sampled, self.seed)
         self.history: list[dict[str, Any]] = []
         self.finished = False
+
+    @staticmethod
+    def _names(folder: Path) -> tuple[str, ...]:
+        """Arm, and stage if an arm has several, that is trained in this folder."""
+        return (folder.name,)
 
     def _own_writer(self, name: str) -> SummaryWriter:
         """A TensorBoard run of its own below RecBole's, so that twins do not write into one curve."""
@@ -82,6 +90,7 @@ class AttackTrainer(Trainer):
         show_progress: bool = False,
         callback_fn: Any = None,
         report_data: Any = None,
+        report_part: str = "test",
     ) -> tuple[float, dict[str, float] | None]:
         """Train, and stop early on validation, as RecBole's trainer does.
 
@@ -93,12 +102,13 @@ class AttackTrainer(Trainer):
             show_progress: Show progress bars on a terminal.
             callback_fn: Called with (epoch, validation score).
             report_data: Evaluated for the history when there is no validation data; selects nothing.
+            report_part: Whether that is ``test`` or ``valid`` data, for W&B.
 
         Returns:
             Best validation score and result; ``(-inf, None)`` without validation data.
         """
         self.eval_collector.data_collect(train_data)
-        report_data = None if valid_data else report_data
+        report_data, part = (None, "valid") if valid_data else (report_data, report_part)
         bar = tqdm(
             total=self.epochs,
             initial=self.start_epoch,
@@ -117,7 +127,7 @@ class AttackTrainer(Trainer):
                 elif report_data and due:
                     record.update(self.evaluate(report_data, load_best_model=False) or {})
                 self._finish_epoch(record, saved, best_is_last=not valid_data)
-                self._log_epoch(record, bar, verbose)
+                self._log_epoch(record, part, bar, verbose)
         return self.best_valid_score, self.best_valid_result
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
@@ -152,7 +162,7 @@ class AttackTrainer(Trainer):
         if saved:
             self._save_state()
 
-    def _log_epoch(self, record: dict[str, Any], bar: Any, verbose: bool) -> None:
+    def _log_epoch(self, record: dict[str, Any], part: str, bar: Any, verbose: bool) -> None:
         k = 10 if 10 in self.config["topk"] else self.config["topk"][0]
         shown = {key: record[key] for key in ("train_loss", f"hit@{k}", f"er@{k}") if key in record}
         bar.set_postfix({key.removeprefix("train_"): f"{v:.4f}" for key, v in shown.items()}, refresh=False)
@@ -164,7 +174,7 @@ class AttackTrainer(Trainer):
             if key not in ("epoch", "seconds"):
                 tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Eval/{key}")
                 self.tensorboard.add_scalar(tag, value, record["epoch"])
-        self.wandblogger.log_metrics(record, head="train")
+        self.wandblogger.log_epoch(record, part)
 
     def evaluate(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from recbole_attack.data import Split
@@ -36,3 +37,7 @@ class StageTrainer(CentralTrainer):
             parameter.requires_grad_(TRAINED[trained](name))
         super().__init__(config, model, threat, split)
         self.poison = poison
+
+    @staticmethod
+    def _names(folder: Path) -> tuple[str, ...]:
+        return (folder.parent.name, folder.name)

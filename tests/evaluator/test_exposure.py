@@ -2,6 +2,7 @@
 
 import doctest
 import math
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -21,13 +22,13 @@ DEPTH = 6
 
 
 @st.composite
-def rankings(draw):
+def rankings(draw, most_users=6):
     """Ranks (``DEPTH + 1`` when not listed), eligibility and a cut-off."""
-    n_users, n_targets = draw(st.integers(1, 6)), draw(st.integers(1, 4))
-    ranks = draw(st.lists(st.integers(1, DEPTH + 1), min_size=n_users * n_targets, max_size=n_users * n_targets))
+    n_users, n_targets = draw(st.integers(1, most_users)), draw(st.integers(1, 4))
+    places = st.permutations(range(1, DEPTH + n_targets + 1)).map(lambda order: order[:n_targets])
+    ranks = np.array([draw(places) for _ in range(n_users)])
     eligible = draw(st.lists(st.booleans(), min_size=n_users * n_targets, max_size=n_users * n_targets))
-    shape = n_users, n_targets
-    return np.array(ranks).reshape(shape), np.array(eligible).reshape(shape), draw(st.integers(1, DEPTH))
+    return np.minimum(ranks, DEPTH + 1), np.array(eligible).reshape(ranks.shape), draw(st.integers(1, DEPTH))
 
 
 def counted(ranks, eligible, k, gain):
@@ -52,8 +53,43 @@ def test_measures_are_counts(case):
     ratio = counted(ranks, eligible, k, lambda rank: 1.0)
     assert same(exposure_ratio(ranks, eligible, k), ratio)
     assert same(target_ndcg(ranks, eligible, k), counted(ranks, eligible, k, lambda rank: 1 / math.log2(rank + 1)))
-    possible = min(1.0, k / ranks.shape[1])
-    assert same(exposure_share(ranks, eligible, k), ratio / possible)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(rankings(most_users=3))
+def test_the_share_is_of_the_largest_exposure_of_any_lists(case):
+    """All lists there can be are tried: every choice of up to K targets for every user."""
+    ranks, eligible, k = case
+    n_users, n_targets = ranks.shape
+    tops = list(combinations(range(n_targets), min(k, n_targets)))
+    most = -math.inf
+    for lists in product(tops, repeat=n_users):
+        shown = np.array([[1 if target in top else DEPTH + 1 for target in range(n_targets)] for top in lists])
+        most = max(most, counted(shown, eligible, k, lambda rank: 1.0))
+    share = exposure_share(ranks, eligible, k)
+    if not eligible.any():
+        assert math.isnan(share)
+        return
+    assert share == pytest.approx(counted(ranks, eligible, k, lambda rank: 1.0) / most)
+    assert 0 <= share <= 1 + 1e-12
+
+
+@settings(derandomize=True, deadline=None)
+@given(rankings())
+def test_the_share_divides_by_k_over_t_where_nobody_owns_a_target(case):
+    ranks, _, k = case
+    everybody = np.ones(ranks.shape, dtype=bool)
+    expected = exposure_ratio(ranks, everybody, k) / min(1.0, k / ranks.shape[1])
+    assert exposure_share(ranks, everybody, k) == pytest.approx(expected)
+
+
+def test_owners_of_a_target_leave_room_for_the_others():
+    """Two users, K = 1 of T = 2: one of them owns the first target, both lists hold all they can."""
+    eligible = np.array([[False, True], [True, True]])
+    ranks = np.array([[9, 1], [1, 9]])
+    assert exposure_ratio(ranks, eligible, 1) == 0.75 > 1 / 2
+    assert exposure_share(ranks, eligible, 1) == 1.0
+    assert exposure_share(np.array([[9, 1], [9, 1]]), eligible, 1) == pytest.approx(0.5 / 0.75)
 
 
 @settings(derandomize=True, deadline=None)
