@@ -1,7 +1,7 @@
 """Checkpoints that cannot carry code, and of which every changed bit is noticed.
 
-A checkpoint is the archive ``torch.save`` writes, with the SHA-256 of all that stands before it as the archive's comment;
-``torch.load`` reads it as any other.
+A checkpoint is the archive ``torch.save`` writes; its comment is the SHA-256 of all that stands before it. ``torch.load``
+reads it as any other.
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ _SEAL = len(_seal(b""))
 def _check(path: Path, content: bytes) -> None:
     """Refuse what is not as it was written, and what would unpack to more than it is; nothing is unpacked for that."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > len(content):
-            raise DataError(f"{path} is not a safe checkpoint: {len(content)} bytes that unpack to {unpacked}")
-        if archive.comment:
-            whole = content.endswith(_seal(memoryview(content)[:-_SEAL]))
-        else:
-            whole = archive.testzip() is None
-        if not whole:
+        entries = archive.infolist()
+        unpacked = sum(entry.file_size for entry in entries)
+        if unpacked > len(content) or any(entry.file_size != entry.compress_size for entry in entries):
+            raise DataError(
+                f"{path} is not a safe checkpoint: expected nothing compressed, found {unpacked} bytes in {len(content)}"
+            )
+        sealed = bool(archive.comment)
+        if not (content.endswith(_seal(memoryview(content)[:-_SEAL])) if sealed else archive.testzip() is None):
             raise DataError(f"{path} is damaged: it does not hold what was written to it")

@@ -69,7 +69,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A place next to ``path`` to write to; what stands there in the end is renamed to ``path``, after an error nothing.
+    """A place next to ``path`` to write to; what stands there in the end becomes ``path``, unless there was an error.
 
     There is one writer at a time, so whatever else waits to become ``path`` was left by a process that died.
     """
