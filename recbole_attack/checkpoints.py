@@ -1,7 +1,7 @@
 """Checkpoints that cannot carry code, and of which every changed bit is noticed.
 
-A checkpoint is the archive ``torch.save`` writes; its comment is the SHA-256 of all that stands before it. ``torch.load``
-reads it as any other.
+A checkpoint is the archive ``torch.save`` writes; its comment is the SHA-256 of all that stands before it.
+``torch.load`` reads it as any other.
 """
 
 from __future__ import annotations
@@ -109,15 +109,20 @@ def _seal(body: bytes | memoryview) -> bytes:
 _SEAL = len(_seal(b""))
 
 
+_FOLDER = 0x10
+"""The attribute that marks an entry of an archive as a folder."""
+
+
 def _check(path: Path, content: bytes) -> None:
     """Refuse what is not as it was written, and what would unpack to more than it is; nothing is unpacked for that."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         unpacked = sum(entry.file_size for entry in entries)
         if unpacked > len(content) or any(entry.file_size != entry.compress_size for entry in entries):
-            raise DataError(
-                f"{path} is not a safe checkpoint: expected nothing compressed, found {unpacked} bytes in {len(content)}"
-            )
-        sealed = bool(archive.comment)
-        if not (content.endswith(_seal(memoryview(content)[:-_SEAL])) if sealed else archive.testzip() is None):
-            raise DataError(f"{path} is damaged: it does not hold what was written to it")
+            raise DataError(f"{path} is not a safe checkpoint: expected nothing packed, found {unpacked} bytes packed")
+        if archive.comment:
+            whole = content.endswith(_seal(memoryview(content)[:-_SEAL]))
+        else:  # torch takes a folder's content to be empty, and leaves the tensor to chance
+            whole = archive.testzip() is None and not any(entry.external_attr & _FOLDER for entry in entries)
+    if not whole:
+        raise DataError(f"{path} is damaged: it does not hold what was written to it")
