@@ -15,15 +15,12 @@ from recbole.utils import calculate_valid_score, early_stopping
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from recbole_attack.checkpoints import fitting, load_checkpoint, load_weights, restore, save_checkpoint
+from recbole_attack.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.data import Split
-from recbole_attack.errors import ConfigError, TrainingError
+from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, ItemExposure, RankingProtocol
-from recbole_attack.files import plain
 from recbole_attack.threat import Threat
-
-_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
-"""Parameters that say where and how loudly a run runs, and nothing about what comes out."""
+from recbole_attack.trainer.resuming import check_same_parameters, restore
 
 
 class AttackTrainer(Trainer):
@@ -272,17 +269,9 @@ class AttackTrainer(Trainer):
         """
         checkpoint = load_checkpoint(Path(resume_file), self.device)
         with fitting(resume_file):
-            self._check_parameters(checkpoint["config"], resume_file)
+            check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
             load_weights(self.model, checkpoint, resume_file)
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.scheduler.load_state_dict(checkpoint["scheduler"])
             restore(self, self.state, checkpoint["trainer"])
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
-
-    def _check_parameters(self, trained: dict[str, Any], resume_file: str | Path) -> None:
-        before, now = plain(trained), plain(self.config.to_dict())
-        for key in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
-            if before.get(key) != now.get(key):
-                raise ConfigError(
-                    f"{resume_file} cannot be continued: expected {key} {before.get(key)!r}, found {now.get(key)!r}"
-                )
