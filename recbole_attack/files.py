@@ -23,6 +23,8 @@ from recbole_attack.errors import DataError
 
 T = TypeVar("T")
 
+_TOKEN = "[0-9a-f]" * 8
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file next to ``path``, then rename it into place."""
@@ -44,6 +46,13 @@ def write_folder(folder: Path, fill: Callable[[Path], T]) -> T:
             raise DataError(f"{folder} exists already: remove it, or choose another folder")
         temporary.mkdir()
         return fill(temporary)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed writers left anywhere below a folder; nobody may be writing to it."""
+    for pattern in (f".*.{_TOKEN}.tmp", ".*.lock"):
+        for leftover in list(folder.rglob(pattern)):
+            _remove(leftover)
 
 
 @contextmanager
@@ -75,7 +84,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock")):
-        for leftover in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        for leftover in path.parent.glob(f".{escape(path.name)}.{_TOKEN}.tmp"):
             _remove(leftover)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:

@@ -20,7 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.errors import ConfigError, DataError, did_you_mean
-from recbole_attack.files import locked, plain, write_json, write_yaml
+from recbole_attack.files import locked, plain, tidy, write_json, write_yaml
 
 
 @contextmanager
@@ -60,6 +60,7 @@ def run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterato
 def _alone(folder: Path) -> Iterator[None]:
     try:
         with locked(folder / ".lock", timeout=0):
+            tidy(folder)
             yield
     except Timeout as error:
         raise DataError(

@@ -21,6 +21,7 @@ from recbole_attack.files import (
     locked,
     plain,
     sha256,
+    tidy,
     write_atomically,
     write_folder,
     write_json,
@@ -221,6 +222,18 @@ def test_a_killed_folder_does_not_stand_in_the_way_of_the_next(tmp_path):
     assert list(tmp_path.glob(".data.*.tmp"))
     write_folder(tmp_path / "data", lambda folder: (folder / "a.txt").write_text("whole"))
     assert [path.name for path in tmp_path.rglob("*")] == ["data", "a.txt"]
+
+
+def test_tidying_a_folder_leaves_what_no_writer_left(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "whole")
+    for name in (".lock", ".hidden", ".own.tmp", "a.lock", "b.0123abcd.tmp"):
+        (tmp_path / "deep" / name).touch()
+    kept = sorted(tmp_path.rglob("*"))
+    assert in_another_process(lambda: write_atomically(tmp_path / "deep" / "b.txt", killed)) == 9
+    assert in_another_process(lambda: write_folder(tmp_path / "data", killed)) == 9
+    assert len(list(tmp_path.rglob("*"))) == len(kept) + 4
+    tidy(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == kept
 
 
 @pytest.mark.parametrize("other", ["a.b", "a.b.c", "a.0123abcd", "a[b]", "xa"])
