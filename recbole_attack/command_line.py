@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code, see :func:`~recbole_attack.exit_code.exit_code`.
     """
     words = sys.argv[1:] if argv is None else argv
-    return exit_code(
-        lambda: _run(read_arguments(words)), "interrupted; continue with --resume=<the run folder named above>"
-    )
+    return exit_code(lambda: _run(read_arguments(words)), "interrupted before anything was trained")
 
 
 def _run(given: dict[str, str]) -> None:

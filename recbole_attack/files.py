@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and checkpoints that cannot carry code."""
+"""Files that are either whole or absent."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 import yaml
+from filelock import FileLock
 
 from recbole_attack.errors import DataError
 
 T = TypeVar("T")
 
+_TOKEN = "[0-9a-f]" * 8
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file next to ``path``, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _replacing(path) as temporary:
         write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], T]) -> T:
@@ -41,16 +41,77 @@ def write_folder(folder: Path, fill: Callable[[Path], T]) -> T:
     Raises:
         DataError: ``folder`` exists already; nothing in it was changed.
     """
-    if folder.exists():
-        raise DataError(f"{folder} exists already: remove it, or choose another folder")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    temporary.mkdir(parents=True)
-    try:
-        result = fill(temporary)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return result
+    with _replacing(folder) as temporary:
+        if folder.exists():
+            raise DataError(f"{folder} exists already: remove it, or choose another folder")
+        temporary.mkdir()
+        return fill(temporary)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed writers left anywhere below a folder; nobody may be writing to it."""
+    for pattern in (f".*.{_TOKEN}.tmp", ".*.lock"):
+        for leftover in list(folder.rglob(pattern)):
+            _remove(leftover)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock that nobody else can hold meanwhile: a file that is there as long as it is held.
+
+    The system frees it when the process that holds it dies, however it dies.
+
+    Args:
+        path: The file.
+        timeout: Seconds to wait for somebody else who holds it; a negative number waits for as long as it takes.
+
+    Raises:
+        filelock.Timeout: Somebody else holds it.
+    """
+    with FileLock(path, timeout=timeout):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()  # while it is held: who waits for it finds it gone, and makes a new one
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A place next to ``path`` to write to; what stands there in the end becomes ``path``, unless there was an error.
+
+    There is one writer at a time, so whatever else waits to become ``path`` was left by a process that died.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        for leftover in path.parent.glob(f".{escape(path.name)}.{_TOKEN}.tmp"):
+            _remove(leftover)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno and not error.filename:  # a full disk does not say which file it could not take
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
+        finally:
+            _remove(temporary)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has a file, or a folder's: a power cut may keep the new name and lose what it stands for."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("r+b") as content:
+                os.fsync(content.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -99,27 +160,3 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Save tensors and plain values; the result loads with ``weights_only=True``."""
-    write_atomically(path, lambda target: torch.save(dict(state), target))
-
-
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Load a checkpoint without running anything it may contain.
-
-    Raises:
-        DataError: The file is missing, damaged, or a pickle with anything but tensors and plain values in it.
-    """
-    if not path.is_file():
-        raise DataError(f"checkpoint {path} not found")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch's unpickler fails in many ways on damaged files, none of which runs code
-        raise DataError(
-            f"{path} is not a safe checkpoint: expected tensors and plain values only, found {type(error).__name__}"
-        ) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise DataError(f"{path} is not a RecBole checkpoint: expected a dict with 'state_dict'")
-    return state

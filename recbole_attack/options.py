@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -251,6 +252,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     _check_negatives(values)
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
+    _check_wandb(values.get("log_wandb"))
     if "n_heads" in values and values["hidden_size"] % values["n_heads"]:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
@@ -278,6 +280,12 @@ def _check_clipping(value: Any) -> None:
         raise ConfigError(
             f"clip_grad_norm must hold max_norm, and may hold {sorted(allowed - {'max_norm'})}: found {value}"
         )
+
+
+def _check_wandb(wanted: Any) -> None:
+    spec = find_spec("wandb") if wanted else None
+    if wanted and (spec is None or spec.origin is None):  # a folder of logs called wandb is no package
+        raise ConfigError("log_wandb needs the package wandb, which is not installed: pip install wandb")
 
 
 def _check_evaluation(eval_args: Mapping[str, Any]) -> None:

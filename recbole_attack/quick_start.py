@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from recbole.utils import get_local_time, init_logger
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
+from recbole_attack.checkpoints import load_checkpoint, load_weights
 from recbole_attack.config import AttackConfig
-from recbole_attack.errors import ConfigError, DataError, did_you_mean
+from recbole_attack.errors import ConfigError, DataError, TrainingError
 from recbole_attack.experiment import ArmResult, Experiment, prepare
-from recbole_attack.files import load_checkpoint, plain, write_json, write_yaml
+from recbole_attack.files import write_json
 from recbole_attack.plots import plot_panels
 from recbole_attack.report import ARMS, history_panels, result_table
+from recbole_attack.run_folder import RESULTS, check_same_data, continuable, run_folder, run_logging, saved_config
 
 RESULT_SCHEMA = 1
-RESULTS = logging.getLogger("recbole_attack.results")
-"""Logs each run's table, as ``record.table`` without a line break in front. A handler on it replaces the console's."""
 
 
 def run_recbole_attack(
@@ -56,25 +51,35 @@ def run_recbole_attack(
 
     Raises:
         ConfigError: A parameter is not valid; nothing was written.
-        DataError: A file, field or token is missing; no run folder was made.
+        DataError: A file, field or token is missing, no run folder was made; or the run to resume was trained on other
+            data, is damaged, or runs in another process.
+        TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
     if resume is None:
         config = AttackConfig(model, dataset, config_file_list, config_dict)
     elif model or dataset or config_file_list or config_dict:
         raise ConfigError("resume continues a run as it was configured: expected no other argument")
     else:
-        config = AttackConfig(config_file_list=[str(_saved_config(Path(resume)))])
+        config = AttackConfig(config_file_list=[str(saved_config(Path(resume)))])
     experiment = prepare(config)
     data = experiment.describe_data()
-    with _logging(config) as logger, _wandb_run(config), _run_folder(config, saved, resume) as folder:
+    with (
+        run_logging(config) as logger,
+        _wandb_run(config),
+        run_folder(config, saved, resume) as folder,
+        continuable(folder, saved),
+    ):
         _announce(logger, experiment, folder)
         if saved:
-            _same_data(folder / "dataset.json", data)
-        arms = _trained(experiment, folder, saved)
-        record = _record(experiment, data, arms)
+            check_same_data(folder / "dataset.json", data)
+        arms, failed = _train(experiment, folder, saved)
+        record = {**_record(experiment, data, arms), "failed": failed}
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
             write_json(folder / "result.json", record)
+        if failed:
+            where = f"; {folder / 'result.json'} holds what came before it" if saved else ""
+            raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
         _log_table(result_table(record))
     return {
         **_recbole_result(config, arms),
@@ -97,7 +102,7 @@ def objective_function(
         RecBole's four result keys and ``model``.
     """
     config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
-    with _wandb_run(config), _run_folder(config, saved, None) as folder:
+    with _wandb_run(config), run_folder(config, saved, None) as folder:
         name, run = list(prepare(config.replace(show_progress=False)).arms().items())[-1]
         outcome = run(folder / "trial", saved, verbose=False)
     return {"model": config["model"], **_recbole_result(config, {name: outcome})}
@@ -114,7 +119,7 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
         config, model, dataset, train_data, valid_data, test_data.
 
     Raises:
-        DataError: The file is missing, was not written by this package, or could carry code.
+        DataError: The file is missing or damaged, was not written by this package, or could carry code.
     """
     checkpoint = load_checkpoint(Path(model_file))
     if not isinstance(checkpoint.get("config"), dict):
@@ -122,15 +127,23 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     config = AttackConfig(config_dict=checkpoint["config"])
     experiment = prepare(config)
     model = experiment.model(config)
-    model.load_state_dict(checkpoint["state_dict"])
-    model.load_other_parameter(checkpoint.get("other_parameter"))
+    load_weights(model, checkpoint, model_file)
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
 
 
-def _trained(experiment: Experiment, folder: Path, saved: bool) -> dict[str, ArmResult]:
-    """All arms, one after the other; what is logged meanwhile goes above their progress bars."""
+def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str, ArmResult], dict[str, str] | None]:
+    """The arms up to the first that diverges, and that one's name and the reason, if there is one.
+
+    What is logged meanwhile goes above their progress bars.
+    """
+    arms: dict[str, ArmResult] = {}
     with logging_redirect_tqdm():
-        return {name: run(folder / name, saved) for name, run in experiment.arms().items()}
+        for name, run in experiment.arms().items():
+            try:
+                arms[name] = run(folder / name, saved)
+            except TrainingError as error:
+                return arms, {"arm": name, "reason": str(error)}
+    return arms, None
 
 
 def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
@@ -187,50 +200,6 @@ def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
 
 
-def _run_name(config: AttackConfig) -> str:
-    parts = (config["model"], config["dataset"], config["scenario"], config["attack"], get_local_time())
-    return "-".join([*map(str, parts), secrets.token_hex(3)])
-
-
-def _saved_config(folder: Path) -> Path:
-    file = folder / "config.yaml"
-    if not file.is_file():
-        near = [p.parent.name for p in folder.parent.glob("*/config.yaml")]
-        raise DataError(f"{folder} is not a run folder: expected {file}{did_you_mean(folder.name, near)}")
-    return file
-
-
-@contextmanager
-def _run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterator[Path]:
-    """The folder of a new or resumed run; a temporary one when nothing is to be kept."""
-    if not saved:
-        with TemporaryDirectory() as temporary:
-            yield Path(temporary)
-    elif resume is not None:
-        yield Path(resume)
-    else:
-        folder = Path(config["checkpoint_dir"]) / _run_name(config)
-        write_yaml(folder / "config.yaml", config.to_dict())
-        try:
-            yield folder
-        except ConfigError:
-            if not any(folder.rglob("*.pth")):  # nothing was trained, so nothing is lost
-                shutil.rmtree(folder)
-            raise
-
-
-def _same_data(file: Path, data: Mapping[str, Any]) -> None:
-    """Remember what a new run is trained on; a resumed one has to find the same."""
-    if not file.is_file():
-        write_json(file, data)
-        return
-    before, now = json.loads(file.read_text(encoding="utf-8")), plain(data)
-    changed = [key for key in before if before[key] != now.get(key)]
-    if changed:
-        key = changed[0]
-        raise DataError(f"{file.parent} was trained on other data: expected {key} {before[key]}, found {now.get(key)}")
-
-
 def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
     logger.info(experiment.config)
     logger.info(experiment.dataset)
@@ -255,26 +224,3 @@ def _wandb_run(config: AttackConfig) -> Iterator[None]:
 
     with nullcontext() if wandb.run else wandb.init(project=config["wandb_project"], config=config.to_dict()):
         yield
-
-
-@contextmanager
-def _logging(config: AttackConfig) -> Iterator[logging.Logger]:
-    """RecBole's log file and console for one run, taken down afterwards so that the next run gets its own."""
-    logger = logging.getLogger()
-    before, level = list(logger.handlers), logger.level
-    for handler in before:
-        logger.removeHandler(handler)
-    try:
-        init_logger(config)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(lambda record: record.name != RESULTS.name or not RESULTS.handlers)
-        for handler in before:
-            logger.addHandler(handler)
-        yield logger
-    finally:
-        for handler in [h for h in logger.handlers if h not in before]:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(level)
-        logger.handlers[:] = before

@@ -6,9 +6,13 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from recbole_attack import quick_start
 from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.command_line import main, read_arguments
 from recbole_attack.defense import AGGREGATORS, DETECTORS
-from recbole_attack.errors import ConfigError
+from recbole_attack.errors import ConfigError, TrainingError
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import HOSTS, MODELS, find_model
 from recbole_attack.options import OPTIONS, SCENARIOS
@@ -214,29 +218,93 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(mistake, capsys, 
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_says_how_to_continue_and_exits_with_130(monkeypatch, capsys):
-    def interrupted(**_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(quick_start, "run_recbole_attack", interrupted)
-    assert main(["--attack=ra"]) == 130
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert "--resume=" in err
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_is_continued_under_the_name_it_printed(monkeypatch, capsys, small):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+def terminate(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    raise AssertionError("the signal did not arrive")
 
-    argv = [f"--{key}={value}" for key, value in small(attack="none", epochs=1).items()]
+
+STOPS = pytest.mark.parametrize(("stop", "code"), [(interrupt, 130), (terminate, 143)], ids=["SIGINT", "SIGTERM"])
+
+
+@STOPS
+def test_an_interruption_before_there_is_a_folder_names_none(monkeypatch, capsys, tmp_path, stop, code):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(quick_start, "prepare", stop)
+    assert main(["--attack=ra", DATA, "--dataset=tiny"]) == code
+    assert capsys.readouterr() == ("", "interrupted before anything was trained\n")
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@STOPS
+def test_an_interrupted_run_is_continued_under_the_name_it_printed(monkeypatch, capsys, small, stop, code):
+    argv = [f"--{key}={value}" for key, value in small(attack="none", epochs=1, checkpoint_dir="my runs").items()]
     with monkeypatch.context() as patch:
-        patch.setattr(FederatedTrainer, "_train_epoch", interrupted)
-        assert main(argv) == 130
-    folder = re.search(r"run folder: (\S+)", capsys.readouterr().err)[1]
-    assert not Path(folder, "result.json").exists()
-    assert main(["--resume", folder]) == 0
-    assert Path(folder, "result.json").is_file()
+        patch.setattr(FederatedTrainer, "_train_epoch", stop)
+        assert main(argv) == code
+    err = capsys.readouterr().err
+    (hint,) = shlex.split(re.search(r"^interrupted; continue with (--resume=.+)$", err, re.MULTILINE)[1])
+    folder = Path(hint.removeprefix("--resume="))
+    assert f"run folder: {folder}\n" in err
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "dataset.json", "clean"}
+    assert main([hint]) == 0
+    assert (folder / "result.json").is_file()
+
+
+def test_commands_run_in_any_thread():
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(["--seed"])))
+    thread.start()
+    thread.join(60)
+    assert codes == [2]
+
+
+def test_a_diverged_arm_is_one_line_and_exit_code_1(monkeypatch, capsys, small, tmp_path):
+    train = FederatedTrainer._train_epoch
+
+    def diverging(self, *args, **kwargs):
+        if self.attack:
+            raise TrainingError("training diverged")
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(FederatedTrainer, "_train_epoch", diverging)
+    argv = [f"--{key}={value}" for key, value in small(epochs=1).items()]
+    assert main(argv) == 1
+    (file,) = tmp_path.glob("saved/*/result.json")
+    expected = (
+        f"TrainingError: arm 'attacked': training diverged; {file.relative_to(tmp_path)} holds what came before it"
+    )
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize("logs", [False, True], ids=["nothing", "a folder of logs"])
+def test_logging_to_wandb_without_wandb_is_refused_before_anything_is_made(monkeypatch, capsys, tmp_path, logs):
+    if logs:
+        (tmp_path / "wandb").mkdir()
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "wandb", None)
+    before = list(tmp_path.iterdir())
+    assert main([DATA, "--dataset=tiny", "--log_wandb=True"]) == 2
+    assert re.fullmatch(r"ConfigError: log_wandb needs the package wandb[^\n]*\n", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("where", ["log", "log_tensorboard", "saved"])
+def test_a_place_that_cannot_be_written_is_one_line(capsys, small, tmp_path, where):
+    (tmp_path / where).write_text("in the way")
+    argv = [f"--{key}={value}" for key, value in small(attack="none", epochs=1).items()]
+    assert main(argv) == 2
+    assert re.fullmatch(
+        rf"(FileExistsError|NotADirectoryError): [^\n]*{where}[^\n]*", capsys.readouterr().err.splitlines()[-1]
+    )
+    assert not list(tmp_path.glob("saved/*"))
 
 
 def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch):

@@ -1,25 +1,27 @@
-"""Files are whole or absent; checkpoints carry no code; JSON is standard."""
+"""Files are whole or absent; JSON is standard."""
 
+import errno
 import hashlib
-import io
 import json
 import math
-import pickle
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.errors import DataError
 from recbole_attack.files import (
-    load_checkpoint,
+    locked,
     plain,
-    save_checkpoint,
     sha256,
+    tidy,
     write_atomically,
     write_folder,
     write_json,
@@ -182,79 +184,147 @@ def test_sha256_is_that_of_the_whole_file(tmp_path, size):
     assert sha256(tmp_path / "data") == hashlib.sha256(content).hexdigest()
 
 
-def checkpoint():
-    return {"state_dict": {"weight": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "history": [{"loss": 0.5}, None]}
+# Kills, full disks, other writers
 
 
-def test_checkpoints_come_back(tmp_path):
-    path = tmp_path / "new" / "model.pth"
-    save_checkpoint(path, checkpoint())
-    state = load_checkpoint(path)
-    assert torch.equal(state["state_dict"]["weight"], checkpoint()["state_dict"]["weight"])
-    assert (state["epoch"], state["history"]) == (3, [{"loss": 0.5}, None])
-    assert list(path.parent.iterdir()) == [path]
+def in_another_process(work):
+    """Run ``work`` in a fork of this process, which dies without cleaning up; its exit status."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(9)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-class Payload:
-    """Leaves a file behind when it is unpickled by a loader that runs code."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
+def killed(target):
+    if target.suffix == ".tmp" and not target.is_dir():
+        target.write_text("ne")
+    os._exit(9)
 
 
-@pytest.mark.parametrize("how", ["torch", "legacy torch", "pickle"])
-def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, how):
-    path, marker = tmp_path / "model.pth", tmp_path / "ran"
-    content = {"state_dict": {}, "other": Payload(marker)}
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(DataError, match="not a safe checkpoint"):
-        load_checkpoint(path)
-    assert not marker.exists()
-    # The payload is real: a loader that runs code leaves the marker.
-    pickle.loads(pickle.dumps(content))
-    assert marker.exists()
+def test_a_killed_write_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path):
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    for _ in range(2):
+        assert in_another_process(lambda: write_atomically(path, killed)) == 9
+        assert path.read_text() == "old"
+    assert len(list(tmp_path.glob(".result.txt.*.tmp"))) == 1, "the second one found the first one's"
+    write_text(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "new"
 
 
-def test_missing_and_foreign_checkpoints_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"absent\.pth not found"):
-        load_checkpoint(tmp_path / "absent.pth")
-    for value in ([1, 2], {"weights": 1}):
-        torch.save(value, tmp_path / "other.pth")
-        with pytest.raises(DataError, match=r"other\.pth.*'state_dict'"):
-            load_checkpoint(tmp_path / "other.pth")
+def test_a_killed_folder_does_not_stand_in_the_way_of_the_next(tmp_path):
+    assert in_another_process(lambda: write_folder(tmp_path / "data", killed)) == 9
+    assert not (tmp_path / "data").exists()
+    assert list(tmp_path.glob(".data.*.tmp"))
+    write_folder(tmp_path / "data", lambda folder: (folder / "a.txt").write_text("whole"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "a.txt"]
 
 
-def load_or_refuse(path):
-    """Whether a damaged file still loads; anything but a state or a ``DataError`` escapes."""
-    try:
-        return "state_dict" in load_checkpoint(path)
-    except DataError:
-        return False
+def test_tidying_a_folder_leaves_what_no_writer_left(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "whole")
+    for name in (".lock", ".hidden", ".own.tmp", "a.lock", "b.0123abcd.tmp"):
+        (tmp_path / "deep" / name).touch()
+    kept = sorted(tmp_path.rglob("*"))
+    assert in_another_process(lambda: write_atomically(tmp_path / "deep" / "b.txt", killed)) == 9
+    assert in_another_process(lambda: write_folder(tmp_path / "data", killed)) == 9
+    assert len(list(tmp_path.rglob("*"))) == len(kept) + 4
+    tidy(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == kept
 
 
-@settings(derandomize=True, deadline=None, max_examples=150, report_multiple_bugs=False)
-@given(content=st.binary(max_size=40))
-def test_any_bytes_are_refused_with_a_data_error(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "bytes.pth"
-    path.write_bytes(content)
-    assert not load_or_refuse(path)
+@pytest.mark.parametrize("other", ["a.b", "a.b.c", "a.0123abcd", "a[b]", "xa"])
+def test_what_another_file_is_written_from_is_left_alone(tmp_path, other):
+    def write(target):
+        target.write_text("other")
+        write_text(tmp_path / "a", "a")
+        write_text(tmp_path / "a[b]c", "a")
+
+    write_atomically(tmp_path / other, write)
+    assert (tmp_path / other).read_text() == "other"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "a[b]c", other}
 
 
-@settings(derandomize=True, deadline=None, max_examples=150, report_multiple_bugs=False)
-@given(cut=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), zipped=st.booleans(), data=st.data())
-def test_damaged_checkpoints_are_refused_with_a_data_error(tmp_path_factory, cut, byte, zipped, data):
-    buffer = io.BytesIO()
-    torch.save(checkpoint(), buffer, _use_new_zipfile_serialization=zipped)
-    content = bytearray(buffer.getvalue())
-    path = tmp_path_factory.getbasetemp() / "damaged.pth"
-    path.write_bytes(content[: int(cut * len(content))])
-    assert not load_or_refuse(path)
-    content[data.draw(st.integers(0, len(content) - 1))] = byte
-    path.write_bytes(content)
-    load_or_refuse(path)
+def test_all_files_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+
+    def fill(folder):
+        (folder / "deep").mkdir()
+        for name in ("a.txt", "deep/b.txt"):
+            (folder / name).write_text("whole")
+
+    replace = os.replace
+
+    def checked(source, target):
+        files = [path for path in [source, *source.rglob("*")] if path.is_file()]
+        assert files
+        assert {path.stat().st_ino for path in files} <= set(flushed)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", checked)
+    write_text(tmp_path / "a.txt", "whole")
+    write_folder(tmp_path / "data", fill)
+    assert len(flushed) == 3
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_an_error_of_the_disk_says_which_file_it_hit(tmp_path, code):
+    def full(target):
+        target.write_text("ne")
+        raise OSError(code, os.strerror(code))
+
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(OSError, match=f"{os.strerror(code)}: '.*a.txt'") as raised:
+        write_atomically(tmp_path / "a.txt", full)
+    assert raised.value.errno == code
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_lock_is_for_one_and_free_again_when_its_holder_is_killed(tmp_path):
+    lock = tmp_path / ".lock"
+
+    def hold_and_die():
+        with locked(lock, timeout=0):
+            os._exit(9)
+
+    def try_it():
+        try:
+            with locked(lock, timeout=0):
+                pass
+            os._exit(0)
+        except Timeout:
+            os._exit(1)
+
+    with locked(lock, timeout=0):
+        assert in_another_process(try_it) == 1
+    assert not lock.exists()
+    assert in_another_process(hold_and_die) == 9
+    assert lock.exists()
+    assert in_another_process(try_it) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_who_write_one_file_do_so_one_after_the_other(tmp_path):
+    path, begun, events = tmp_path / "a.txt", threading.Event(), []
+
+    def slow(target):
+        begun.set()
+        target.write_text("first")
+        assert not second.join(0.2), "the second one waits"
+        events.append("first")
+
+    def fast(target):
+        events.append("second")
+        target.write_text("second")
+
+    second = threading.Thread(target=lambda: begun.wait(10) and write_atomically(path, fast))
+    second.start()
+    write_atomically(path, slow)
+    second.join(10)
+    assert events == ["first", "second"]
+    assert path.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import logging
@@ -18,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole.utils.logger
 import torch
 import yaml
 from recbole.trainer import HyperTuning
 
 import recbole_attack
-from recbole_attack import load_data_and_model, objective_function, quick_start, run_recbole_attack
-from recbole_attack.errors import ConfigError, DataError
+from recbole_attack import load_data_and_model, objective_function, run_folder, run_recbole_attack
+from recbole_attack.checkpoints import save_checkpoint
+from recbole_attack.errors import ConfigError, DataError, TrainingError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.model import HOSTS
 from recbole_attack.report import result_table
@@ -263,7 +266,8 @@ def test_unsaved_runs_leave_logs_only(tmp_path, small):
 
 
 def test_two_runs_share_neither_folder_nor_handlers(monkeypatch, capsys, tmp_path, small):
-    monkeypatch.setattr(quick_start, "get_local_time", lambda: "the-same-second")
+    for module in (run_folder, recbole.utils.logger):
+        monkeypatch.setattr(module, "get_local_time", lambda: "the-same-second")
     root, seen = logging.getLogger(), []
     own = logging.Handler()
     own.emit = lambda record: seen.append(record.getMessage())
@@ -278,8 +282,9 @@ def test_two_runs_share_neither_folder_nor_handlers(monkeypatch, capsys, tmp_pat
     assert (left, level) == (handlers, logging.ERROR)
     folders = {str(Path(result["result_file"]).parent) for result in results}
     assert len(folders) == 2
-    files = "".join(path.read_text() for path in tmp_path.glob("log/SASRec/*.log"))
-    for text in (capsys.readouterr().err, files, "\n".join(seen)):
+    logs = [path.read_text() for path in tmp_path.glob("log/SASRec/*.log")]
+    assert [text.count("run folder: ") for text in logs] == [1, 1]
+    for text in (capsys.readouterr().err, "".join(logs), "\n".join(seen)):
         assert sorted(re.findall(r"run folder: (\S+)", text)) == sorted(folders - {""}), "each line once, to each place"
 
 
@@ -492,3 +497,185 @@ def test_a_damaged_configuration_cannot_be_resumed(tmp_path, text):
     (tmp_path / "run" / "config.yaml").write_text(text)
     with pytest.raises(DataError, match=r"config\.yaml"):
         run_recbole_attack(resume=str(tmp_path / "run"))
+
+
+# Other processes, kills, damage
+
+
+def bytes_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_another_process_works_in_is_refused(monkeypatch, small, tmp_path):
+    train, refused = FederatedTrainer._train_epoch, []
+
+    def meanwhile(self, *args, **kwargs):
+        (folder,) = (tmp_path / "runs").iterdir()
+        before = bytes_of(folder)
+        child = os.fork()
+        if not child:
+            try:
+                run_recbole_attack(resume=str(folder))
+            except DataError as error:
+                os._exit(3 if "is in use: expected that no other process works in it" in str(error) else 1)
+            finally:
+                os._exit(1)
+        refused.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        assert bytes_of(folder) == before
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(FederatedTrainer, "_train_epoch", meanwhile)
+    run_recbole_attack(config_dict=small(attack="none", epochs=1, checkpoint_dir=str(tmp_path / "runs")))
+    assert refused == [3]
+
+
+@pytest.mark.parametrize("last", ["last.pth", "history.png", "result.json"])
+def test_a_killed_run_is_continued_and_leaves_what_an_uninterrupted_one_does(small, tmp_path, finished, last):
+    """Killed right after the last rename of a file of this name, or while it is written."""
+    settings, seen = small(checkpoint_dir=str(tmp_path / "runs")), []
+    child = os.fork()
+    if not child:
+        replace = os.replace
+
+        def deadly(source, target):
+            seen.append(Path(target).name)
+            if seen.count(last) == (4 if last == "last.pth" else 1):
+                if last == "last.pth":
+                    replace(source, target)
+                os._exit(9)
+            replace(source, target)
+
+        os.replace = deadly
+        try:
+            run_recbole_attack(config_dict=settings)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / ".lock").exists(), "it was killed"
+    assert not (folder / "result.json").exists()
+    result = run_recbole_attack(resume=str(folder))
+    assert {k: v for k, v in result.items() if k != "result_file"} == {
+        k: v for k, v in finished.result.items() if k != "result_file"
+    }
+    assert contents(folder) == contents(finished.folder)
+    for arm in ("clean", "attacked"):
+        assert without_seconds(rounds(folder, arm)) == without_seconds(rounds(finished.folder, arm))
+
+
+def test_an_arm_that_diverges_is_named_and_the_other_one_kept(monkeypatch, small, finished, tmp_path):
+    train = FederatedTrainer._train_epoch
+
+    def diverging(self, *args, **kwargs):
+        if self.attack:
+            raise TrainingError("a score is not finite: training diverged")
+        return train(self, *args, **kwargs)
+
+    settings = small(checkpoint_dir=str(tmp_path / "runs"))
+    with monkeypatch.context() as patch:
+        patch.setattr(FederatedTrainer, "_train_epoch", diverging)
+        with pytest.raises(TrainingError, match=r"arm 'attacked': a score is not finite.*result\.json holds"):
+            run_recbole_attack(config_dict=settings)
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = strict_json(folder / "result.json")
+    assert record["failed"] == {"arm": "attacked", "reason": "a score is not finite: training diverged"}
+    assert record["clean"] == finished.record["clean"]
+    assert (record["attacked"], record["delta"]) == (None, None)
+    assert set(record) == set(finished.record)
+    assert finished.record["failed"] is None
+    assert run_recbole_attack(resume=str(folder))["delta"] == finished.result["delta"], "it was not its fault"
+    assert strict_json(folder / "result.json")["failed"] is None
+
+
+def test_an_arm_that_diverges_unsaved_is_named(monkeypatch, small):
+    def diverging(self, *args, **kwargs):
+        raise TrainingError("training diverged")
+
+    monkeypatch.setattr(FederatedTrainer, "_train_epoch", diverging)
+    with pytest.raises(TrainingError, match=r"^arm 'clean': training diverged$"):
+        run_recbole_attack(config_dict=small(), saved=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("\xff", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[1]", "must hold a JSON object: found list"),
+        ("null", "must hold a JSON object: found NoneType"),
+        ("{}", "expected name None, found tiny"),
+        ('{"name": "tiny"}', "expected users None, found 60"),
+    ],
+    ids=["empty", "half", "bytes", "deep", "list", "null", "nothing", "too little"],
+)
+def test_a_damaged_description_of_the_data_is_refused(finished, tmp_path, text, words):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    (folder / "dataset.json").write_bytes(text.encode("latin-1"))
+    before = bytes_of(folder)
+    with pytest.raises(DataError, match=words) as raised:
+        run_recbole_attack(resume=str(folder))
+    assert "\n" not in str(raised.value)
+    assert bytes_of(folder) == before
+
+
+def test_a_flipped_bit_in_a_finished_run_is_noticed(finished, tmp_path):
+    for name in ("clean/last.pth", "attacked/SASRec.pth"):
+        folder = shutil.copytree(finished.folder, tmp_path / Path(name).parent.name)
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+        before = bytes_of(folder)
+        with pytest.raises(DataError, match=rf"{name} is damaged"):
+            run_recbole_attack(resume=str(folder))
+        assert bytes_of(folder) == before
+
+
+def test_a_model_of_another_shape_is_not_loaded(finished, tmp_path):
+    state = torch.load(finished.folder / "clean" / "SASRec.pth", weights_only=True)
+    state["state_dict"]["item_embedding.weight"] = torch.zeros(3, 8)
+    save_checkpoint(tmp_path / "model.pth", state)
+    with pytest.raises(DataError, match=r"model\.pth does not fit this run: .*\[3, 8\].*\[40, 8\]"):
+        load_data_and_model(str(tmp_path / "model.pth"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_run_that_cannot_write_its_first_file_leaves_no_folder(monkeypatch, small, tmp_path, code):
+    def failing(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match=r"config\.yaml"):
+        run_recbole_attack(config_dict=small(checkpoint_dir=str(tmp_path / "runs")))
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_metric_nobody_is_measured_by_keeps_the_last_model(small, tmp_path):
+    """Everybody has bought the target, so its exposure is that to nobody, in every epoch."""
+    shutil.copytree(DATASETS / "tiny", tmp_path / "data" / "tiny")
+    inter = tmp_path / "data" / "tiny" / "tiny.inter"
+    header, *rows = inter.read_text().splitlines()
+    fields = [field.split(":")[0] for field in header.split("\t")]
+    user, item, time = (fields.index(name) for name in ("user_id", "item_id", "timestamp"))
+    target = rows[0].split("\t")[item]
+    first = {}
+    for row in rows:
+        values = row.split("\t")
+        if values[item] != target:
+            first.setdefault(values[user], values)
+    for values in first.values():
+        added = list(values)
+        added[item], added[time] = target, "0"
+        rows.append("\t".join(added))
+    inter.write_text("\n".join([header, *rows]) + "\n")
+    settings = small(
+        data_path=str(tmp_path / "data"), target_items=target, valid_metric="ER@10", attack="none", stopping_step=0
+    )
+    result = run_recbole_attack(config_dict=settings)
+    record = strict_json(Path(result["result_file"]))
+    assert record["clean"]["best_valid_result"]["er@10"] is None
+    assert len(record["history"]["clean"]) == settings["epochs"]
+    last = record["history"]["clean"][-1]
+    assert record["clean"]["best_valid_result"] == {key: last[key] for key in record["clean"]["best_valid_result"]}
+    assert result["test_result"]["hit@10"] >= 0

@@ -143,7 +143,8 @@ class PretrainExperiment(Experiment):
 
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
-        local, popularity = arms["local"].item_exposure, self.train_data.sequences.popularity()
+        local = arms["local"].item_exposure if "local" in arms else None
+        popularity = self.train_data.sequences.popularity()
         found: dict[str, dict[str, dict[str, float]]] = {}
         for name, arm in arms.items():
             if name == "local" or arm.item_exposure is None or local is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isinf, isnan
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -14,15 +15,13 @@ from recbole.utils import calculate_valid_score, early_stopping
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from recbole_attack.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.data import Split
-from recbole_attack.errors import ConfigError, TrainingError
+from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
-from recbole_attack.files import load_checkpoint, plain, save_checkpoint
 from recbole_attack.threat import Threat
+from recbole_attack.trainer.resuming import check_same_parameters, restore
 from recbole_attack.trainer.tracking import ArmLogger
-
-_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
-"""Parameters that say where and how loudly a run runs, and nothing about what comes out."""
 
 
 class AttackTrainer(Trainer):
@@ -105,7 +104,8 @@ class AttackTrainer(Trainer):
             report_part: Whether that is ``test`` or ``valid`` data, for W&B.
 
         Returns:
-            Best validation score and result; ``(-inf, None)`` without validation data.
+            Best validation score and result; ``(-inf, None)`` without validation data. Where the score was undefined
+            in every epoch, the last model stands for the best.
         """
         self.eval_collector.data_collect(train_data)
         report_data, part = (None, "valid") if valid_data else (report_data, report_part)
@@ -128,6 +128,8 @@ class AttackTrainer(Trainer):
                     record.update(self.evaluate(report_data, load_best_model=False) or {})
                 self._finish_epoch(record, saved, best_is_last=not valid_data)
                 self._log_epoch(record, part, bar, verbose)
+        if self.best_valid_result and isinf(self.best_valid_score):
+            self.logger.warning(f"{self.valid_metric} is undefined in every epoch: the last model is kept as the best")
         return self.best_valid_score, self.best_valid_result
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
@@ -143,11 +145,13 @@ class AttackTrainer(Trainer):
     def _validate(self, valid_data: Any, record: dict[str, Any], saved: bool) -> float:
         result = self.evaluate(valid_data, load_best_model=False) or {}
         score = calculate_valid_score(result, self.valid_metric)
-        self.best_valid_score, self.cur_step, stop, improved = early_stopping(
-            score, self.best_valid_score, self.cur_step, max_step=self.stopping_step, bigger=self.valid_metric_bigger
-        )
         record.update(result)
-        self.finished = stop
+        if isnan(score):  # says nothing about the model: no reason to stop, and the last model is as good as any
+            improved = isinf(self.best_valid_score)
+        else:
+            self.best_valid_score, self.cur_step, self.finished, improved = early_stopping(
+                score, self.best_valid_score, self.cur_step, self.stopping_step, self.valid_metric_bigger
+            )
         if improved:
             self.best_valid_result = dict(result)
             if saved:
@@ -194,14 +198,13 @@ class AttackTrainer(Trainer):
             full_ranking: Rank all items even when ``exposure_candidates`` samples them.
 
         Raises:
-            DataError: The checkpoint is missing or could carry code.
+            DataError: The checkpoint is missing, damaged, of another model, or could carry code.
         """
         if not eval_data:
             return None
         if load_best_model:
-            checkpoint = load_checkpoint(Path(model_file or self.saved_model_file), self.device)
-            self.model.load_state_dict(checkpoint["state_dict"])
-            self.model.load_other_parameter(checkpoint.get("other_parameter"))
+            file = Path(model_file or self.saved_model_file)
+            load_weights(self.model, load_checkpoint(file, self.device), file)
         configured = self.protocol
         try:
             self.protocol = self.full_protocol if full_ranking else configured
@@ -281,19 +284,13 @@ class AttackTrainer(Trainer):
 
         Raises:
             ConfigError: It was trained with other parameters.
-            DataError: The file is missing or could carry code.
+            DataError: The file is missing, damaged, of another model, or could carry code.
         """
         checkpoint = load_checkpoint(Path(resume_file), self.device)
-        before, now = plain(checkpoint["config"]), plain(self.config.to_dict())
-        for key in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
-            if before.get(key) != now.get(key):
-                raise ConfigError(
-                    f"{resume_file} cannot be continued: expected {key} {before.get(key)!r}, found {now.get(key)!r}"
-                )
-        self.model.load_state_dict(checkpoint["state_dict"])
-        self.model.load_other_parameter(checkpoint["other_parameter"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.scheduler.load_state_dict(checkpoint["scheduler"])
-        for key in self.state:
-            setattr(self, key, checkpoint["trainer"][key])
+        with fitting(resume_file):
+            check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
+            load_weights(self.model, checkpoint, resume_file)
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.scheduler.load_state_dict(checkpoint["scheduler"])
+            restore(self, self.state, checkpoint["trainer"])
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

@@ -181,10 +181,10 @@ class FederatedTrainer(AttackTrainer):
     def _save_state(self) -> None:
         if self.client_weights:
             write_client_weights(self.resume_file.parent, self.client_weights)
-        super()._save_state()
         if self.rounds:
             rows = [list(record.values()) for record in self.rounds]
             write_csv(self.resume_file.with_name("rounds.csv"), list(self.rounds[0]), rows)
+        super()._save_state()  # last: a run that goes on from it has to find the files of all it has done
 
     def _groups(
         self, train_data: TrainData, honest: Int, malicious: Int, sampled: list[Sampled], epoch: int

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
+from recbole_attack.checkpoints import save_checkpoint
 from recbole_attack.errors import DataError
 from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
 
@@ -250,3 +254,201 @@ def test_only_safe_and_existing_checkpoints_are_resumed(arm: Callable[..., Attac
     torch.save({"state_dict": {}, "trainer": Interrupted()}, tmp_path / "code.pth")
     with pytest.raises(DataError, match="safe"):
         trainer.resume_checkpoint(tmp_path / "code.pth")
+
+
+# Killed for good: nothing is tidied up
+
+
+def killed_at(write: int, before: bool, fit_it: Callable[[], None]) -> bool:
+    """Whether a fork of this process that trains was killed right before or after it renamed its ``write``-th file."""
+    child = os.fork()
+    if not child:
+        replace, left = os.replace, [write]
+
+        def counted(*args: Any) -> None:
+            left[0] -= 1
+            if before and not left[0]:
+                os._exit(9)
+            replace(*args)
+            if not left[0]:
+                os._exit(9)
+
+        os.replace = counted  # type: ignore[assignment]
+        try:
+            fit_it()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 9
+
+
+def test_a_training_killed_at_any_write_is_resumed(arm: Callable[..., AttackConfig]) -> None:
+    """Of four files an epoch: best model, weights of clients, ``rounds.csv`` and ``last.pth``."""
+    settings = arm("robust", epochs=2)
+    experiment = prepare_training(settings)
+    whole = settings.replace(checkpoint_dir="whole")
+    trainer = experiment.trainer(whole)
+    fit(trainer, experiment)
+    expected = ending(trainer, experiment)
+    assert len(expected.files["rounds.csv"]) == 1 + len(expected.rounds)
+    for write, before in [*((write, True) for write in range(4, 9)), (8, False)]:
+        place = settings.replace(checkpoint_dir=f"{write}-{before}")
+
+        def train(place: AttackConfig = place) -> None:
+            fit(experiment.trainer(place), experiment)
+
+        assert killed_at(write, before, train), "there are eight writes"
+        resumed = experiment.trainer(place)
+        assert resumed.resume_file.is_file() == (write > 4)
+        if resumed.resume_file.is_file():
+            resumed.resume_checkpoint(resumed.resume_file)
+            rows = resumed.resume_file.with_name("rounds.csv").read_text().splitlines()
+            assert len(rows) - 1 >= len(resumed.rounds), "the state promises no row that is not there"
+        fit(resumed, experiment)
+        assert_same(ending(resumed, experiment), expected)
+    assert not killed_at(9, True, lambda: fit(experiment.trainer(settings.replace(checkpoint_dir="9")), experiment))
+
+
+@pytest.mark.parametrize("write", range(1, 7))
+def test_a_full_disk_costs_nothing_that_was_done(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    whole, pieces = (arm("federated", epochs=2, checkpoint_dir=folder) for folder in ("whole", "pieces"))
+    experiment = prepare_training(whole)
+    trainer = experiment.trainer(whole)
+    fit(trainer, experiment)
+    left = [write]
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"No space left on device: 'pieces.*'"):
+            fit(experiment.trainer(pieces), experiment)
+    resumed = experiment.trainer(pieces)
+    if resumed.resume_file.is_file():
+        resumed.resume_checkpoint(resumed.resume_file)
+    assert resumed.start_epoch == (write > 3)
+    fit(resumed, experiment)
+    assert_same(ending(resumed, experiment), ending(trainer, experiment))
+    assert not list(Path("pieces").rglob(".*"))
+
+
+# Checkpoints that do not fit
+
+
+@pytest.fixture
+def interrupted(arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An experiment, its configuration, and the state after one of its epochs."""
+    settings = arm("federated", epochs=2)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    interrupt_epoch(monkeypatch, trainer, 1)
+    with pytest.raises(Interrupted):
+        fit(trainer, experiment)
+    return experiment, settings, torch.load(trainer.resume_file, weights_only=True), trainer.resume_file
+
+
+def without(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state.pop(key)
+
+
+def inside(key: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state[key].update(changes)
+
+
+MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no configuration": (without("config"), "config"),
+    "configuration of another kind": (lambda state: state.update(config=[1]), "AttributeError"),
+    "no weights": (inside("state_dict", **{"item_embedding.weight": 1.0}), "item_embedding.weight"),
+    "weights of another shape": (
+        inside("state_dict", **{"item_embedding.weight": torch.zeros(40, 9)}),
+        r"item_embedding.weight.*\[40, 9\].*\[40, 8\]",
+    ),
+    "more weights": (inside("state_dict", more=torch.zeros(1)), "more"),
+    "no optimiser": (without("optimizer"), "optimizer"),
+    "another optimiser": (lambda state: state.update(optimizer={"state": {}, "param_groups": []}), "group"),
+    "no schedule": (without("scheduler"), "scheduler"),
+    "no state": (without("trainer"), "trainer"),
+    "state of another kind": (lambda state: state.update(trainer=[1]), "TypeError"),
+    "state without rounds": (lambda state: state["trainer"].pop("rounds"), "rounds"),
+    "an epoch in words": (inside("trainer", start_epoch="one"), "start_epoch: expected int, found str"),
+    "half an epoch": (inside("trainer", start_epoch=0.5), "start_epoch: expected int, found float"),
+    "no history": (inside("trainer", history=None), "history: expected list, found NoneType"),
+}
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["ours", "without hash"])
+def test_a_state_that_does_not_fit_is_refused_in_one_line(interrupted: Any, sealed: bool) -> None:
+    experiment, settings, state, file = interrupted
+    for change, words in MISFITS.values():
+        changed = {key: dict(value) if isinstance(value, dict) else value for key, value in state.items()}
+        change(changed)
+        (save_checkpoint if sealed else lambda path, value: torch.save(value, path))(file, changed)
+        with pytest.raises(DataError, match=rf"last\.pth does not fit this run: .*{words}") as raised:
+            run_arm(experiment, settings, verbose=False)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_state_of_an_earlier_version_is_continued(interrupted: Any) -> None:
+    experiment, settings, state, file = interrupted
+    whole = settings.replace(checkpoint_dir="whole")
+    expected = run_arm(experiment, whole, verbose=False)
+    torch.save(state, file)
+    result = run_arm(experiment, settings, verbose=False)
+    assert result.test_result == expected.test_result
+    assert timeless(result.history) == timeless(expected.history)
+
+
+def test_a_best_model_that_does_not_fit_is_refused(arm: Callable[..., AttackConfig]) -> None:
+    settings = arm("central", epochs=1)
+    experiment = prepare_training(settings)
+    run_arm(experiment, settings, verbose=False)
+    file = Path(experiment.trainer(settings).saved_model_file)
+    state = torch.load(file, weights_only=True)
+    state["state_dict"]["item_embedding.weight"] = torch.zeros(3, 8)
+    save_checkpoint(file, state)
+    with pytest.raises(DataError, match=r"SASRec\.pth does not fit this run: .*item_embedding"):
+        run_arm(experiment, settings, verbose=False)
+
+
+# Undefined validation scores
+
+
+@pytest.mark.parametrize(
+    ("scores", "epochs", "best", "best_epoch"),
+    [
+        ([math.nan] * 4, 4, -math.inf, 3),
+        ([math.nan, 0.2, math.nan, math.nan], 4, 0.2, 1),
+        ([math.nan, math.nan, 0.3, 0.2], 4, 0.3, 2),
+        ([0.3, 0.2, math.nan, 0.9], 2, 0.3, 0),
+        ([0.3, math.nan, math.nan, 0.2], 4, 0.3, 0),
+    ],
+)
+def test_an_undefined_score_neither_stops_nor_selects(
+    arm: Callable[..., AttackConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    scores: list[float],
+    epochs: int,
+    best: float,
+    best_epoch: int,
+) -> None:
+    settings = arm("federated", epochs=4, stopping_step=0)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: {"ndcg@10": scores[trainer.start_epoch], "hit@10": 1.0})
+    fit(trainer, experiment)
+    assert len(trainer.history) == epochs
+    assert trainer.best_valid_score == best
+    assert trainer.best_valid_result["hit@10"] == 1.0
+    assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == best_epoch
+    warned = [r.getMessage() for r in caplog.records if "undefined" in r.getMessage()]
+    assert warned == (
+        ["ndcg@10 is undefined in every epoch: the last model is kept as the best"] if math.isinf(best) else []
+    )
