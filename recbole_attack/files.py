@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import yaml
 
 from recbole_attack.errors import DataError
+from recbole_attack.yaml_files import dump_yaml
 
 T = TypeVar("T")
 
@@ -73,8 +73,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write YAML atomically, keys sorted."""
-    write_text(path, yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True))
+    """Write YAML atomically, keys sorted, that reads back as itself."""
+    write_text(path, dump_yaml(plain(value)))
 
 
 def plain(value: Any) -> Any:
