@@ -52,4 +52,6 @@ def lookup(table: Mapping[str, T], name: object, kind: str) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ConfigError(f"unknown {kind} {shown(str(name))}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}")
+    raise ConfigError(
+        f"unknown {kind} {shown(str(name))}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}"
+    )

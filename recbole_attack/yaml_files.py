@@ -29,14 +29,16 @@ class YamlLoader(yaml.SafeLoader):
     """Keys below which everything is text as it is written, such as ``012``; only a value that is null as a whole is
     not."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as PyYAML has it)
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNUSED]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not supported", self.peek_event().start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases are not supported", self.peek_event().start_mark
+            )
         return super().compose_node(parent, index)
 
     def compose_document(self) -> Any:
@@ -52,7 +54,9 @@ class YamlLoader(yaml.SafeLoader):
         for key, _ in node.value:
             _as_text(key)
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {shown(key.value)} is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {shown(key.value)} is given twice", key.start_mark
+                )
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return super().construct_mapping(node, deep)
 
@@ -79,7 +83,7 @@ YamlLoader.add_implicit_resolver(
 class _Dumper(yaml.SafeDumper):
     """Writes text in quotes wherever this module's loader or YAML's own would take it for something else."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as PyYAML has it)
         first: [*YamlLoader.yaml_implicit_resolvers.get(first, []), *resolvers]
         for first, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
     }
