@@ -51,7 +51,11 @@ class Option:
         return self.kind is dict or not (self.names or self.kind is str)
 
     def value(self, name: str, given: Any) -> Any:
-        """The value of the parameter ``name`` that ``given`` stands for; raises :class:`ConfigError` if it cannot be."""
+        """What ``given`` stands for as the parameter ``name``.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
         if self.optional and isinstance(given, str) and (given.lower() == "null" or given in ("None", "~")):
             return None
         try:

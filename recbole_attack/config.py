@@ -42,9 +42,7 @@ DERIVED_KEYS = frozenset(
 )
 """Parameters RecBole computes from others."""
 
-_SEVERAL_TYPES = frozenset({"model", "exposure_candidates", "metrics", "target_items", "topk", "synthetic_size"})
-"""Parameters whose default's type is not the only valid one."""
-
+_PLAIN = (bool, int, float, str, dict, list)
 _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
@@ -174,20 +172,18 @@ class AttackConfig(Config):
         for key in self.external_config_dict:
             if key not in known:
                 others = ", ".join(readers(key))
-                hint = f"; read by {others}" if others else did_you_mean(key, known)
+                hint = f"; read by {others}" if others else did_you_mean(key, {*known, "config_files"})
                 raise ConfigError(f"unknown parameter {shown(key)} (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:
-        """Parameters keep the type of RecBole's default, where it is a plain one."""
+        """Parameters without an option of their own keep the type of their default."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in _SEVERAL_TYPES or (value is None and (default is None or key in OPTIONS)):
+            if key in OPTIONS or key in OPTIONS_OF_RECBOLE or not isinstance(default, _PLAIN):
                 continue
-            if value is None and not getattr(OPTIONS_OF_RECBOLE.get(key), "optional", False):
+            if value is None:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")
             expected = (int, float) if type(default) is float else (type(default),)
-            if not isinstance(default, (bool, int, float, str, dict, list)) or value is None:
-                continue
             if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
                 raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {shown(value)}")
 
@@ -227,8 +223,8 @@ class AttackConfig(Config):
         needs = metrics_dict[wanted.split("@")[0].lower()].metric_need
         if "rec.target_user" in needs and not parse_group(self.final_config_dict.get("target_group", "all")):
             raise ConfigError(
-                f"valid_metric '{wanted}' compares users inside and outside a target group: expected another metric, or "
-                "a target_group such as gender=M (scenario pretrain), found none"
+                f"valid_metric '{wanted}' compares users inside and outside a target group: expected another metric, "
+                "or a target_group such as gender=M (scenario pretrain), found none"
             )
 
     def _check_direction(self) -> None:

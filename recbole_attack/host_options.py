@@ -17,7 +17,7 @@ from recbole_attack.checks import (
     names_form,
     of_fields,
 )
-from recbole_attack.data.names import as_name, as_names
+from recbole_attack.data.names import as_name, as_names, in_text
 from recbole_attack.errors import ConfigError, lookup, shown
 
 ATOMIC_FILES = ("inter", "user", "item", "kg", "link")
@@ -69,7 +69,7 @@ def _columns(value: Any) -> Any:
     """Names of fields by file suffix; ``*``, RecBole's word for all of a file's, stays."""
     if not isinstance(value, Mapping):
         return value
-    return {suffix: "*" if fields in ("*", ["*"]) else as_names(fields) for suffix, fields in value.items()}
+    return {suffix: "*" if fields in ("*", ["*"]) else in_text(fields) for suffix, fields in value.items()}
 
 
 def _filters(value: Any) -> Any:
@@ -91,7 +91,7 @@ def _number(value: Any) -> bool:
 
 
 def _fields(help_text: str) -> Option:
-    return Option(help_text, list, optional=True, names=True, read=as_names, form=names_form("fields"))
+    return Option(help_text, list, optional=True, names=True, read=in_text, form=names_form("fields"))
 
 
 def _field(help_text: str) -> Option:
@@ -112,6 +112,9 @@ def _files(help_text: str) -> Option:
     return Option(help_text, dict, optional=True, names=True, read=_columns, form=form)
 
 
+_FIELDS = ["USER_ID", "ITEM_ID", "RATING", "TIME", "LABEL", "ITEM_LIST_LENGTH", "POSITION"]
+_FIELDS += ["HEAD_ENTITY_ID", "TAIL_ENTITY_ID", "RELATION_ID", "ENTITY_ID"]
+
 OPTIONS_OF_RECBOLE: dict[str, Option] = {
     "dataset": Option("the dataset", str, read=as_name, parse=_check_folder),
     "data_path": Option("folder of the datasets", str),
@@ -127,11 +130,7 @@ OPTIONS_OF_RECBOLE: dict[str, Option] = {
         key: Option("separator in atomic files", str, read=_separator, form=r"at least one character, such as \t")
         for key in ("field_separator", "seq_separator")
     },
-    **{
-        f"{name}_FIELD": _field(f"name of the field {name}")
-        for name in ("USER_ID", "ITEM_ID", "RATING", "TIME", "LABEL", "ITEM_LIST_LENGTH", "POSITION")
-        + ("HEAD_ENTITY_ID", "TAIL_ENTITY_ID", "RELATION_ID", "ENTITY_ID")
-    },
+    **{f"{name}_FIELD": _field(f"name of the field {name}") for name in _FIELDS},
     "NEG_PREFIX": _field("prefix of fields of negatives"),
     "LIST_SUFFIX": _field("suffix of fields of sequences"),
     **{
@@ -142,7 +141,7 @@ OPTIONS_OF_RECBOLE: dict[str, Option] = {
     "normalize_field": _fields("float fields to be normalised"),
     "normalize_all": Option("normalise all float fields", bool, optional=True),
     "additional_feat_suffix": Option(
-        "more atomic files", list, optional=True, names=True, read=as_names, form=names_form("file suffixes")
+        "more atomic files", list, optional=True, names=True, read=in_text, form=names_form("file suffixes")
     ),
     "load_col": _files("fields to load by file"),
     "unload_col": _files("fields not to load by file"),

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
-from recbole_attack.checks import Option, are_names, names_form
+from recbole_attack.checks import Option, are_names
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
-from recbole_attack.data.names import as_names
+from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, STARTS
@@ -86,7 +86,7 @@ OPTIONS: dict[str, Option] = {
     "replacement_negatives": Option("what is ranked below where the attack acts", str, NEGATIVES),
     "three_steps": Option("attack in three steps and ship no prompts", bool, optional=True),
     "prompt_fields": Option(
-        "user fields prompts are made from", list, parse=_check_prompt_fields, names=True, read=as_names
+        "user fields prompts are made from", list, parse=_check_prompt_fields, names=True, read=in_text
     ),
     "prompt_length": Option("prompt vectors in front of a sequence", int, low=1, high=_WIDE),
     "deep_prompts": Option("prompt vectors of their own for every layer", bool),

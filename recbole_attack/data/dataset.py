@@ -11,6 +11,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureType
 
+from recbole_attack.data.filters import answered_elsewhere, check_row_filters, columns_to_load, fields_of
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
@@ -59,6 +60,8 @@ class RaggedSequentialDataset(SequentialDataset):
     def _load_feat(self, filepath: str, source: Any) -> Any:
         try:
             return super()._load_feat(filepath, source)
+        except DataError:
+            raise
         except (ValueError, LookupError) as error:
             raise DataError(
                 f"{filepath} cannot be read: expected a header of <field>:<type> and a value for each field in every "
@@ -102,6 +105,21 @@ class RaggedSequentialDataset(SequentialDataset):
         self.inter_feat = self.inter_feat[[self.uid_field, self.iid_field]].iloc[np.lexsort((time, users))]
         super(SequentialDataset, self)._change_feat_format()
         self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
+
+    def _get_load_and_unload_col(self, source: Any) -> tuple[set[str] | None, set[str] | None]:
+        asked, left_out = super()._get_load_and_unload_col(source)
+        if asked is None:
+            return None, left_out
+        suffix = getattr(source, "value", source)
+        file = Path(self.dataset_path) / f"{self.dataset_name}.{suffix}"
+        fields = fields_of(file, self.config["field_separator"], self.config["encoding"])
+        keys = {"user": {self.uid_field}, "item": {self.iid_field}}.get(suffix, set())
+        answered, filtered = answered_elsewhere(self.config), self.config["val_interval"] or ()
+        return columns_to_load(asked, answered, filtered, keys, str(file), fields), left_out
+
+    def _filter_by_field_value(self) -> None:
+        check_row_filters(self.config["val_interval"] or {}, self.field2type)
+        super()._filter_by_field_value()
 
     def sequences(self) -> UserSequences:
         """All interactions in order; the first step of :meth:`build`, to be taken once."""

@@ -20,8 +20,13 @@ def as_name(value: Any) -> Any:
     return str(int(value)) if whole else value
 
 
+def in_text(value: Any) -> Any:
+    """The names in a text, see :func:`split_names`; anything else as it is."""
+    return split_names(value) if isinstance(value, str) else value
+
+
 def as_names(value: Any) -> Any:
-    """The names in a text or a sequence; anything else as it is.
+    """The names in a text or a list, where a whole number stands for its digits; anything else as it is.
 
     >>> as_names("age, 'a, b'"), as_names("[012]"), as_names([12, "x"])
     (['age', 'a, b'], ['012'], ['12', 'x'])
@@ -29,9 +34,8 @@ def as_names(value: Any) -> Any:
     Raises:
         ConfigError: A quote of the text is not closed, or does not enclose a whole name.
     """
-    if isinstance(value, str):
-        return split_names(value)
-    return [as_name(item) for item in value] if isinstance(value, (list, tuple)) else value
+    names = in_text(value)
+    return [as_name(name) for name in names] if isinstance(names, (list, tuple)) else names
 
 
 def split_names(text: str) -> list[str]:

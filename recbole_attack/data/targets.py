@@ -67,8 +67,8 @@ def as_tokens(value: Any) -> list[str] | None:
     tokens = as_names([value] if isinstance(value, Integral) else value)
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise ConfigError(
-            "target_items must be item tokens, such as [012, 'a, b'], or a selector such as popular:5, and a token with "
-            f"a point or an exponent is in quotes: found {shown(value)}"
+            "target_items must be item tokens, such as [012, 'a, b'], or a selector such as popular:5, and a token "
+            f"with a point or an exponent in quotes: found {shown(value)}"
         )
     if not tokens or not all(tokens):
         raise ConfigError(f"target_items is empty: expected item tokens or a selector, found {shown(value)}")

@@ -1,0 +1,77 @@
+"""RecBole's choice of columns and rows, held against what the files have.
+
+RecBole passes over a field it does not find, and takes a filter that does not go with a field's type for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole.utils.enum_type import FeatureType
+
+from recbole_attack.data.groups import parse_group
+from recbole_attack.errors import DataError, did_you_mean
+
+
+def fields_of(file: Path, separator: str, encoding: str | None) -> list[str]:
+    """The fields of an atomic file, none if there is no such file."""
+    if not file.is_file():
+        return []
+    with file.open(encoding=encoding, errors="replace") as lines:
+        header = lines.readline().rstrip("\n").lstrip("\ufeff")
+    return [column.split(":")[0] for column in header.split(separator)]
+
+
+def answered_elsewhere(config: Any) -> set[str]:
+    """Fields that another parameter than ``load_col`` names, which says so itself when they are missing."""
+    groups = parse_group(config["target_group"] or "all")
+    return {config["category_field"], *(config["prompt_fields"] or ()), *(condition.field for condition in groups)}
+
+
+def columns_to_load(
+    asked: set[str], answered: set[str], filtered: Iterable[str], keys: set[str], file: str, fields: list[str]
+) -> set[str]:
+    """The fields to load from a file: those that were asked for, and those that rows are chosen by.
+
+    Args:
+        asked: ``load_col`` of the file.
+        answered: What may be missing here, see :func:`answered_elsewhere`.
+        filtered: Fields of any file that rows are chosen by.
+        keys: The file's id fields, which any other field goes with.
+        file: Its name, for the message.
+        fields: The fields it has.
+
+    Raises:
+        DataError: The file lacks a field that was asked for.
+    """
+    for field in sorted(asked - answered):
+        if fields and field not in fields:
+            raise DataError(f"{file} has no field '{field}': found {', '.join(fields)}{did_you_mean(field, fields)}")
+    more = {field for field in filtered if field in fields}
+    return asked | more | (keys if more else set())
+
+
+def check_row_filters(val_interval: Mapping[str, Any], types: Mapping[str, FeatureType]) -> None:
+    """Hold ``val_interval`` against the types of the loaded fields.
+
+    Args:
+        val_interval: Field -> an interval as text, or a list of tokens.
+        types: Type of every loaded field.
+
+    Raises:
+        DataError: A field is not there, or its type and the filter do not go together.
+    """
+    for field, kept in val_interval.items():
+        if field not in types:
+            raise DataError(f"val_interval: no field '{field}': found {', '.join(types)}{did_you_mean(field, types)}")
+        expected = {FeatureType.FLOAT: "an interval such as '[3,inf)'", FeatureType.TOKEN: "a list of tokens"}
+        if types[field] not in expected:
+            raise DataError(
+                f"val_interval: '{field}' must be a field of type float or token: found {types[field].value}"
+            )
+        if isinstance(kept, str) != (types[field] == FeatureType.FLOAT):
+            raise DataError(
+                f"val_interval: '{field}' of type {types[field].value} needs {expected[types[field]]}: found {kept!r}"
+            )
