@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -11,8 +13,45 @@ from recbole_attack.errors import DataError
 from recbole_attack.files import write_yaml
 from recbole_attack.yaml_files import MAX_BYTES, YamlLoader, dump_yaml, load_yaml
 
-ODD = ["1e5", "1E5", "012", "0x1F", "1_0", "1:30", ".5", "1.", "-.inf", ".nan", "~", "null", "yes", "No", "on", "=", "<<"]
-ODD += ["2020-01-01", "2020-99-99", "", " ", "-", "?", ":", "a: b", "a #b", "&x", "*x", "!x", "%", "@", "`", "'", '"', "\\"]
+ODD = [
+    "1e5",
+    "1E5",
+    "012",
+    "0x1F",
+    "1_0",
+    "1:30",
+    ".5",
+    "1.",
+    "-.inf",
+    ".nan",
+    "~",
+    "null",
+    "yes",
+    "No",
+    "on",
+    "=",
+    "<<",
+]
+ODD += [
+    "2020-01-01",
+    "2020-99-99",
+    "",
+    " ",
+    "-",
+    "?",
+    ":",
+    "a: b",
+    "a #b",
+    "&x",
+    "*x",
+    "!x",
+    "%",
+    "@",
+    "`",
+    "'",
+    '"',
+    "\\",
+]
 ODD += ["\r", "\n", "a\nb", "\x85", "\u2028", "\ufeff", " a", "a ", "\t", "[a]", "{a}", "Ä", "\U0001f600", "\x07"]
 TEXT = st.text(max_size=10) | st.sampled_from(ODD) | st.text("0123456789eE+-._:", max_size=8)
 PLAIN = st.recursive(
@@ -58,12 +97,15 @@ def test_values_that_are_shared_are_written_in_full():
     assert "&" not in dump_yaml({"one": shared, "two": shared})
 
 
+UNQUOTED = ["012", "1e5", "x", "y", "no", "null", "~", "2020-01-01", "0x1F"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("ids: 012", "012"),
         ("ids: 1e5", "1e5"),
-        ("ids: [012, 1e5, 'x', \"y\", no, null, ~, 2020-01-01, 0x1F]", "012 1e5 x y no null ~ 2020-01-01 0x1F".split()),
+        ("ids: [012, 1e5, 'x', \"y\", no, null, ~, 2020-01-01, 0x1F]", UNQUOTED),
         ("ids:\n- 012\n- 1_0\n", ["012", "1_0"]),
         ("ids: {1: [2, .5]}", {"1": ["2", ".5"]}),
         ("ids: ~", None),
@@ -79,12 +121,10 @@ def test_ids_are_the_text_they_are_written_as(tmp_path, text, expected):
 def test_other_keys_keep_yamls_types_and_dates_are_text(tmp_path):
     (tmp_path / "a.yaml").write_text("a: 1e-3\nb: [1, yes, ~, 012]\nc: 2020-01-01\nd: 2020-99-99\non: {1: 2}\n")
     found = load_yaml(tmp_path / "a.yaml", TextLoader)
-    assert same(
-        found, {"a": 0.001, "b": [1, True, None, 10], "c": "2020-01-01", "d": "2020-99-99", "on": {"1": 2}}
-    )
+    assert same(found, {"a": 0.001, "b": [1, True, None, 10], "c": "2020-01-01", "d": "2020-99-99", "on": {"1": 2}})
 
 
-LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghi"))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,6 @@ def check_valid_metric(config: Any, split: Split, threat: Threat, excluded: Any)
     if np.isnan(result.get(config["valid_metric"].lower(), 0.0)):
         raise DataError(
             f"valid_metric '{config['valid_metric']}' cannot be measured: expected validation users it counts who "
-            f"never interacted with a target item, found none among {len(users)}; choose other target_items or an accuracy "
-            "such as NDCG@10"
+            f"never interacted with a target item, found none among {len(users)}; choose other target_items, or an "
+            "accuracy such as NDCG@10"
         )

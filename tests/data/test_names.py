@@ -19,7 +19,7 @@ from recbole_attack.errors import ConfigError
         ("['Half-Life, Episode 2']", ["Half-Life, Episode 2"]),
         ("'Half-Life, Episode 2', Portal", ["Half-Life, Episode 2", "Portal"]),
         ("Half-Life, Episode 2", ["Half-Life", "Episode 2"]),
-        ('["Baldur\'s Gate", O\'Neil]', ["Baldur's Gate", "O'Neil"]),
+        ("[\"Baldur's Gate\", O'Neil]", ["Baldur's Gate", "O'Neil"]),
         ("[012, 1e5, .5, null, no, a: b, &x, #y]", ["012", "1e5", ".5", "null", "no", "a: b", "&x", "#y"]),
         ("' a '", [" a "]),
         ("", [""]),
@@ -31,7 +31,7 @@ def test_names_are_separated_by_commas_outside_quotes(text, expected):
     assert split_names(text) == expected
 
 
-@pytest.mark.parametrize("text", ["'a", "'a' b", "['a]", "a, \"b", "'it's'"])
+@pytest.mark.parametrize("text", ["'a", "'a' b", "['a]", 'a, "b', "'it's'"])
 def test_quotes_that_do_not_hold_a_whole_name_are_refused(text):
     with pytest.raises(ConfigError, match="wholly in quotes"):
         split_names(text)
