@@ -143,12 +143,12 @@ def is_interval(text: Any) -> bool:
     return True
 
 
-def check_interval(name: str) -> Callable[[Any], None]:
-    """The check of a parameter that is an interval."""
+def check_that(name: str, form: str, valid: Callable[[Any], object]) -> Callable[[Any], None]:
+    """The check of the parameter ``name``, which must be ``form``, by whether ``valid`` says so of a value."""
 
     def check(value: Any) -> None:
-        if not is_interval(value):
-            raise ConfigError(f"{name} must be {INTERVAL_FORM}: found {shown(value)}")
+        if not valid(value):
+            raise ConfigError(f"{name} must be {form}: found {shown(value)}")
 
     return check
 

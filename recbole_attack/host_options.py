@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -12,7 +12,7 @@ from recbole_attack.checks import (
     INTERVAL_FORM,
     Option,
     are_names,
-    check_interval,
+    check_that,
     is_interval,
     names_form,
     of_fields,
@@ -37,32 +37,23 @@ def _gpus(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list) else as_name(value)
 
 
-def _check_gpus(value: str) -> None:
-    if not re.fullmatch(r"[\w-]*( *, *[\w-]+)*", value, re.ASCII):
-        raise ConfigError(f"gpu_id must be {OPTIONS_OF_RECBOLE['gpu_id'].form}: found {shown(value)}")
+def _are_gpus(value: str) -> bool:
+    return re.fullmatch(r"[\w-]*( *, *[\w-]+)*", value, re.ASCII) is not None
 
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _check_folder(value: str) -> None:
-    if value in ("", ".", "..") or re.search(r"[/\\\r\n]", value) or len(value.encode()) > 200:
-        raise ConfigError(f"dataset must be the name of a folder below data_path: found {shown(value)}")
+def _is_folder(value: str) -> bool:
+    return value not in ("", ".", "..") and not re.search(r"[/\\\r\n]", value) and len(value.encode()) <= 200
 
 
-def _check_encoding(value: str) -> None:
+def _is_encoding(value: str) -> bool:
     try:
-        codecs.lookup(value)
-    except (LookupError, UnicodeError, ValueError) as error:
-        raise ConfigError(
-            f"encoding must be the name of a text encoding, such as utf-8: found {shown(value)}"
-        ) from error
-
-
-def _check_duplicates(value: str) -> None:
-    if value not in ("first", "last"):
-        raise ConfigError(f"rm_dup_inter must be {OPTIONS_OF_RECBOLE['rm_dup_inter'].form}: found {shown(value)}")
+        return codecs.lookup(value) is not None
+    except (LookupError, ValueError):
+        return False
 
 
 def _columns(value: Any) -> Any:
@@ -90,12 +81,19 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float) and isfinite(value)
 
 
-def _fields(help_text: str) -> Option:
-    return Option(help_text, list, optional=True, names=True, read=in_text, form=names_form("fields"))
+def _names(name: str, help_text: str, of: str = "fields") -> Option:
+    form = names_form(of)
+    return Option(
+        help_text, list, optional=True, names=True, read=in_text, parse=check_that(name, form, are_names), form=form
+    )
 
 
-def _field(help_text: str) -> Option:
-    return Option(help_text, str, form="a name of at least one character")
+def _text(name: str, help_text: str, form: str, valid: Callable[[str], object], **settings: Any) -> Option:
+    return Option(help_text, str, parse=check_that(name, form, valid), form=form, **settings)
+
+
+def _filled(name: str, help_text: str, form: str = "a name of at least one character", **settings: Any) -> Option:
+    return _text(name, help_text, form, bool, **settings)
 
 
 def _of_fields(name: str, help_text: str, form: str, valid: Any, **settings: Any) -> Option:
@@ -104,7 +102,7 @@ def _of_fields(name: str, help_text: str, form: str, valid: Any, **settings: Any
 
 
 def _interval(name: str, help_text: str) -> Option:
-    return Option(help_text, str, optional=True, parse=check_interval(name), form=INTERVAL_FORM)
+    return _text(name, help_text, INTERVAL_FORM, is_interval, optional=True)
 
 
 def _files(help_text: str) -> Option:
@@ -116,42 +114,46 @@ _FIELDS = ["USER_ID", "ITEM_ID", "RATING", "TIME", "LABEL", "ITEM_LIST_LENGTH", 
 _FIELDS += ["HEAD_ENTITY_ID", "TAIL_ENTITY_ID", "RELATION_ID", "ENTITY_ID"]
 
 OPTIONS_OF_RECBOLE: dict[str, Option] = {
-    "dataset": Option("the dataset", str, read=as_name, parse=_check_folder),
+    "dataset": _text("dataset", "the dataset", "the name of a folder below data_path", _is_folder, read=as_name),
     "data_path": Option("folder of the datasets", str),
-    "gpu_id": Option("GPUs", str, read=_gpus, parse=_check_gpus, form="numbers of GPUs, such as '0' or '0,1'"),
+    "gpu_id": _text("gpu_id", "GPUs", "numbers of GPUs, such as '0' or '0,1'", _are_gpus, read=_gpus),
     "worker": Option("processes that load evaluation data", int, low=0, high=64),
     "state": Option("logging level", str, ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), read=_upper),
-    "encoding": Option("encoding of atomic files", str, optional=True, parse=_check_encoding),
+    "encoding": _text(
+        "encoding",
+        "encoding of atomic files",
+        "the name of a text encoding, such as utf-8",
+        _is_encoding,
+        optional=True,
+    ),
     "wandb_project": Option("project at W&B", str),
     "loss_decimal_place": Option("decimals of losses", int, low=0, high=20),
     "reg_weight": Option("weight of a model's own regularisation", float, low=0.0, optional=True),
     "tail_ratio": Option("share of items TailPercentage calls tail", float, above=0.0, optional=True),
     **{
-        key: Option("separator in atomic files", str, read=_separator, form=r"at least one character, such as \t")
+        key: _filled(key, "separator in atomic files", r"at least one character, such as \t", read=_separator)
         for key in ("field_separator", "seq_separator")
     },
-    **{f"{name}_FIELD": _field(f"name of the field {name}") for name in _FIELDS},
-    "NEG_PREFIX": _field("prefix of fields of negatives"),
-    "LIST_SUFFIX": _field("suffix of fields of sequences"),
+    **{f"{name}_FIELD": _filled(f"{name}_FIELD", f"name of the field {name}") for name in _FIELDS},
+    "NEG_PREFIX": _filled("NEG_PREFIX", "prefix of fields of negatives"),
+    "LIST_SUFFIX": _filled("LIST_SUFFIX", "suffix of fields of sequences"),
     **{
-        f"alias_of_{name}": _fields("fields that hold the same ids")
+        f"alias_of_{name}": _names(f"alias_of_{name}", "fields that hold the same ids")
         for name in ("user_id", "item_id", "entity_id", "relation_id")
     },
-    "numerical_features": _fields("float fields to be embedded"),
-    "normalize_field": _fields("float fields to be normalised"),
+    "numerical_features": _names("numerical_features", "float fields to be embedded"),
+    "normalize_field": _names("normalize_field", "float fields to be normalised"),
     "normalize_all": Option("normalise all float fields", bool, optional=True),
-    "additional_feat_suffix": Option(
-        "more atomic files", list, optional=True, names=True, read=in_text, form=names_form("file suffixes")
-    ),
+    "additional_feat_suffix": _names("additional_feat_suffix", "more atomic files", "file suffixes"),
     "load_col": _files("fields to load by file"),
     "unload_col": _files("fields not to load by file"),
     "unused_col": _files("fields not to use by file"),
-    "rm_dup_inter": Option(
-        "which interaction of a repeated pair is kept; empty keeps all",
-        str,
+    "rm_dup_inter": _text(
+        "rm_dup_inter",
+        "which interaction of a repeated pair is kept",
+        "'first' or 'last', the interaction of a repeated pair that is kept, or null to keep all",
+        lambda kept: kept in ("first", "last"),
         optional=True,
-        parse=_check_duplicates,
-        form="'first' or 'last', the interaction of a repeated pair that is kept, or null to keep all",
     ),
     "val_interval": _of_fields(
         "val_interval",
@@ -192,12 +194,6 @@ def check_host_options(values: Mapping[str, Any]) -> None:
     for name, option in OPTIONS_OF_RECBOLE.items():
         if name in values:
             option.check(name, values[name])
-    for name, option in OPTIONS_OF_RECBOLE.items():
-        value = values.get(name)
-        if option.kind is str and value == "":
-            raise ConfigError(f"{name} must be {option.expected}: found ''")
-        if option.kind is list and value is not None and not are_names(value):
-            raise ConfigError(f"{name} must be {option.expected}: found {shown(value)}")
     for name in ("load_col", "unload_col", "unused_col"):
         _check_columns(name, values.get(name) or {}, values.get("additional_feat_suffix") or [])
     if values.get("unload_col") and values.get("load_col") is not None:
