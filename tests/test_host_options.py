@@ -148,7 +148,7 @@ def test_columns_are_read_as_recbole_means_them(config, given, expected):
         ({"TIME_FIELD": ""}, "TIME_FIELD must be"),
         ({"dataset": "a/b"}, "dataset must be the name of a folder"),
         ({"dataset": "../overall"}, "dataset must be the name of a folder"),
-        ({"dataset": 1e5}, "dataset must be a string: found 100000.0"),
+        ({"dataset": 1e5}, "dataset must be the name of a folder below data_path: found 100000.0"),
         ({"encoding": "utf-9"}, "encoding must be the name of a text encoding"),
         ({"state": "loud"}, "unknown state 'LOUD'"),
         ({"gpu_id": [0.5]}, "gpu_id must be numbers of GPUs"),
