@@ -176,10 +176,13 @@ class AttackConfig(Config):
                 raise ConfigError(f"unknown parameter {shown(key)} (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:
-        """Parameters without an option of their own keep the type of their default."""
+        """Parameters keep the type of their default: all numbers, and the rest where no option says more."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in OPTIONS or key in OPTIONS_OF_RECBOLE or not isinstance(default, _PLAIN):
+            checked = {**OPTIONS_OF_RECBOLE, **OPTIONS}.get(key)
+            if not isinstance(default, _PLAIN) or (
+                checked and (value is None or not isinstance(default, (bool, int, float)))
+            ):
                 continue
             if value is None:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")

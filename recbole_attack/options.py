@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
-from recbole_attack.checks import Option, are_names
+from recbole_attack.checks import LARGEST, Option, are_names
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
@@ -37,6 +37,15 @@ def _check_candidates(value: Any) -> None:
 def _check_cut_offs(value: list[Any]) -> None:
     if not value or not all(type(k) is int and 1 <= k <= _LONGEST_LIST for k in value):
         raise ConfigError(f"topk must be {OPTIONS['topk'].form}: found {shown(value)}")
+
+
+def _check_size(value: Any) -> None:
+    size = synthetic_size(value)
+    if max(size.users * size.mean_length, size.items, size.light_users, size.seed) > LARGEST:
+        raise ConfigError(
+            f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light users and seed: "
+            f"found {shown(value)}"
+        )
 
 
 _MANY, _WIDE, _DEEP, _LONGEST_LIST = 100_000, 16_384, 128, 10_000
@@ -150,7 +159,7 @@ OPTIONS: dict[str, Option] = {
     "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
     "metric_decimal_place": Option("decimals of metrics", int, low=0, high=20),
     "synthetic_size": Option(
-        "size of the dataset synthetic", parse=synthetic_size, form="a name, or a mapping of users, items and so on"
+        "size of the dataset synthetic", parse=_check_size, form="a name, or a mapping of users, items and so on"
     ),
     "seed": Option("random seed", int, low=0, high=2**32 - 1),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
