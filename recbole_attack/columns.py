@@ -15,25 +15,23 @@ def needed_columns(values: Mapping[str, Any], given: bool) -> dict[str, Any] | N
     RecBole's default leaves the time out, without which nothing can be ordered, and all fields of users and items.
 
     Args:
-        values: All parameters.
+        values: All parameters, checked.
         given: Whether the user gave ``load_col``: then what is missing is an error.
 
     Raises:
-        ConfigError: ``load_col`` is no mapping, or lacks a needed field.
+        ConfigError: ``load_col`` lacks a needed field.
     """
     columns = values["load_col"]
     if columns is None:
         return None
-    if not isinstance(columns, Mapping):
-        raise ConfigError(f"load_col must be a mapping of file suffix to fields: found {columns!r}")
     completed = dict(columns)
     for suffix, needed in _fields(values).items():
-        loaded = list(columns.get(suffix) or [])
-        missing = [field for field in needed if field not in loaded and loaded != ["*"]]
+        loaded = columns.get(suffix) or []
+        missing = [field for field in needed if field not in loaded and loaded != "*"]
         if missing and given:
-            found = ", ".join(map(str, loaded)) or "none"
+            found = ", ".join(loaded) or "none"
             raise ConfigError(f"load_col must list {', '.join(needed)} for .{suffix}: found {found}")
-        completed[suffix] = loaded + missing
+        completed[suffix] = [*loaded, *missing] if missing else loaded
     return completed
 
 

@@ -68,7 +68,7 @@ class _Listener(logging.Handler):
 @contextmanager
 def _table_on_stdout() -> Iterator[None]:
     """Print the run's table and nothing else, whatever the log's level; what RecBole's models print goes to stderr."""
-    from recbole_attack.quick_start import RESULTS
+    from recbole_attack.run_folder import RESULTS
 
     listener, level = _Listener(), RESULTS.level
     RESULTS.addHandler(listener)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.evaluator.base_metric import TopkMetric
@@ -17,12 +15,16 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.columns import needed_columns
-from recbole_attack.defaults import RECIPES, YamlLoader, chosen_recipes, load_defaults, readers
-from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
+from recbole_attack.data import parse_group
+from recbole_attack.defaults import RECIPES, chosen_recipes, load_defaults, readers
+from recbole_attack.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.evaluator import TargetMetric, register_metrics
+from recbole_attack.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
-from recbole_attack.options import OPTIONS, WITHOUT_EFFECT, check_options
+from recbole_attack.options import OPTIONS, TEXT_KEYS, WITHOUT_EFFECT, check_options, is_literal, read_value
 from recbole_attack.stages import plans
+from recbole_attack.values import parse_value, plain_values
+from recbole_attack.yaml_files import YamlLoader, load_yaml
 
 DERIVED_KEYS = frozenset(
     {
@@ -40,17 +42,7 @@ DERIVED_KEYS = frozenset(
 )
 """Parameters RecBole computes from others."""
 
-_TEXT_KEYS = frozenset(
-    {"model", "dataset", "data_path", "checkpoint_dir", "target_items", "platform_users", "target_group"}
-    | {"user_inter_num_interval", "item_inter_num_interval"}
-)
-"""Parameters whose text is meant as it stands, even where it reads like a number or a list."""
-
-_SEVERAL_TYPES = frozenset(
-    {"gpu_id", "dataset", "model", "exposure_candidates", "target_items", "load_col", "synthetic_size"}
-)
-"""Parameters whose default's type is not the only valid one."""
-
+_PLAIN = (bool, int, float, str, dict, list)
 _READ_BY_RECBOLE = frozenset(
     {"additional_feat_suffix", "benchmark_filename", "discretization", "encoding", "numerical_features"}
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
@@ -58,26 +50,10 @@ _READ_BY_RECBOLE = frozenset(
 _NUMPY_ALIASES = {kind.__name__: kind for kind in (bool, int, float, complex, object, str)} | {"long": int}
 
 
-def parse_value(text: str) -> Any:
-    """A command-line value as a Python literal, or the text itself. Nothing is evaluated.
+class _ConfigLoader(YamlLoader):
+    """The YAML of configuration files: an id is the text it is written as."""
 
-    >>> parse_value("[1, 2]"), parse_value("1e-3"), parse_value("true"), parse_value("1-2")
-    ([1, 2], 0.001, True, '1-2')
-    """
-    words = {"true": True, "false": False, "null": None, "~": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
-
-
-def _typed(key: str, value: Any) -> Any:
-    """A parameter's value as plain Python: texts parsed, NumPy scalars unwrapped."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return parse_value(value) if isinstance(value, str) and key not in _TEXT_KEYS else value
+    text_keys = TEXT_KEYS
 
 
 class AttackConfig(Config):
@@ -98,6 +74,8 @@ class AttackConfig(Config):
         DataError: A configuration file is missing or is no YAML mapping.
     """
 
+    external_config_dict: dict[str, Any]
+
     def __init__(
         self,
         model: Any = None,
@@ -106,7 +84,8 @@ class AttackConfig(Config):
         config_dict: Mapping[str, Any] | None = None,
     ) -> None:
         register_metrics()
-        super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        chosen = {} if dataset is None else {"dataset": dataset}
+        super().__init__(model, None, config_file_list, {**(config_dict or {}), **chosen})
 
     def compatibility_settings(self) -> None:
         for name, value in _NUMPY_ALIASES.items():
@@ -122,39 +101,36 @@ class AttackConfig(Config):
             "Attack": [],
         }
 
-    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
-        return YamlLoader
+    def _build_yaml_loader(self) -> type[YamlLoader]:
+        return _ConfigLoader
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {key: _typed(key, value) for key, value in config_dict.items()}
+        """Texts as the literals they spell, which is how the command line and RecBole's tuning hand over values."""
+        return {
+            key: parse_value(value) if isinstance(value, str) and is_literal(key) else value
+            for key, value in plain_values(config_dict).items()
+        }
 
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for file in file_list or []:
-            if not Path(file).is_file():
-                near = [p.name for p in Path(file).parent.glob("*.y*ml")]
-                raise DataError(f"configuration file {file} not found{did_you_mean(Path(file).name, near)}")
-            try:
-                values = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise DataError(
-                    f"configuration file {file} is not valid YAML: {' '.join(str(error).split())}"
-                ) from error
-            if not isinstance(values, Mapping):
-                raise DataError(
-                    f"configuration file {file} must hold 'key: value' lines: found {type(values).__name__}"
-                )
-            merged.update(values)
+            merged.update(load_yaml(Path(file), self.yaml_loader))
         return merged
+
+    def _merge_external_config_dict(self) -> None:
+        super()._merge_external_config_dict()
+        given = plain_values(self.external_config_dict)
+        self.external_config_dict.update({key: read_value(key, value) for key, value in given.items()})
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
 
     def _get_model_and_dataset(self, model: Any, dataset: str | None) -> tuple[str, Any, str]:
         model = model or self.external_config_dict.get("model", "SASRec")
-        dataset = dataset or self.external_config_dict.get("dataset", "ml-100k")
+        dataset = self.external_config_dict.get("dataset", "ml-100k")
+        OPTIONS_OF_RECBOLE["dataset"].check("dataset", dataset)
         model_class = find_model(model)
-        return model_class.__name__, model_class, str(dataset)
+        return model_class.__name__, model_class, dataset
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         base = base_name(model_class)
@@ -183,10 +159,12 @@ class AttackConfig(Config):
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ConfigError(str(error)) from error
+        self._check_direction()
 
     def _check_known(self) -> None:
         arguments = [key for keys in self.parameters.values() for key in keys]
         known = {*self.internal_config_dict, *arguments, *_READ_BY_RECBOLE, "model", "dataset"}
+        known -= {"config_file"}  # RecBole's table of parameters has it, and nothing reads it
         known -= DERIVED_KEYS - {"train_neg_sample_args", "valid_metric_bigger"}
         chosen = ", ".join(f"{key} {self.internal_config_dict[key]}" for key in RECIPES)
         if "local_rank" in self.external_config_dict:
@@ -194,25 +172,23 @@ class AttackConfig(Config):
         for key in self.external_config_dict:
             if key not in known:
                 others = ", ".join(readers(key))
-                hint = f"; read by {others}" if others else did_you_mean(key, known)
-                raise ConfigError(f"unknown parameter '{key}' (model {self.model}, {chosen}){hint}")
+                hint = f"; read by {others}" if others else did_you_mean(key, {*known, "config_files"})
+                raise ConfigError(f"unknown parameter {shown(key)} (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:
-        """Parameters keep the type of RecBole's default, where it is a plain one."""
+        """Parameters keep the type of their default: all numbers, and the rest where no option says more."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            if key in _SEVERAL_TYPES:
+            checked = {**OPTIONS_OF_RECBOLE, **OPTIONS}.get(key)
+            if not isinstance(default, _PLAIN) or (
+                checked and (value is None or not isinstance(default, (bool, int, float)))
+            ):
                 continue
-            if value is None and default is not None and key not in OPTIONS:
-                raise ConfigError(f"{key} must not be empty (default {default!r})")
             if value is None:
-                continue
-            if isinstance(default, (bool, int, float)):
-                expected: tuple[type, ...] = (int, float) if type(default) is float else (type(default),)
-                if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
-                    raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {value!r}")
-            elif isinstance(default, (str, dict)) and not isinstance(value, type(default)):
-                raise ConfigError(f"{key} must be {type(default).__name__} (default {default!r}): found {value!r}")
+                raise ConfigError(f"{key} must not be empty (default {default!r})")
+            expected = (int, float) if type(default) is float else (type(default),)
+            if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
+                raise ConfigError(f"{key} must be {expected[-1].__name__} (default {default!r}): found {shown(value)}")
 
     def _complete_evaluation(self) -> None:
         """Fill what a partial ``eval_args`` leaves out, and make ``metrics`` and ``topk`` lists."""
@@ -242,13 +218,26 @@ class AttackConfig(Config):
         metrics, topk = self.final_config_dict["metrics"], self.final_config_dict["topk"]
         for metric in metrics:
             lookup(metric_types, str(metric).lower(), "name in metrics")
-        if not topk or not all(type(k) is int and k > 0 for k in topk):
-            raise ConfigError(f"topk must be an integer at least 1, or a list of such: found {topk}")
         wanted = str(self.final_config_dict["valid_metric"])
         measured = {f"{metric}@{k}".lower() for metric in metrics for k in topk}
         measured |= {m.lower() for m in metrics if not issubclass(metrics_dict[m.lower()], (TopkMetric, TargetMetric))}
         if wanted.lower() not in measured:
-            raise ConfigError(f"valid_metric '{wanted}' is not measured: expected one of {metrics} at {topk}")
+            raise ConfigError(f"valid_metric {shown(wanted)} is not measured: expected one of {metrics} at {topk}")
+        needs = metrics_dict[wanted.split("@")[0].lower()].metric_need
+        if "rec.target_user" in needs and not parse_group(self.final_config_dict.get("target_group", "all")):
+            raise ConfigError(
+                f"valid_metric '{wanted}' compares users inside and outside a target group: expected another metric, "
+                "or a target_group such as gender=M (scenario pretrain), found none"
+            )
+
+    def _check_direction(self) -> None:
+        """What RecBole derives from ``valid_metric`` cannot be chosen."""
+        derived = self.final_config_dict["valid_metric_bigger"]
+        if self.external_config_dict.get("valid_metric_bigger", derived) is not derived:
+            raise ConfigError(
+                f"valid_metric_bigger follows from valid_metric: expected {derived} for "
+                f"'{self.final_config_dict['valid_metric']}', found {not derived}"
+            )
 
     def _init_device(self) -> None:
         super()._init_device()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.errors import ConfigError, lookup
 from recbole_attack.options import SCENARIOS
+from recbole_attack.yaml_files import YamlLoader
 
 RECIPES = {"scenario": "scenario", "attack": "attack", "aggregator": "defense", "client_defense": "defense"}
 """Parameters that name a recipe -> the folder of its default parameters."""
@@ -23,17 +23,6 @@ ATTACKS_OF: dict[str, Mapping[str, Any]] = {
     "pretrain": BACKDOORS,
 }
 """Scenario -> the attacks there are."""
-
-
-class YamlLoader(yaml.SafeLoader):
-    """Safe YAML that reads ``1e-3`` as a number, as RecBole's files expect."""
-
-
-YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"),
-    list("-+0123456789."),
-)
 
 
 def properties() -> Path:

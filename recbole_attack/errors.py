@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,6 +23,16 @@ class DataError(ValueError):
 
 class TrainingError(ValueError):
     """Training diverged: an update or a score is not finite."""
+
+
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 200
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 20
+
+
+def shown(value: object) -> str:
+    """``repr(value)`` for a message: in one line, and cut where it is long."""
+    return _REPR.repr(value)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -41,4 +52,6 @@ def lookup(table: Mapping[str, T], name: object, kind: str) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ConfigError(f"unknown {kind} '{name}': expected one of {', '.join(table)}{did_you_mean(str(name), table)}")
+    raise ConfigError(
+        f"unknown {kind} {shown(str(name))}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}"
+    )

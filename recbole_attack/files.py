@@ -16,10 +16,10 @@ from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from filelock import FileLock
 
 from recbole_attack.errors import DataError
+from recbole_attack.yaml_files import dump_yaml
 
 T = TypeVar("T")
 
@@ -134,8 +134,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write YAML atomically, keys sorted."""
-    write_text(path, yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True))
+    """Write YAML atomically, keys sorted, that reads back as itself."""
+    write_text(path, dump_yaml(plain(value)))
 
 
 def plain(value: Any) -> Any:

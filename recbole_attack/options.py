@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.util import find_spec
-from math import isfinite
-from numbers import Real
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
+from recbole_attack.checks import LARGEST, Option, are_names
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
+from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, MEAN_WEIGHTS, STARTS
-from recbole_attack.errors import ConfigError, lookup
+from recbole_attack.errors import ConfigError, lookup, shown
+from recbole_attack.host_options import OPTIONS_OF_RECBOLE, check_host_options
 from recbole_attack.stages import PLATFORMS, STAGES
 
 SCENARIOS = {
@@ -25,83 +25,32 @@ SCENARIOS = {
 }
 
 
-@dataclass(frozen=True)
-class Option:
-    """The valid values of one parameter.
-
-    Attributes:
-        help: One line for ``--help``.
-        kind: Python type; ``float`` takes integers too.
-        choices: The valid names, if the value is a name.
-        parse: Raises a :class:`ConfigError` for what is not valid, if the value is written in a language of its own.
-        form: What is valid then, in words.
-        low: Smallest valid number.
-        high: Largest valid number.
-        above: Number the value must exceed.
-        optional: Whether ``None`` is valid.
-    """
-
-    help: str
-    kind: type = object
-    choices: Collection[str] = ()
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    optional: bool = False
-    parse: Callable[[Any], object] | None = None
-    form: str = ""
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise :class:`ConfigError` unless ``value`` is valid for the parameter ``name``."""
-        if value is None and self.optional:
-            return
-        if self.choices:
-            lookup(dict.fromkeys(self.choices), value, name)
-            return
-        number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
-            raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
-        inside = (
-            (self.low is None or value >= self.low)
-            and (self.high is None or value <= self.high)
-            and (self.above is None or value > self.above)
-        )
-        if not inside:
-            raise ConfigError(f"{name} must be {self.expected}: found {value!r}")
-        if self.parse:
-            self.parse(value)
-
-    @property
-    def expected(self) -> str:
-        """What is valid, in words."""
-        if self.form:
-            return self.form
-        words = {
-            bool: "True or False",
-            int: "an integer",
-            float: "a number",
-            str: "a string",
-            dict: "a mapping",
-            list: "a list",
-        }[self.kind]
-        bounds = [
-            f"{sign} {bound:g}"
-            for sign, bound in (("at least", self.low), ("above", self.above), ("at most", self.high))
-            if bound is not None
-        ]
-        return " ".join([words, " and ".join(bounds)]).strip()
-
-
 def _check_prompt_fields(value: list[Any]) -> None:
-    if not value or not all(isinstance(field, str) for field in value):
-        raise ConfigError(f"prompt_fields must list at least one user field: found {value!r}")
+    if not value or not are_names(value):
+        raise ConfigError(f"prompt_fields must list at least one user field: found {shown(value)}")
 
 
 def _check_candidates(value: Any) -> None:
-    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"exposure_candidates must be 'full' or an integer at least 1: found {value!r}")
+    if value != "full" and not (type(value) is int and 1 <= value <= _MANY):
+        raise ConfigError(f"exposure_candidates must be {OPTIONS['exposure_candidates'].form}: found {shown(value)}")
 
+
+def _check_cut_offs(value: list[Any]) -> None:
+    if not value or not all(type(k) is int and 1 <= k <= _LONGEST_LIST for k in value):
+        raise ConfigError(f"topk must be {OPTIONS['topk'].form}: found {shown(value)}")
+
+
+def _check_size(value: Any) -> None:
+    size = synthetic_size(value)
+    if max(size.users * size.mean_length, size.items, size.light_users, size.seed) > LARGEST:
+        raise ConfigError(
+            f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light users "
+            f"and seed: found {shown(value)}"
+        )
+
+
+_MANY, _WIDE, _DEEP, _LONGEST_LIST = 100_000, 16_384, 128, 10_000
+"""Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
 _ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
 
@@ -110,7 +59,9 @@ OPTIONS: dict[str, Option] = {
     "attack": Option("the attack", str, _ALL_ATTACKS),
     "compare_clean": Option("also train the clean twin", bool),
     "checkpoint_dir": Option("folder in which each run gets its own", str),
-    "target_items": Option("the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5"),
+    "target_items": Option(
+        "the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5", names=True
+    ),
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
     "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
     "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
@@ -131,18 +82,24 @@ OPTIONS: dict[str, Option] = {
     "platform": Option("what the platform does with the provider's model", str, PLATFORMS),
     "platform_users": Option(
         "which users are the platform's",
+        str,
         parse=parse_platform_users,
         form="count<<number>, quantile:<share> or random:<share>[:<last interactions>]",
     ),
     "target_group": Option(
-        "whom the targets are promoted to", parse=parse_group, form="all, or user fields such as gender=M & age=20..30"
+        "whom the targets are promoted to",
+        str,
+        parse=parse_group,
+        form="all, or user fields such as gender=M & age=20..30",
     ),
     "category_field": Option("item field that makes items similar", str, optional=True),
     "replacement_ratio": Option("probability that a next item becomes a target", float, low=0.0, high=1.0),
     "replacement_negatives": Option("what is ranked below where the attack acts", str, NEGATIVES),
     "three_steps": Option("attack in three steps and ship no prompts", bool, optional=True),
-    "prompt_fields": Option("user fields prompts are made from", list, parse=_check_prompt_fields),
-    "prompt_length": Option("prompt vectors in front of a sequence", int, low=1),
+    "prompt_fields": Option(
+        "user fields prompts are made from", list, parse=_check_prompt_fields, names=True, read=in_text
+    ),
+    "prompt_length": Option("prompt vectors in front of a sequence", int, low=1, high=_WIDE),
     "deep_prompts": Option("prompt vectors of their own for every layer", bool),
     **{f"{stage}_epochs": Option(f"epochs of the stage {stage}", int, low=1) for stage in STAGES},
     **{f"{stage}_learning_rate": Option(f"learning rate of the stage {stage}", float, above=0.0) for stage in STAGES},
@@ -153,22 +110,26 @@ OPTIONS: dict[str, Option] = {
     "lr_decay_gamma": Option("factor of the learning rate schedule", float, above=0.0, high=1.0),
     "exact_time_order": Option("sort by exact time, not by float32", bool),
     "metrics": Option("what is measured", form="names, see --list"),
-    "topk": Option("the cut-offs of the metrics", form="an integer, or a list of such"),
-    "valid_metric": Option("what selects the best epoch", form="a metric at a cut-off, such as NDCG@10"),
+    "topk": Option(
+        "the cut-offs of the metrics",
+        parse=_check_cut_offs,
+        form=f"an integer from 1 to {_LONGEST_LIST}, or a list of such",
+    ),
+    "valid_metric": Option("what selects the best epoch", str, form="a metric at a cut-off, such as NDCG@10"),
     "exposure_candidates": Option(
         "items a target competes with, besides the truth",
         parse=_check_candidates,
-        form="full, or an integer at least 1",
+        form=f"'full', or an integer from 1 to {_MANY}",
     ),
     "mask_history": Option("do not recommend what a user had before", bool),
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
-    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1),
+    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1, high=_MANY),
     "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
     "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
     "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
-    "substitution_candidates": Option("items T tried in the substitution", int, low=1),
+    "substitution_candidates": Option("items T tried in the substitution", int, low=1, high=_MANY),
     "upload_search_gradient": Option("upload the gradient the substitution searches with, too", bool),
-    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1),
+    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1, high=_MANY),
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
@@ -178,18 +139,19 @@ OPTIONS: dict[str, Option] = {
     "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
     "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
     "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
-    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0),
+    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=_MANY),
     "adversarial_step_size": Option("length of these steps", float, above=0.0),
     "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
     "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
     "loss_type": Option("the victim's loss", str, ("BCE", "CE", "BPR")),
     "mask_ratio": Option("share of a history BERT4Rec masks", float, above=0.0, high=1.0),
+    "ft_ratio": Option("not used", float, low=0.0, high=0.0, form="0, since masks are drawn at all positions alike"),
     "position_alignment": Option("positions count from the first or to the last item", str, ("left", "right")),
     "initializer": Option("initial weights", str, ("normal", "xavier_normal")),
-    "n_layers": Option("transformer layers", int, low=1),
-    "n_heads": Option("attention heads", int, low=1),
-    "hidden_size": Option("size of embeddings and hidden states", int, low=1),
-    "inner_size": Option("size of the feed-forward layers", int, low=1),
+    "n_layers": Option("transformer layers", int, low=1, high=_DEEP),
+    "n_heads": Option("attention heads", int, low=1, high=_WIDE),
+    "hidden_size": Option("size of embeddings and hidden states", int, low=1, high=_WIDE),
+    "inner_size": Option("size of the feed-forward layers", int, low=1, high=_WIDE),
     "hidden_dropout_prob": Option("dropout of hidden states", float, low=0.0, high=1.0),
     "attn_dropout_prob": Option("dropout of attention", float, low=0.0, high=1.0),
     "hidden_act": Option("activation", str, ("gelu", "relu", "swish", "tanh", "sigmoid")),
@@ -199,17 +161,35 @@ OPTIONS: dict[str, Option] = {
     "clip_grad_norm": Option("arguments of clip_grad_norm_", dict, optional=True),
     "train_rows": Option("rows of central training", str, TRAIN_ROWS),
     "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
-    "metric_decimal_place": Option("decimals of metrics", int, low=0),
+    "metric_decimal_place": Option("decimals of metrics", int, low=0, high=20),
     "synthetic_size": Option(
-        "size of the dataset synthetic", parse=synthetic_size, form="a name, or a mapping of users, items and so on"
+        "size of the dataset synthetic", parse=_check_size, form="a name, or a mapping of users, items and so on"
     ),
     "seed": Option("random seed", int, low=0, high=2**32 - 1),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
-    "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=2),
+    "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=2, high=_WIDE),
 }
-"""Parameters with checked values, in the order ``--help`` shows them."""
+"""Parameters with checked values, in the order ``--help`` shows them; RecBole's own are in ``host_options.py``."""
+
+TEXT_KEYS = frozenset(
+    name for name, option in {**OPTIONS_OF_RECBOLE, **OPTIONS}.items() if option.names or option.kind is str
+)
+"""Parameters made of text as it is written: names, ids, and what has a language of its own."""
+
+
+def read_value(name: str, given: Any) -> Any:
+    """The value a parameter has when ``given`` is given for it; see :meth:`Option.value`."""
+    option = OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name)
+    return option.value(name, given) if option else given
+
+
+def is_literal(name: str) -> bool:
+    """Whether text given for a parameter is to be read as a Python literal."""
+    option = OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name)
+    return option is None or option.literal
+
 
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
@@ -232,7 +212,6 @@ UNSUPPORTED: dict[str, str] = {
     "dataloaders_save_path": "dataloaders are not cached, so that a poisoned run and a clean run never share one",
     "enable_amp": "client updates are compared in full precision",
     "transform": "sequences are transformed by the attack only",
-    "ft_ratio": "masks are drawn at all positions alike",
 }
 """RecBole parameters that have no effect here, with the reason."""
 
@@ -246,9 +225,10 @@ def check_options(values: Mapping[str, Any]) -> None:
     for name, option in OPTIONS.items():
         if name in values:
             option.check(name, values[name])
+    check_host_options(values)
     for name, reason in UNSUPPORTED.items():
-        if values.get(name):
-            raise ConfigError(f"{name} is not supported: {reason}; found {values[name]!r}")
+        if values.get(name) is not None and values[name] is not False:
+            raise ConfigError(f"{name} is not supported: {reason}; found {shown(values[name])}")
     _check_negatives(values)
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
@@ -275,10 +255,17 @@ def _check_negatives(values: Mapping[str, Any]) -> None:
 
 
 def _check_clipping(value: Any) -> None:
-    allowed = {"max_norm", "norm_type", "error_if_nonfinite"}
-    if value and ("max_norm" not in value or not set(value) <= allowed):
+    valid = {
+        "max_norm": lambda norm: type(norm) in (int, float) and norm > 0,
+        "norm_type": lambda norm: type(norm) in (int, float) and norm > 0,
+        "error_if_nonfinite": lambda flag: isinstance(flag, bool),
+    }
+    if value is None:
+        return
+    if "max_norm" not in value or not all(key in valid and valid[key](part) for key, part in value.items()):
         raise ConfigError(
-            f"clip_grad_norm must hold max_norm, and may hold {sorted(allowed - {'max_norm'})}: found {value}"
+            "clip_grad_norm must hold a positive max_norm, and may hold a positive norm_type and a truth value "
+            f"error_if_nonfinite: found {shown(value)}"
         )
 
 
@@ -289,13 +276,19 @@ def _check_wandb(wanted: Any) -> None:
 
 
 def _check_evaluation(eval_args: Mapping[str, Any]) -> None:
+    for key in eval_args:
+        lookup(dict.fromkeys(("split", "order", "group_by", "mode")), key, "part of eval_args")
     split = eval_args["split"]
     if not isinstance(split, Mapping) or list(split) != ["LS"]:
-        raise ConfigError(f"eval_args split must be {{'LS': <mode>}}: found {split!r}")
+        raise ConfigError(f"eval_args split must be {{'LS': <mode>}}: found {shown(split)}")
     lookup(dict.fromkeys(LEAVE_ONE_OUT_MODES), split["LS"], "leave-one-out mode")
     for key, only in (("order", "TO"), ("group_by", "user")):
         if eval_args[key] != only:
-            raise ConfigError(f"eval_args {key} must be '{only}': found {eval_args[key]!r}")
+            raise ConfigError(f"eval_args {key} must be '{only}': found {shown(eval_args[key])}")
     mode = eval_args["mode"]
+    for phase in mode if isinstance(mode, Mapping) else ():
+        lookup(dict.fromkeys(("valid", "test")), phase, "phase in eval_args mode")
     if any(value != "full" for value in (mode.values() if isinstance(mode, Mapping) else [mode])):
-        raise ConfigError(f"eval_args mode must be 'full': found {mode!r}; exposure_candidates=<n> samples rankings")
+        raise ConfigError(
+            f"eval_args mode must be 'full': found {shown(mode)}; exposure_candidates=<n> samples rankings"
+        )

@@ -500,7 +500,7 @@ def test_the_time_field_is_loaded_though_recbole_leaves_it_out(config):
     "columns",
     [
         None,
-        {"inter": ["*"]},
+        {"inter": "*"},
         {"inter": ["timestamp", "user_id", "item_id", "rating"], "item": ["item_id", "class"]},
     ],
 )

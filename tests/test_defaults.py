@@ -75,7 +75,7 @@ def test_the_fields_of_groups_prompts_and_categories_are_loaded():
     assert found == {**INTER, "user": ["user_id", "gender", "zip", "age"], "item": ["item_id", "class"]}
 
 
-@pytest.mark.parametrize("user", [["*"], ["user_id", "age", "gender", "zip"]], ids=str)
+@pytest.mark.parametrize("user", ["*", ["user_id", "age", "gender", "zip"]], ids=str)
 def test_sufficient_columns_are_kept_as_given(user):
     given = {**INTER, "user": user}
     assert columns(load_col=given, prompt_fields=["age"], target_group="gender=F") == given
@@ -87,7 +87,7 @@ def test_sufficient_columns_are_kept_as_given(user):
         ({}, {}, r"load_col must list user_id, age for \.user: found none"),
         ({"user": ["user_id"]}, {}, r"load_col must list user_id, age for \.user: found user_id"),
         ({"user": ["age"]}, {}, r"load_col must list user_id, age for \.user: found age"),
-        ({"user": ["*"]}, {"category_field": "class"}, r"load_col must list item_id, class for \.item: found none"),
+        ({"user": "*"}, {"category_field": "class"}, r"load_col must list item_id, class for \.item: found none"),
     ],
     ids=str,
 )

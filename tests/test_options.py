@@ -154,6 +154,14 @@ def test_the_edges_of_every_numeric_option(name):
     assert accepts(option, None) == option.optional
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [2**63, 10**400, -(10**400)], ids=["64 bits", "1e400", "-1e400"])
+def test_no_number_of_a_machine_is_refused_and_none_beyond_is_taken(name, value):
+    assert not accepts(OPTIONS[name], value) or (
+        OPTIONS[name].kind is float and OPTIONS[name].high is None and value == 2**63
+    )
+
+
 @pytest.mark.parametrize("name", [name for name, option in NUMBERS.items() if option.kind is float])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_options_must_be_finite(name, value):

@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_attack.data.atomic_file import AtomicFile
+from recbole_attack.data.filters import answered_elsewhere, check_row_filters, columns_to_load
 from recbole_attack.data.key_fields import check_agreement, check_times, check_types, rows_with_ids
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
@@ -72,10 +73,13 @@ class RaggedSequentialDataset(SequentialDataset):
 
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
         loaded, left_out = self._get_load_and_unload_col(source)
-        if loaded == set():
-            return None
         separators, encoding = (self.config["field_separator"], self.config["seq_separator"]), self.config["encoding"]
         file, keys = AtomicFile(Path(filepath), *separators, encoding or "utf-8"), self._keys(source)
+        filtered = self.config["val_interval"] or {}
+        if loaded is not None and (loaded or filtered):
+            loaded = columns_to_load(loaded, answered_elsewhere(self.config), filtered, set(keys), file)
+        if loaded == set():
+            return None
         check_types(file, keys)
         wanted = ((set(file.fields) if loaded is None else loaded) - (left_out or set())) | set(keys)
         kinds = {field: kind for field, kind in file.fields.items() if field in wanted}
@@ -171,6 +175,10 @@ class RaggedSequentialDataset(SequentialDataset):
                 f"found it {'dropped by threshold' if times is None else 'among numerical_features'}"
             )
         return times.to_numpy().astype(np.float32)
+
+    def _filter_by_field_value(self) -> None:
+        check_row_filters(self.config["val_interval"] or {}, self.field2type)
+        super()._filter_by_field_value()
 
     def sequences(self) -> UserSequences:
         """All interactions in order; the first step of :meth:`build`, to be taken once."""

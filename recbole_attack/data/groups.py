@@ -8,7 +8,8 @@ An expression is one condition, or several joined by ``&``:
   that ML-1M's age 25, which stands for 25 to 34, is in ``20..30``
 - ``occupation in [artist, writer]``: the field holds one of these
 
-A user without a value in a field meets no condition on it. Values hold no ``&``, comma or bracket.
+A user without a value in a field meets no condition on it. Values that hold ``&``, ``=``, a comma, a bracket or ``..``
+are written in quotes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_attack.errors import ConfigError, DataError, did_you_mean
+from recbole_attack.data.names import take_name
+from recbole_attack.errors import ConfigError, DataError, did_you_mean, shown
 
-_FIELD, _NUMBER = r"\s*([^\s=&\[\]]+)\s*", r"\s*([+-]?\d+(?:\.\d+)?)\s*"
-_RANGE = re.compile(rf"{_FIELD}={_NUMBER}\.\.{_NUMBER}")
-_EQUAL = re.compile(rf"{_FIELD}=([^=\[\],&]+)")
-_ONE_OF = re.compile(rf"{_FIELD}\s+in\s*\[([^\[\]&]*)\]")
+_FIELD, _NUMBER, _END = r"\s*([^\s=&\[\]]+)\s*", r"\s*([+-]?\d+(?:\.\d+)?)\s*", r"\s*(?=&|\Z)"
+_ALL = re.compile(rf"\s*all{_END}")
+_RANGE = re.compile(rf"{_FIELD}={_NUMBER}\.\.{_NUMBER}{_END}")
+_EQUAL = re.compile(rf"{_FIELD}=\s*")
+_ONE_OF = re.compile(r"\s*([^\s=&\[\]]+)\s+in\s*\[")
+_CLOSED = re.compile(rf"\]{_END}")
 
 Values = NDArray[Any]
 """``[n_users]`` values of one field: text, ``None`` where missing, or floats, NaN where missing."""
@@ -96,30 +100,42 @@ def parse_group(expression: Any) -> tuple[Condition, ...]:
         ConfigError: The expression is not valid.
     """
     if not isinstance(expression, str) or not expression.strip():
-        raise ConfigError(f"target group must be an expression such as 'gender=M' or 'all': found {expression!r}")
-    parsed = [_condition(part) for part in expression.split("&")]
-    return tuple(condition for condition in parsed if condition is not None)
+        raise ConfigError(f"target group must be an expression such as 'gender=M' or 'all': found {shown(expression)}")
+    conditions, position = [], -1
+    while position < len(expression):
+        try:
+            condition, position = _condition(expression, position + 1)
+        except ConfigError as error:
+            raise ConfigError(f"target group: {error}; found {shown(expression)}") from error
+        conditions += [condition] if condition else []
+    return tuple(conditions)
 
 
-def _condition(part: str) -> Condition | None:
-    """One condition, ``None`` for ``all``."""
-    part = part.strip()
-    if part == "all":
-        return None
-    if match := _RANGE.fullmatch(part):
+def _condition(text: str, start: int) -> tuple[Condition | None, int]:
+    """The condition that starts somewhere, ``None`` for ``all``, and the position of the ``&`` or the end behind it."""
+    if match := _ALL.match(text, start):
+        return None, match.end()
+    if match := _RANGE.match(text, start):
         low, high = float(match[2]), float(match[3])
         if low > high:
-            raise ConfigError(f"target group: expected a range from low to high, found '{part}'")
-        return Between(match[1], low, high)
-    if match := _ONE_OF.fullmatch(part):
-        values = tuple(value.strip(" '\"") for value in match[2].split(","))
-        if all(values):
-            return OneOf(match[1], values)
-    elif (match := _EQUAL.fullmatch(part)) and match[2].strip() and ".." not in match[2]:
-        return OneOf(match[1], (match[2].strip(" '\""),))
+            raise ConfigError("expected a range from low to high")
+        return Between(match[1], low, high), match.end()
+    if match := _ONE_OF.match(text, start):
+        values: list[str] = []
+        end = match.end() - 1
+        while not values or text[end : end + 1] == ",":
+            value, end = take_name(text, end + 1, ",[]&")
+            values.append(value)
+        closed = _CLOSED.match(text, end)
+        if closed and all(values):
+            return OneOf(match[1], tuple(values)), closed.end()
+    elif match := _EQUAL.match(text, start):
+        value, end = take_name(text, match.end(), "&")
+        quoted = text[match.end() : match.end() + 1] in ("'", '"')
+        if value and (quoted or not re.search(r"[=\[\],]|\.\.", value)):
+            return OneOf(match[1], (value,)), end
     raise ConfigError(
-        "target group: expected 'all', <field>=<value>, <field>=<low>..<high> or <field> in [<value>, ...], "
-        f"joined by '&'; found '{part}'"
+        "expected 'all', <field>=<value>, <field>=<low>..<high> or <field> in [<value>, ...], joined by '&'"
     )
 
 

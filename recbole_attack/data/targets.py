@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_attack.errors import ConfigError, DataError, did_you_mean
+from recbole_attack.data.names import as_names
+from recbole_attack.errors import ConfigError, DataError, did_you_mean, shown
 
 Selector = Callable[[NDArray[Any], int, np.random.Generator], NDArray[Any]]
 _SELECTOR = re.compile(r"([a-z_]+):(\d+)")
+_DIGITS = 9
+"""Digits of the largest count."""
 
 
 def _least_popular(ranking: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -47,26 +51,27 @@ def as_tokens(value: Any) -> list[str] | None:
     """The item tokens ``value`` lists, or ``None`` when it is a selector.
 
     Args:
-        value: One token, a comma-separated string (in brackets or not) or a sequence of tokens; numbers stand for
-            their digits.
+        value: Tokens separated by commas (in brackets or not, in quotes where a token holds a comma), or a sequence of
+            tokens; a whole number stands for its digits. A selector is a text of its own: in a sequence it is a token.
 
     Raises:
-        ConfigError: The selector or its count is not valid.
+        ConfigError: The selector or its count is not valid, or something is no token.
     """
-    if isinstance(value, str):
-        match = _SELECTOR.fullmatch(value)
-        if match:
-            if match[1] not in SELECTORS or int(match[2]) < 1:
-                raise ConfigError(
-                    f"unknown target selector '{value}': expected item tokens or one of "
-                    f"{', '.join(f'{name}:<count>' for name in SELECTORS)}{did_you_mean(match[1], SELECTORS)}"
-                )
-            return None
-        inner = value[1:-1] if value[:1] + value[-1:] in ("[]", "()") else value
-        value = [token.strip(" '\"") for token in inner.split(",")]
-    tokens = [str(v) for v in value] if isinstance(value, Sequence) else [str(value)]
+    if isinstance(value, str) and (match := _SELECTOR.fullmatch(value)):
+        if match[1] not in SELECTORS or len(match[2]) > _DIGITS or int(match[2]) < 1:
+            raise ConfigError(
+                f"unknown target selector {shown(value)}: expected item tokens or one of "
+                f"{', '.join(f'{name}:<count>' for name in SELECTORS)}{did_you_mean(match[1], SELECTORS)}"
+            )
+        return None
+    tokens = as_names([value] if isinstance(value, Integral) else value)
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ConfigError(
+            "target_items must be item tokens, such as [012, 'a, b'], or a selector such as popular:5, and a token "
+            f"with a point or an exponent in quotes: found {shown(value)}"
+        )
     if not tokens or not all(tokens):
-        raise ConfigError(f"target_items is empty: expected item tokens or a selector, found {value!r}")
+        raise ConfigError(f"target_items is empty: expected item tokens or a selector, found {shown(value)}")
     return list(dict.fromkeys(tokens))
 
 

@@ -32,6 +32,7 @@ from recbole_attack.defense import CUTOFFS, DETECTORS, Evidence
 from recbole_attack.errors import DataError
 from recbole_attack.evaluator import detection_quality
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
+from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.rng import stream, torch_stream
 from recbole_attack.stages import Party, Stage, plans
@@ -238,6 +239,8 @@ def _train_data(
 
 def _check(experiment: PretrainExperiment) -> None:
     """Find out before anything is trained what a later stage would fail at, or do in vain."""
+    others = np.flatnonzero(~experiment.parties.platform)
+    check_valid_metric(experiment.config, experiment.dataset.split, experiment.threat, others)
     config, stages = experiment.config, [s for arm in plans(experiment.config.final_config_dict).values() for s in arm]
     if any(stage.prompted for stage in stages):
         user_attributes(experiment.dataset, config["prompt_fields"])

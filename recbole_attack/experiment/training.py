@@ -14,6 +14,7 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.errors import DataError
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
+from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
 
@@ -80,6 +81,7 @@ def prepare_training(config: AttackConfig, dataset: RaggedSequentialDataset | No
     )
     if not len(train_data.trainable_users):
         raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
+    check_valid_metric(config, dataset.split, threat, threat.dishonest_users)
     valid_data, test_data = (evaluation_loader(config, part, threat.dishonest_users) for part in (valid, test))
     return TrainingExperiment(config, dataset, threat, train_data, valid_data, test_data)
 

@@ -64,6 +64,7 @@ def columns(users):
         ("income in [30.5, -4]", [4, 5]),
         ("gender=M & age=20..30", [4]),
         ("all & gender=F & all", [2, 5]),
+        ("occupation = \"writer\" & gender='M'", [1]),
         ("gender in [M,F] & occupation in [writer,artist] & income=0..99", [1]),
     ],
 )
@@ -98,6 +99,24 @@ def test_conditions_hold_for_each_member_and_for_nobody_else(users, data):
             members(expression, columns(users), len(users) + 1)
 
 
+def test_values_in_quotes_hold_whatever_would_end_them():
+    fields = {
+        "job": np.array([None, "sales, R&D", "sales", "R&D", "a=b", "1..2", "[x]", "O'Neil", "012", "12"], dtype=object)
+    }
+    for expression, expected in {
+        "job='sales, R&D'": [1],
+        "job in ['sales, R&D', sales]": [1, 2],
+        'job="R&D"': [3],
+        "job in ['R&D', \"a=b\" , '1..2']": [3, 4, 5],
+        "job='[x]'": [6],
+        "job=O'Neil": [7],
+        'job in [O\'Neil, "O\'Neil"] & job="O\'Neil"': [7],
+        "job=012": [8],
+        "job in [12]": [9],
+    }.items():
+        assert members(expression, fields, 10) == expected
+
+
 def test_parsing():
     assert parse_group("all") == ()
     assert parse_group("a in [1,2] & b=3..4.5&c = x y ") == (
@@ -113,6 +132,7 @@ def test_parsing():
         *("", " ", None, 3, ["gender=M"], "gender", "gender=", "=M", "gender==M", "gender=M &", "& gender=M"),
         *("age=30..20", "age=20..", "age=..30", "age=20...30", "age=a..b", "occupation in []", "occupation in [a,,b]"),
         *("occupation in a", "occupation in [a", "gender=[M]", "gender=M,F", "gender=M | gender=F", "not gender=M="),
+        *("gender='M", "gender='M' F", "gender in ['M]", "gender in ['M' F]", "gender in [[M]]", "gender in [M & F]"),
         "__import__('os').system('true')",
     ],
 )

@@ -10,6 +10,10 @@ from recbole_attack.errors import ConfigError, DataError
 
 TOKENS = np.array(["[PAD]", "i2", "i10", "i1", "7", "12"], dtype=object)
 POPULARITY = np.array([0, 3, 1, 1, 0, 3])
+ODD_TOKENS = np.array(
+    [*TOKENS, "012", "10", "1e5", "100000.0", "Half-Life, Episode 2", "Half-Life", "Episode 2"], object
+)
+ODD_TOKENS = np.array([*ODD_TOKENS, "popular:5", "null", "None"], dtype=object)
 CATALOGUES = st.dictionaries(st.text("abc123", min_size=1, max_size=3), st.integers(0, 3), min_size=1, max_size=9)
 
 
@@ -87,11 +91,21 @@ def test_random_targets_follow_the_seed_and_reach_every_item():
         (("i1", 7, "i1"), {"i1", "7"}),
         ("7,7", {"7"}),
         ("[i10, 'i1']", {"i10", "i1"}),
+        ("012", {"012"}),
+        ("[012, 1e5]", {"012", "1e5"}),
+        ("'012'", {"012"}),
+        ("['Half-Life, Episode 2']", {"Half-Life, Episode 2"}),
+        ('["Half-Life, Episode 2", 7]', {"Half-Life, Episode 2", "7"}),
+        (["Half-Life, Episode 2", "Episode 2"], {"Half-Life, Episode 2", "Episode 2"}),
+        ("Half-Life, Episode 2", {"Half-Life", "Episode 2"}),
+        (["popular:5"], {"popular:5"}),
+        ("'popular:5'", {"popular:5"}),
+        ("null", {"null"}),
     ],
 )
 def test_tokens_in_every_form(value, expected):
-    ids = resolve(value)
-    assert named(ids) == expected
+    ids = resolve(value, ODD_TOKENS, np.zeros(len(ODD_TOKENS)))
+    assert named(ids, ODD_TOKENS) == expected
     assert len(ids) == len(expected)
     assert ids.tolist() == sorted(ids.tolist())
     assert ids.dtype == np.int64
@@ -106,6 +120,15 @@ def test_tokens_in_every_form(value, expected):
         ("", "empty"),
         ("i1,,i2", "empty"),
         ([], "empty"),
+        (1e5, "in quotes: found 100000.0"),
+        (["i1", 1e5], "in quotes: found"),
+        (True, "target_items must be item tokens"),
+        (None, "target_items must be item tokens"),
+        ([["i1"]], "target_items must be item tokens"),
+        (b"12", "target_items must be item tokens"),
+        ("['i1]", "wholly in quotes"),
+        ("'i1' i2", "wholly in quotes"),
+        ("popular:" + "9" * 5000, "unknown target selector"),
     ],
 )
 def test_what_is_no_target_is_a_config_error(value, message):
