@@ -55,24 +55,16 @@ def run_recbole_attack(
             data, is damaged, or runs in another process.
         TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
-    if resume is None:
-        config = AttackConfig(model, dataset, config_file_list, config_dict)
-    elif model or dataset or config_file_list or config_dict:
-        raise ConfigError("resume continues a run as it was configured: expected no other argument")
-    else:
-        config = AttackConfig(config_file_list=[str(saved_config(Path(resume)))])
+    given = (model, dataset, config_file_list, config_dict)
+    config = AttackConfig(*given) if resume is None else _resumed_config(Path(resume), any(given))
     experiment = prepare(config)
     data = experiment.describe_data()
-    with (
-        run_logging(config) as logger,
-        _wandb_run(config),
-        run_folder(config, saved, resume) as folder,
-        continuable(folder, saved),
-    ):
+    with run_logging(config) as logger, _wandb_run(config), run_folder(config, saved, resume) as folder:
         _announce(logger, experiment, folder)
         if saved:
             check_same_data(folder / "dataset.json", data)
-        arms, failed = _train(experiment, folder, saved)
+        with continuable(folder, saved):
+            arms, failed = _train(experiment, folder, saved)
         record = {**_record(experiment, data, arms), "failed": failed}
         if saved:
             record["artefacts"] = _write_artefacts(folder, record)
@@ -129,6 +121,12 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     model = experiment.model(config)
     load_weights(model, checkpoint, model_file)
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
+
+
+def _resumed_config(folder: Path, changed: bool) -> AttackConfig:
+    if changed:
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    return AttackConfig(config_file_list=[str(saved_config(folder))])
 
 
 def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str, ArmResult], dict[str, str] | None]:
