@@ -49,12 +49,12 @@ def exposure_share(ranks: Ranks, eligible: Mask, k: int) -> float:
 
     Every user counts for the targets it never interacted with, up to K of them. ER@K is largest when those are the
     targets with the fewest such users, for a user weighs most there. If everybody counts for all ``T`` targets, the
-    largest ER@K is ``min(1, K / T)``.
+    largest ER@K is ``min(1, K / T)``; without an eligible user the share is NaN.
     """
-    rarest_first = eligible[:, np.argsort(eligible.sum(axis=0), kind="stable")]
-    possible = rarest_first & (rarest_first.cumsum(axis=1) <= k)
     if not eligible.any():
         return float("nan")
+    rarest_first = eligible[:, np.argsort(eligible.sum(axis=0), kind="stable")]
+    possible = rarest_first & (rarest_first.cumsum(axis=1) <= k)
     return exposure_ratio(ranks, eligible, k) / mean_over_targets(possible.astype(float), rarest_first)
 
 
