@@ -53,12 +53,8 @@ def run_recbole_attack(
             data, is damaged, or runs in another process.
         TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
-    if resume is None:
-        config = AttackConfig(model, dataset, config_file_list, config_dict)
-    elif model or dataset or config_file_list or config_dict:
-        raise ConfigError("resume continues a run as it was configured: expected no other argument")
-    else:
-        config = AttackConfig(config_file_list=[str(saved_config(Path(resume)))])
+    given = (model, dataset, config_file_list, config_dict)
+    config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
     experiment = prepare(config)
     data = experiment.describe_data()
     with run_logging(config) as logger, run_folder(config, saved, resume) as folder, continuable(folder, saved):
@@ -67,18 +63,26 @@ def run_recbole_attack(
             check_same_data(folder / "dataset.json", data)
         arms, failed = _train(experiment, folder, saved)
         record = {**_record(experiment, data, arms), "failed": failed}
-        if saved:
+        file = folder / "result.json" if saved else None
+        if file:
             record["artefacts"] = _write_artefacts(folder, record)
-            write_json(folder / "result.json", record)
+            write_json(file, record)
         if failed:
-            where = f"; {folder / 'result.json'} holds what came before it" if saved else ""
+            where = f"; {file} holds what came before it" if file else ""
             raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
         logger.info("\n" + result_table(record))
     return {
         **_recbole_result(config, arms),
         **_comparison(arms),
-        "result_file": str(folder / "result.json") if saved else None,
+        "result_file": str(file) if file else None,
     }
+
+
+def _resumed(folder: str, *given: Any) -> AttackConfig:
+    """The configuration of the run in ``folder``, with which nothing else may be given."""
+    if any(given):
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    return AttackConfig(config_file_list=[str(saved_config(Path(folder)))])
 
 
 def objective_function(
