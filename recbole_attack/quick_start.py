@@ -56,7 +56,7 @@ def run_recbole_attack(
         TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
     given = (model, dataset, config_file_list, config_dict)
-    config = AttackConfig(*given) if resume is None else _resumed_config(Path(resume), any(given))
+    config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
     experiment = prepare(config)
     data = experiment.describe_data()
     with run_logging(config) as logger, _wandb_run(config), run_folder(config, saved, resume) as folder:
@@ -66,18 +66,26 @@ def run_recbole_attack(
         with continuable(folder, saved):
             arms, failed = _train(experiment, folder, saved)
         record = {**_record(experiment, data, arms), "failed": failed}
-        if saved:
+        file = folder / "result.json" if saved else None
+        if file:
             record["artefacts"] = _write_artefacts(folder, record)
-            write_json(folder / "result.json", record)
+            write_json(file, record)
         if failed:
-            where = f"; {folder / 'result.json'} holds what came before it" if saved else ""
+            where = f"; {file} holds what came before it" if file else ""
             raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
         _log_table(result_table(record))
     return {
         **_recbole_result(config, arms),
         **_comparison(arms),
-        "result_file": str(folder / "result.json") if saved else None,
+        "result_file": str(file) if file else None,
     }
+
+
+def _resumed(folder: str, *given: Any) -> AttackConfig:
+    """The configuration of the run in ``folder``, with which nothing else may be given."""
+    if any(given):
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    return AttackConfig(config_file_list=[str(saved_config(Path(folder)))])
 
 
 def objective_function(
@@ -121,12 +129,6 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     model = experiment.model(config)
     load_weights(model, checkpoint, model_file)
     return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
-
-
-def _resumed_config(folder: Path, changed: bool) -> AttackConfig:
-    if changed:
-        raise ConfigError("resume continues a run as it was configured: expected no other argument")
-    return AttackConfig(config_file_list=[str(saved_config(folder))])
 
 
 def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str, ArmResult], dict[str, str] | None]:

@@ -109,14 +109,7 @@ class AttackTrainer(Trainer):
         """
         self.eval_collector.data_collect(train_data)
         report_data, part = (None, "valid") if valid_data else (report_data, report_part)
-        bar = tqdm(
-            total=self.epochs,
-            initial=self.start_epoch,
-            desc=f"{Path(self.checkpoint_dir).name:<8}",
-            unit="epoch",
-            disable=None if show_progress else True,
-        )
-        with bar:
+        with self._bar(show_progress) as bar:
             while self.start_epoch < self.epochs and not self.finished:
                 record = self._one_epoch(train_data, self.start_epoch, show_progress)
                 due = (record["epoch"] + 1) % self.eval_step == 0
@@ -131,6 +124,13 @@ class AttackTrainer(Trainer):
         if self.best_valid_result and isinf(self.best_valid_score):
             self.logger.warning(f"{self.valid_metric} is undefined in every epoch: the last model is kept as the best")
         return self.best_valid_score, self.best_valid_result
+
+    def _bar(self, shown: bool) -> Any:
+        """Progress over epochs, on a terminal only."""
+        name = f"{Path(self.checkpoint_dir).name:<8}"
+        return tqdm(
+            total=self.epochs, initial=self.start_epoch, desc=name, unit="epoch", disable=None if shown else True
+        )
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
         start = perf_counter()
