@@ -43,8 +43,8 @@ def _check_size(value: Any) -> None:
     size = synthetic_size(value)
     if max(size.users * size.mean_length, size.items, size.light_users, size.seed) > LARGEST:
         raise ConfigError(
-            f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light users and seed: "
-            f"found {shown(value)}"
+            f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light "
+            f"users and seed: found {shown(value)}"
         )
 
 

@@ -112,7 +112,7 @@ class RaggedSequentialDataset(SequentialDataset):
             return None, left_out
         suffix = getattr(source, "value", source)
         file = Path(self.dataset_path) / f"{self.dataset_name}.{suffix}"
-        fields = fields_of(file, self.config["field_separator"], self.config["encoding"])
+        fields = fields_of(file, self.config["field_separator"], self.config["encoding"] or "utf-8")
         keys = {"user": {self.uid_field}, "item": {self.iid_field}}.get(suffix, set())
         answered, filtered = answered_elsewhere(self.config), self.config["val_interval"] or ()
         return columns_to_load(asked, answered, filtered, keys, str(file), fields), left_out

@@ -15,7 +15,7 @@ from recbole_attack.data.groups import parse_group
 from recbole_attack.errors import DataError, did_you_mean
 
 
-def fields_of(file: Path, separator: str, encoding: str | None) -> list[str]:
+def fields_of(file: Path, separator: str, encoding: str) -> list[str]:
     """The fields of an atomic file, none if there is no such file."""
     if not file.is_file():
         return []
