@@ -154,7 +154,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_parameter_is_refused_in_a_line_or_survives_being_written(tmp_path_factory, where, value):
     base, key = where

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import AttackConfig
+from recbole_attack.data.atomic_file import AtomicFile
 from recbole_attack.data.filters import columns_to_load
 from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset
@@ -81,8 +82,13 @@ def test_what_the_files_lack_or_have_of_another_type_is_refused(small, changes, 
     assert "\n" not in str(error.value)
 
 
-def test_a_file_is_loaded_for_what_is_in_it_only():
-    fields = ["user_id", "age", "gender"]
-    assert columns_to_load(set(), set(), ["rating"], {"user_id"}, "a.user", fields) == set()
-    assert columns_to_load(set(), set(), ["rating", "age"], {"user_id"}, "a.user", fields) == {"user_id", "age"}
-    assert columns_to_load({"sex"}, {"sex"}, [], {"user_id"}, "a.user", fields) == {"sex"}
+def test_a_file_is_loaded_for_what_is_in_it_only(tmp_path):
+    (tmp_path / "a.user").write_text("user_id:token\tage:float\tgender:token\n")
+    file = AtomicFile(tmp_path / "a.user", "\t", " ", "utf-8")
+    assert columns_to_load(set(), set(), ["rating"], {"user_id"}, file) == set()
+    assert columns_to_load(set(), set(), ["rating", "age"], {"user_id"}, file) == {"user_id", "age"}
+    assert columns_to_load({"sex"}, {"sex"}, [], {"user_id"}, file) == {"sex"}
+    with pytest.raises(
+        DataError, match=r"a\.user has no field 'gendr': found user_id, age, gender; did you mean 'gender'"
+    ):
+        columns_to_load({"gendr"}, set(), [], {"user_id"}, file)
