@@ -44,13 +44,8 @@ def _check_size(value: Any) -> None:
     size = synthetic_size(value)
     if max(size.users * size.mean_length, size.items, size.light_users, size.seed) > LARGEST:
         raise ConfigError(
-<<<<<<< HEAD
-            f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light users "
-            f"and seed: found {shown(value)}"
-=======
             f"synthetic_size must hold at most {LARGEST} interactions (users times mean_length), items, light "
             f"users and seed: found {shown(value)}"
->>>>>>> config
         )
 
 

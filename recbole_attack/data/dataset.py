@@ -167,7 +167,6 @@ class RaggedSequentialDataset(SequentialDataset):
         super(SequentialDataset, self)._change_feat_format()
         self.inter_feat = Interaction({k: v.to(torch.int32) for k, v in self.inter_feat.interaction.items()})
 
-<<<<<<< HEAD
     def _rounded_times(self) -> Any:
         times = self.inter_feat.get(self.time_field)
         if times is None or times.dtype == object:
@@ -176,18 +175,6 @@ class RaggedSequentialDataset(SequentialDataset):
                 f"found it {'dropped by threshold' if times is None else 'among numerical_features'}"
             )
         return times.to_numpy().astype(np.float32)
-=======
-    def _get_load_and_unload_col(self, source: Any) -> tuple[set[str] | None, set[str] | None]:
-        asked, left_out = super()._get_load_and_unload_col(source)
-        if asked is None:
-            return None, left_out
-        suffix = getattr(source, "value", source)
-        file = Path(self.dataset_path) / f"{self.dataset_name}.{suffix}"
-        fields = fields_of(file, self.config["field_separator"], self.config["encoding"] or "utf-8")
-        keys = {"user": {self.uid_field}, "item": {self.iid_field}}.get(suffix, set())
-        answered, filtered = answered_elsewhere(self.config), self.config["val_interval"] or ()
-        return columns_to_load(asked, answered, filtered, keys, str(file), fields), left_out
->>>>>>> config
 
     def _filter_by_field_value(self) -> None:
         check_row_filters(self.config["val_interval"] or {}, self.field2type)

@@ -15,18 +15,6 @@ from recbole_attack.data.groups import parse_group
 from recbole_attack.errors import DataError, did_you_mean
 
 
-<<<<<<< HEAD
-=======
-def fields_of(file: Path, separator: str, encoding: str) -> list[str]:
-    """The fields of an atomic file, none if there is no such file."""
-    if not file.is_file():
-        return []
-    with file.open(encoding=encoding, errors="replace") as lines:
-        header = lines.readline().rstrip("\n").lstrip("\ufeff")
-    return [column.split(":")[0] for column in header.split(separator)]
-
-
->>>>>>> config
 def answered_elsewhere(config: Any) -> set[str]:
     """Fields that another parameter than ``load_col`` names, which says so itself when they are missing."""
     groups = parse_group(config["target_group"] or "all")
