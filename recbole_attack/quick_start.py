@@ -66,10 +66,7 @@ def run_recbole_attack(
         with continuable(folder, saved):
             arms, failed = _train(experiment, folder, saved)
         record = {**_record(experiment, data, arms), "failed": failed}
-        file = folder / "result.json" if saved else None
-        if file:
-            record["artefacts"] = _write_artefacts(folder, record)
-            write_json(file, record)
+        file = _write_record(folder, record) if saved else None
         if failed:
             where = f"; {file} holds what came before it" if file else ""
             raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
@@ -77,7 +74,7 @@ def run_recbole_attack(
     return {
         **_recbole_result(config, arms),
         **_comparison(arms),
-        "result_file": str(file) if file else None,
+        "result_file": file,
     }
 
 
@@ -191,13 +188,15 @@ def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, 
     }
 
 
-def _write_artefacts(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """Draw the history and list the files of the run, relative to its folder."""
+def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
+    """Draw the history, and write ``result.json`` with a list of the run's files, relative to its folder."""
     panels = history_panels(record)
     if panels:
         plot_panels(panels, "epoch", folder / "history.png")
     kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json")
-    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
+    artefacts = sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
+    write_json(folder / "result.json", {**record, "artefacts": artefacts})
+    return str(folder / "result.json")
 
 
 def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
