@@ -203,7 +203,7 @@ MISTAKES = {
     "unknown dataset": (["-d", "tini"], "did you mean 'tiny'?"),
     "unknown target": (["-d", "tiny", "--target_items=i1000"], "i1000"),
     "unknown time field": (["-d", "tiny", "--TIME_FIELD=timestmp"], "did you mean 'timestamp'?"),
-    "nothing left": (["-d", "tiny", "--user_inter_num_interval=[1000,inf)"], "interaction"),
+    "nothing left": (["-d", "tiny", "--user_inter_num_interval=[1000,inf)"], "nothing of .inter"),
 }
 
 

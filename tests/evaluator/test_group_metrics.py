@@ -10,6 +10,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator.collector import DataStruct
 
+from recbole_attack import AttackConfig
 from recbole_attack.evaluator import EXPOSURE_METRICS, AttackCollector
 from recbole_attack.experiment import prepare_training
 
@@ -115,7 +116,7 @@ def test_ratios_are_undefined_where_no_other_user_sees_a_target(config):
     collected.set("rec.target_rank", torch.tensor([[2], [4], [9], [13]]))
     collected.set("rec.target_eligible", torch.ones(4, 1, dtype=torch.bool))
     collected.set("rec.target_user", torch.tensor([True, True, False, False]))
-    settings = config(topk=TOPK, metrics=["Invisibility"], valid_metric="Invisibility@12")
+    settings = config(topk=TOPK, metrics=["Invisibility", "Hit"], valid_metric="Hit@12")
     result = EXPOSURE_METRICS["Invisibility"](settings).calculate_metric(collected)
     ndcg_ratio = (1 / math.log2(3) + 1 / math.log2(5)) / (1 / math.log2(10))
     expected = {"invisibility@2": math.nan, "invisibility@5": math.nan, "invisibility@12": (2 + ndcg_ratio) / 2}
@@ -139,8 +140,8 @@ def test_eligibility_comes_first(trained):
 
 
 @pytest.mark.parametrize("metric", [name for name in METRICS if name.endswith(("_In", "_Out"))])
-def test_every_metric_of_a_side_selects_models_and_says_what_it_counts(config, metric):
-    settings = config(metrics=[metric], valid_metric=f"{metric}@5")
+def test_every_metric_of_a_side_selects_models_and_says_what_it_counts(pretrain, metric):
+    settings = AttackConfig(config_dict=pretrain(metrics=[metric], valid_metric=f"{metric}@5"))
     assert settings["valid_metric_bigger"] is True
     description = (EXPOSURE_METRICS[metric].__doc__ or "").splitlines()[0]
     assert ("outside" in description) == metric.endswith("_Out")

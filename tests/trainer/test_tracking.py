@@ -20,7 +20,7 @@ class Wandb(types.ModuleType):
 
     def __init__(self):
         super().__init__("wandb")
-        self.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+        self.__spec__ = importlib.machinery.ModuleSpec("wandb", None, origin="a stand-in")
         self.run, self.runs = None, []
 
     def init(self, project, config):
