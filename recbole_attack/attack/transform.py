@@ -76,10 +76,10 @@ class Substitute:
     the first ``candidates`` items, the one that gives the target the highest score is put in.
 
     As in the pseudo-code, items that fail the threshold keep rank value 0, so they are tried when fewer than
-    ``candidates`` items pass with a positive similarity. In DV-FSR's setting that is the rule: of embeddings as they
-    are initialised hardly any two have a cosine of 0.5, and the one item that passes is the replaced item itself. Such
-    ties are broken at random, anew for each client in each epoch. The item itself and the target are candidates like
-    any other. The search runs without dropout.
+    ``candidates`` items pass with a positive similarity. With 64 dimensions and a threshold of 0.5, as published, that
+    is the rule in the first epochs: hardly any two embeddings are that similar yet, and the one item that passes is the
+    replaced item itself (``valid_candidates`` in ``rounds.csv``). Such ties are broken at random, anew for each client
+    in each epoch. The item itself and the target are candidates like any other. The search runs without dropout.
 
     Released code differs: it breaks ties by item id, so items 1 to 10 are tried over and over, and it adds positions to
     the embedding it moves but not to the items it compares that with. We choose draws that do not depend on ids, and
