@@ -31,7 +31,7 @@ from recbole_attack.errors import ConfigError, DataError, TrainingError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.model import HOSTS
 from recbole_attack.report import result_table
-from recbole_attack.trainer import FederatedTrainer
+from recbole_attack.trainer import FederatedTrainer, StageTrainer
 
 DATASETS = Path(__file__).resolve().parent.parent / "dataset"
 RECBOLE_KEYS = {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"}
@@ -594,6 +594,24 @@ def test_an_arm_that_diverges_unsaved_is_named(monkeypatch, small):
     monkeypatch.setattr(FederatedTrainer, "_train_epoch", diverging)
     with pytest.raises(TrainingError, match=r"^arm 'clean': training diverged$"):
         run_recbole_attack(config_dict=small(), saved=False)
+
+
+@pytest.mark.parametrize(("arm", "kept"), [("local", []), ("clean", ["local"])])
+def test_an_arm_of_a_pretrained_model_that_diverges_is_named(monkeypatch, pretrain, tmp_path, arm, kept):
+    train = StageTrainer._train_epoch
+
+    def diverging(self, *args, **kwargs):
+        if arm in Path(self.checkpoint_dir).parts:
+            raise TrainingError("training diverged")
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(StageTrainer, "_train_epoch", diverging)
+    with pytest.raises(TrainingError, match=rf"^arm '{arm}': training diverged; "):
+        run_recbole_attack(config_dict=pretrain(attack="bra", checkpoint_dir=str(tmp_path / "runs")))
+    record = strict_json(next((tmp_path / "runs").glob("*/result.json")))
+    assert record["failed"] == {"arm": arm, "reason": "training diverged"}
+    assert [name for name in ("local", "clean", "attacked") if record.get(name)] == kept
+    assert record["detection"] == {}
 
 
 @pytest.mark.parametrize(
