@@ -22,7 +22,8 @@ def markdown_table(
     """Rows of an experiment beside the paper's.
 
     Args:
-        records: Row name -> the ``result.json`` of every seed; several seeds give the mean and each seed's value.
+        records: Row name -> the ``result.json`` of every seed; several seeds give the mean and each seed's value,
+            or one number if they are alike.
         paper: Row name -> arm -> metric -> the paper's number, or dataset -> metric -> number where the paper's
             datasets are others than ours. May lack any of them.
         columns: Metrics; those of a detector as ``<detector> <quality>``.
@@ -160,11 +161,10 @@ def _difference(ours: Sequence[float | None], theirs: float | None) -> float | N
 
 def _spread(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    if not known:
-        return number(None)
-    return (
-        number(known[0]) if len(known) == 1 else f"{mean(known):.3f} ({', '.join(f'{value:.3f}' for value in known)})"
-    )
+    if len(known) < 2:
+        return number(known[0] if known else None)
+    seeds = [f"{value:.3f}" for value in known]
+    return seeds[0] if len(set(seeds)) == 1 else f"{mean(known):.3f} ({', '.join(seeds)})"
 
 
 def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
