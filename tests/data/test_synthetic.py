@@ -124,7 +124,7 @@ def test_favourite_categories_follow_from_attributes(large):
     assert distance > 2 * by_chance
 
 
-def chance_of_attributes(data):
+def strength_of_attributes(data):
     """How well each attribute tells the categories a user chose.
 
     Cramer's V of gender, ten years of age, and occupation against the category of an interaction.
@@ -142,10 +142,10 @@ def chance_of_attributes(data):
 
 
 def test_the_less_the_attribute_share_the_less_attributes_say_about_categories():
-    none, half, full = (chance_of_attributes(generate(replace(LARGE, attribute_share=s))) for s in (0.0, 0.5, 1.0))
+    none, half, full = (strength_of_attributes(generate(replace(LARGE, attribute_share=s))) for s in (0.0, 0.5, 1.0))
     shuffled = generate(replace(LARGE, attribute_share=1.0))
     shuffled.attributes[:] = np.random.default_rng(0).permutation(shuffled.attributes)
-    assert (none < 1.5 * chance_of_attributes(shuffled)).all(), "no more than by chance"
+    assert (none < 1.5 * strength_of_attributes(shuffled)).all(), "no more than by chance"
     assert (none < half).all() and (half < full).all()
 
 
