@@ -41,11 +41,12 @@ class Stage:
 
 LOCAL_TRAIN = Stage("local_train", "platform")
 PRE_TRAIN = Stage("pre_train", "provider")
-PROMPT_TUNE = Stage("prompt_tune", "provider", "prompts", prompted=True, new_prompts=True)
+FAKE_TUNE = Stage("fake_tune", "provider", "prompts", prompted=True, new_prompts=True)
 ATTACK_TUNE = Stage("attack_tune", "provider", "model", prompted=True, poisoned=True)
+PROMPT_TUNE = Stage("prompt_tune", "platform", "prompts", prompted=True, new_prompts=True)
 FINE_TUNE = Stage("fine_tune", "platform")
 
-STAGES = tuple(stage.name for stage in (LOCAL_TRAIN, PRE_TRAIN, PROMPT_TUNE, ATTACK_TUNE, FINE_TUNE))
+STAGES = tuple(s.name for s in (LOCAL_TRAIN, PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE, PROMPT_TUNE, FINE_TUNE))
 """All stages by name."""
 
 JOINT = replace(PRE_TRAIN, prompted=True, new_prompts=True)
@@ -89,15 +90,13 @@ def provider_stages(attack: str, three_steps: bool) -> tuple[Stage, ...]:
     stages = {
         "none": (PRE_TRAIN,),
         "bra": (replace(PRE_TRAIN, poisoned=True),),
-        "pea": (PRE_TRAIN, PROMPT_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
+        "pea": (PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
     }
     return stages[attack]
 
 
 def clean_twin(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The same stages without the attack: of three steps the first, which the other two only serve to attack."""
-    if ATTACK_TUNE in stages:
-        return stages[:1]
+    """The same training without the attack, so that the arms differ in nothing else."""
     return tuple(replace(stage, poisoned=False) for stage in stages)
 
 
@@ -111,6 +110,6 @@ def platform_stages(platform: str, shipped: Stage) -> tuple[Stage, ...]:
     stages: dict[str, tuple[Stage, ...]] = {
         "direct": (),
         "fine_tune": (replace(FINE_TUNE, prompted=shipped.keeps_prompts),),
-        "prompt_tune": (replace(PROMPT_TUNE, party="platform"),),
+        "prompt_tune": (PROMPT_TUNE,),
     }
     return stages[platform]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,7 +14,8 @@ from recbole_attack.stages import PLATFORMS, STAGES, plans
 LOCAL = "platform local_train all"
 CLEAN = "provider pre_train all"
 TUNED = "platform prompt_tune prompts PN"
-THREE = [CLEAN, "provider prompt_tune prompts PN", "provider attack_tune model P!"]
+TWIN = [CLEAN, "provider fake_tune prompts PN", "provider attack_tune model P"]
+THREE = [*TWIN[:2], f"{TWIN[2]}!"]
 JOINT = "provider pre_train all PN"
 FINE, FINE_PROMPTED = "platform fine_tune all", "platform fine_tune all P"
 EXPECTED = {
@@ -26,11 +28,12 @@ EXPECTED = {
     ("pea", "direct", False): ([JOINT], [f"{JOINT}!"]),
     ("pea", "fine_tune", False): ([JOINT, FINE_PROMPTED], [f"{JOINT}!", FINE_PROMPTED]),
     ("pea", "prompt_tune", False): ([JOINT, TUNED], [f"{JOINT}!", TUNED]),
-    ("pea", "direct", True): ([CLEAN], THREE),
-    ("pea", "fine_tune", True): ([CLEAN, FINE], [*THREE, FINE]),
-    ("pea", "prompt_tune", True): ([CLEAN, TUNED], [*THREE, TUNED]),
+    ("pea", "direct", True): (TWIN, THREE),
+    ("pea", "fine_tune", True): ([*TWIN, FINE], [*THREE, FINE]),
+    ("pea", "prompt_tune", True): ([*TWIN, TUNED], [*THREE, TUNED]),
 }
 """(attack, platform, three steps) -> the clean and the attacked arm's stages."""
+PLANS = list(product(BACKDOORS, [platform for platform in PLATFORMS if platform != "local"], [None, True, False]))
 
 
 def parameters(attack, platform, three_steps=None, compare_clean=True):
@@ -72,10 +75,20 @@ def test_the_clean_twin_can_be_left_out_where_there_is_an_attack(attack, platfor
     assert plans(parameters(attack, platform, compare_clean=False)) == kept
 
 
-@pytest.mark.parametrize(
-    ("attack", "platform", "steps"),
-    list(product(BACKDOORS, [p for p in PLATFORMS if p != "local"], [None, True, False])),
-)
+@pytest.mark.parametrize(("attack", "platform", "steps"), PLANS)
+def test_the_clean_twin_is_trained_like_the_attacked_model_but_for_the_attack(attack, platform, steps):
+    arms = plans(parameters(attack, platform, steps))
+    trained = [replace(stage, poisoned=False) for stage in arms.get("attacked", arms["clean"])]
+    assert list(arms["clean"]) == trained
+
+
+@pytest.mark.parametrize(("attack", "platform", "steps"), PLANS)
+def test_no_parameter_is_shared_by_two_stages_of_an_arm(attack, platform, steps):
+    for stages in plans(parameters(attack, platform, steps)).values():
+        assert len({stage.name for stage in stages}) == len(stages)
+
+
+@pytest.mark.parametrize(("attack", "platform", "steps"), PLANS)
 def test_what_holds_for_every_plan(attack, platform, steps):
     arms = plans(parameters(attack, platform, steps))
     assert all(stage.name in STAGES for stages in arms.values() for stage in stages)

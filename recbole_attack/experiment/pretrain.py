@@ -89,7 +89,7 @@ class PretrainExperiment(Experiment):
         if before is not None:
             model.load_state_dict(before.model.state_dict(), strict=False)  # prompts come and go
         if stage.new_prompts:
-            # Of each party's own: a platform that started from its provider's would tune them to much the same ones.
+            # Of each party's own: the platform does not know what its provider started from.
             with torch_stream(config["device"], config["seed"], f"prompts of the {stage.party}"):
                 model.generator.reset_parameters()
         poison = self._poison(config) if stage.poisoned else None

@@ -1,5 +1,6 @@
 """Synthetic data: its sizes, its pattern, its files."""
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -24,10 +25,12 @@ SIZES = st.integers(1, 12).flatmap(
         categories=st.integers(1, items + 1),
         mean_length=st.floats(10, 25),
         light_users=st.integers(0, 10),
+        attribute_share=st.floats(0, 1),
         seed=st.integers(0, 3),
     )
 )
 check = settings(derandomize=True, deadline=None)
+SMALL = Synthetic(users=40, items=30, categories=6, mean_length=12, light_users=10, seed=2)
 LARGE = Synthetic(users=2000, items=500, categories=25, mean_length=40, light_users=500)
 
 
@@ -121,13 +124,61 @@ def test_favourite_categories_follow_from_attributes(large):
     assert distance > 2 * by_chance
 
 
+def strength_of_attributes(data):
+    """How well each attribute tells the categories a user chose.
+
+    Cramer's V of gender, ten years of age, and occupation against the category of an interaction.
+    """
+    users = np.repeat(np.arange(data.sequences.n_users), data.sequences.lengths)
+    categories = data.categories[data.sequences.items]
+    strengths = []
+    for column in (data.attributes // [1, 10, 1]).T:
+        table = np.zeros((column.max() + 1, categories.max() + 1))
+        np.add.at(table, (column[users], categories), 1)
+        expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
+        chi = ((table - expected) ** 2 / expected).sum()
+        strengths.append(np.sqrt(chi / table.sum() / (min(table.shape) - 1)))
+    return np.array(strengths)
+
+
+def test_the_less_the_attribute_share_the_less_attributes_say_about_categories():
+    none, half, full = (strength_of_attributes(generate(replace(LARGE, attribute_share=s))) for s in (0.0, 0.5, 1.0))
+    shuffled = generate(replace(LARGE, attribute_share=1.0))
+    shuffled.attributes[:] = np.random.default_rng(0).permutation(shuffled.attributes)
+    assert (none < 1.5 * strength_of_attributes(shuffled)).all(), "no more than by chance"
+    assert (none < half).all() and (half < full).all()
+
+
+@settings(derandomize=True, deadline=None, max_examples=20)
+@given(SIZES)
+def test_the_attribute_share_leaves_everything_but_tastes_as_it_is(size):
+    first, other = generate(size), generate(replace(size, attribute_share=0.0))
+    assert np.array_equal(first.attributes, other.attributes) and np.array_equal(first.categories, other.categories)
+    assert np.array_equal(first.sequences.offsets, other.sequences.offsets)
+
+
+def test_users_bound_to_their_attributes_are_those_of_before():
+    """Hashes of the data before attributes could be made to matter less."""
+    data = generate(SMALL)
+    found = [
+        hashlib.sha256(np.ascontiguousarray(a, dtype="<i8").tobytes()).hexdigest()[:16]
+        for a in (data.sequences.items, data.attributes)
+    ]
+    assert found == ["14b7cb146e035ad8", "cc4165f1f881d0d3"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"users": 0}, "users must be at least 1: found 0"),
         ({"items": 1}, "items must be at least 2"),
         ({"mean_length": 9.5}, "mean_length must be at least 10: found 9.5"),
+        ({"mean_length": float("nan")}, "mean_length must be at least 10: found nan"),
+        ({"mean_length": float("inf")}, "mean_length must be at least 10: found inf"),
         ({"light_users": -1}, "light_users must be at least 0"),
+        ({"attribute_share": -0.1}, "attribute_share must be from 0 to 1: found -0.1"),
+        ({"attribute_share": 1.1}, "attribute_share must be from 0 to 1: found 1.1"),
+        ({"attribute_share": float("nan")}, "attribute_share must be from 0 to 1: found nan"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"items": 5, "categories": 6}, r"categories must be at most items \(5\): found 6"),
     ],
@@ -141,9 +192,6 @@ def test_the_presets_have_the_papers_counts():
     size = PRESETS["aliec"]
     assert (size.users, size.light_users, size.items) == (98_000, 6000, 109_000)
     assert round(size.users * size.mean_length) == 8_900_000
-
-
-SMALL = Synthetic(users=40, items=30, categories=6, mean_length=12, light_users=10, seed=2)
 
 
 def test_recbole_reads_the_same_sequences_attributes_and_categories(tmp_path, config):
@@ -206,7 +254,19 @@ def test_what_cannot_be_written_is_an_error(tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    options = ["--users", "12", "--items=20", "--categories", "4", "--mean-length", "11.5", "--seed", "1"]
+    options = [
+        "--users",
+        "12",
+        "--items=20",
+        "--categories",
+        "4",
+        "--mean-length",
+        "11.5",
+        "--seed",
+        "1",
+        "--attribute-share",
+        "0.5",
+    ]
     assert main([str(tmp_path), *options]) == 0
     assert capsys.readouterr().out.endswith("synthetic: 12 users, 20 items, 138 interactions\n")
     names = {path.name for path in (tmp_path / "synthetic").iterdir()}
@@ -220,7 +280,8 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_a_configuration_names_a_size_and_the_dataset_is_made_once(tmp_path, config):
-    sizes = {"users": 30, "items": 20, "categories": 3, "mean_length": 12, "light_users": 10, "seed": 5}
+    sizes = {"users": 30, "items": 20, "categories": 3, "mean_length": 12, "light_users": 10, "attribute_share": 0}
+    sizes["seed"] = 5
     asked = config(dataset="synthetic", data_path=str(tmp_path), synthetic_size=sizes)
     dataset = create_dataset(asked)
     (folder,) = tmp_path.iterdir()
@@ -244,6 +305,7 @@ def test_a_configuration_names_a_size_and_the_dataset_is_made_once(tmp_path, con
         ({"user": 3}, "unknown field of synthetic_size 'user'.*did you mean 'users'"),
         ({"users": "many"}, "synthetic_size users must be a number like 1000: found 'many'"),
         ({"users": True}, "synthetic_size users must be a number"),
+        ({"attribute_share": "half"}, "synthetic_size attribute_share must be a number like 1.0: found 'half'"),
         ({"items": 1}, "synthetic items must be at least 2: found 1"),
     ],
 )

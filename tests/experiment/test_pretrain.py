@@ -61,7 +61,17 @@ def test_every_combination_runs(pretrain, attack, platform, steps):
     assert result["best_valid_score"] == result["best_valid_result"]["ndcg@10"]
 
 
-@pytest.mark.parametrize("given", [{"attack": "bra", "platform": "fine_tune"}, {"attack": "pea", "platform": "direct"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"attack": "bra", "platform": "fine_tune"},
+        {"attack": "pea", "platform": "direct"},
+        {"attack": "pea", "platform": "direct", "three_steps": True},
+        {"attack": "pea", "platform": "fine_tune", "three_steps": True},
+        THREE_STEPS,
+    ],
+    ids=str,
+)
 def test_an_attack_that_replaces_nothing_is_the_clean_twin(pretrain, given):
     result = run_recbole_attack(config_dict=pretrain(**given, replacement_ratio=0.0), saved=False)
     assert same(result["clean"], result["attacked"])
@@ -112,8 +122,8 @@ def test_the_record_says_what_was_run_on_what(pretrain, finished):
     )
     assert budget["stages"] == {
         "local": ["local_train"],
-        "clean": ["pre_train", "prompt_tune"],
-        "attacked": ["pre_train", "prompt_tune", "attack_tune", "prompt_tune"],
+        "clean": ["pre_train", "fake_tune", "attack_tune", "prompt_tune"],
+        "attacked": ["pre_train", "fake_tune", "attack_tune", "prompt_tune"],
     }
     for arm in ("local", "clean", "attacked"):
         epochs = record["history"][arm]
@@ -140,12 +150,16 @@ def test_the_run_folder_holds_every_stage_and_no_cache(finished):
     folder = Path(finished["result_file"]).parent
     stages = {
         "local/1-local_train/SASRec",
-        "clean/1-pre_train/SASRec",
-        "clean/2-prompt_tune/PromptSASRec",
-        "attacked/1-pre_train/SASRec",
-        "attacked/2-prompt_tune/PromptSASRec",
-        "attacked/3-attack_tune/PromptSASRec",
-        "attacked/4-prompt_tune/PromptSASRec",
+        *(
+            f"{arm}/{stage}"
+            for arm in ("clean", "attacked")
+            for stage in (
+                "1-pre_train/SASRec",
+                "2-fake_tune/PromptSASRec",
+                "3-attack_tune/PromptSASRec",
+                "4-prompt_tune/PromptSASRec",
+            )
+        ),
     }
     expected = {f"{stage}.pth" for stage in stages} | {str(Path(stage).parent / "last.pth") for stage in stages}
     found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
@@ -193,8 +207,8 @@ def test_every_stage_of_every_arm_has_a_curve_of_its_own(pretrain, tmp_path):
     run_recbole_attack(config_dict=pretrain(**THREE_STEPS), saved=False)
     curves = [file.relative_to(tmp_path / "log_tensorboard") for file in tmp_path.rglob("events.out*")]
     found = sorted("/".join(curve.parts[-3:-1]) for curve in curves if len(curve.parts) > 2)
-    steps = ["1-pre_train", "2-prompt_tune", "3-attack_tune", "4-prompt_tune"]
-    expected = {"local": ["1-local_train"], "clean": steps[:2], "attacked": steps}
+    steps = ["1-pre_train", "2-fake_tune", "3-attack_tune", "4-prompt_tune"]
+    expected = {"local": ["1-local_train"], "clean": steps, "attacked": steps}
     assert found == sorted(f"{arm}/{stage}" for arm, stages in expected.items() for stage in stages)
 
 
@@ -222,7 +236,7 @@ def test_a_catalogue_smaller_than_the_cut_offs(pretrain, tmp_path):
     ("arm", "stage", "model", "attack"),
     [
         ("local", "1-local_train", "SASRec", "none"),
-        ("clean", "2-prompt_tune", "PromptSASRec", "none"),
+        ("clean", "4-prompt_tune", "PromptSASRec", "none"),
         ("attacked", "4-prompt_tune", "PromptSASRec", "pea"),
     ],
 )
@@ -260,7 +274,13 @@ def test_the_shipped_model_is_saved_without_fake_prompts(pretrain, tmp_path):
 # Resuming
 
 
-STAGES = {"pre_train_epochs": 2, "prompt_tune_epochs": 2, "attack_tune_epochs": 2, "lr_decay_step": 1}
+STAGES = {
+    "pre_train_epochs": 2,
+    "fake_tune_epochs": 2,
+    "attack_tune_epochs": 2,
+    "prompt_tune_epochs": 2,
+    "lr_decay_step": 1,
+}
 
 
 def trained_epochs(monkeypatch, interrupt=None, after=False):
@@ -286,9 +306,9 @@ def trained_epochs(monkeypatch, interrupt=None, after=False):
     ("interrupt", "after"),
     [
         (("local", "1-local_train", 0), True),
-        (("clean", "2-prompt_tune", 0), False),
+        (("clean", "4-prompt_tune", 0), False),
         (("attacked", "1-pre_train", 1), False),
-        (("attacked", "2-prompt_tune", 1), True),
+        (("attacked", "2-fake_tune", 1), True),
         (("attacked", "3-attack_tune", 1), False),
         (("attacked", "4-prompt_tune", 1), False),
     ],

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_attack.model import PromptSASRec, SASRec
-from recbole_attack.stages import ATTACK_TUNE, FINE_TUNE, PRE_TRAIN, PROMPT_TUNE, plans
+from recbole_attack.stages import ATTACK_TUNE, FAKE_TUNE, FINE_TUNE, PRE_TRAIN, PROMPT_TUNE, plans
 
 THREE_STEPS = {"attack": "pea", "platform": "prompt_tune", "weight_decay": 0.01}
 
@@ -88,14 +88,14 @@ def test_the_stages_of_all_arms_start_from_the_same_weights(experiment, tmp_path
 
 
 @pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
-@pytest.mark.parametrize("stage", [PROMPT_TUNE, ATTACK_TUNE], ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", [FAKE_TUNE, ATTACK_TUNE], ids=lambda s: s.name)
 def test_no_optimiser_moves_what_is_frozen(experiment, tmp_path, stage, learner):
     made = experiment(attack="pea", learner=learner, weight_decay=0.1)
     trainer = made.trainer(made.config, stage, tmp_path)
     before = weights(trainer.model)
     trainer.fit(made.data["provider"], verbose=False, saved=False)
     moved = changed(before, weights(trainer.model))
-    assert moved == (prompts_of(before) if stage is PROMPT_TUNE else set(before) - prompts_of(before))
+    assert moved == (prompts_of(before) if stage is FAKE_TUNE else set(before) - prompts_of(before))
 
 
 def recorded(made, stage, folder, monkeypatch):
@@ -180,11 +180,14 @@ def test_each_party_trains_on_its_own_users(experiment):
 
 
 def test_stages_train_with_their_own_epochs_rate_and_model(experiment, tmp_path):
-    made = experiment(attack="pea", fine_tune_epochs=3, fine_tune_learning_rate=0.25, prompt_tune_learning_rate=0.125)
+    fine = {"fine_tune_epochs": 3, "fine_tune_learning_rate": 0.25}
+    fake = {"fake_tune_epochs": 2, "fake_tune_learning_rate": 0.5}
+    made = experiment(attack="pea", **fine, **fake, prompt_tune_epochs=4, prompt_tune_learning_rate=0.125)
     for stage, epochs, rate, model in (
         (PRE_TRAIN, 1, 0.001, SASRec),
+        (FAKE_TUNE, 2, 0.5, PromptSASRec),
         (FINE_TUNE, 3, 0.25, SASRec),
-        (PROMPT_TUNE, 1, 0.125, PromptSASRec),
+        (PROMPT_TUNE, 4, 0.125, PromptSASRec),
     ):
         trainer = made.trainer(made.config, stage, tmp_path / stage.name)
         assert type(trainer.model) is model

@@ -27,8 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="synthetic", help="name of the dataset (default: synthetic)")
     parser.add_argument("--preset", default="small", help=f"sizes to start from: {', '.join(PRESETS)} (default: small)")
     for size in fields(Synthetic):
-        kind = float if size.name == "mean_length" else int
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=kind, help="instead of the preset's")
+        parser.add_argument(f"--{size.name.replace('_', '-')}", type=type(size.default), help="instead of the preset's")
     given = vars(parser.parse_args(argv))
     return exit_code(lambda: _write(**given), "interrupted: nothing was written")
 

@@ -79,7 +79,7 @@ def synthetic_size(value: Any) -> Synthetic:
     fields = asdict(Synthetic())
     for name, given in value.items():
         lookup(fields, name, "field of synthetic_size")
-        if isinstance(given, bool) or not isinstance(given, (int, float) if name == "mean_length" else int):
+        if isinstance(given, bool) or not isinstance(given, (int, type(fields[name]))):
             raise ConfigError(f"synthetic_size {name} must be a number like {fields[name]}: found {given!r}")
     return Synthetic(**value)
 

@@ -1,15 +1,17 @@
 """Synthetic users, items and sequences of any size.
 
 Each item has one category and a Zipf weight. Within a category, items form a ring in order of weight. Each user has a
-gender, an age and an occupation, and three favourite categories: one each of those that go with the three attributes.
-The next interaction is, with probability :data:`CHAIN`, the item that follows the last one on its ring; otherwise, with
-probability :data:`TASTE`, a draw by weight from a favourite category; otherwise a draw by weight from all items. So a
-sequential model beats popularity, and user attributes carry information.
+gender, an age and an occupation, and three favourite categories: one each of those that go with the three attributes,
+or of all, as ``attribute_share`` says. The next interaction is, with probability :data:`CHAIN`, the item that follows
+the last one on its ring; otherwise, with probability :data:`TASTE`, a draw by weight from a favourite category;
+otherwise a draw by weight from all items. So a sequential model beats popularity, and user attributes carry as much
+information as wanted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +39,12 @@ class Synthetic:
         categories: Categories, at most one per item.
         mean_length: Mean number of interactions of those users, at least :data:`LIGHT`.
         light_users: Further users with 2 to 9 interactions, 5 on average.
+        attribute_share: Probability in [0, 1] that a favourite category is one that goes with an attribute; at 0,
+            attributes say nothing about tastes.
         seed: Random seed.
 
     Raises:
-        ConfigError: A size is too small, or there are more categories than items.
+        ConfigError: A size is out of its range, or there are more categories than items.
     """
 
     users: int = 1000
@@ -48,13 +52,16 @@ class Synthetic:
     categories: int = 20
     mean_length: float = 30.0
     light_users: int = 0
+    attribute_share: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         lowest = {"users": 1, "items": 2, "categories": 1, "mean_length": LIGHT, "light_users": 0, "seed": 0}
         for name, low in lowest.items():
-            if getattr(self, name) < low:
+            if not low <= getattr(self, name) < inf:  # neither holds of NaN
                 raise ConfigError(f"synthetic {name} must be at least {low}: found {getattr(self, name)}")
+        if not 0 <= self.attribute_share <= 1:
+            raise ConfigError(f"synthetic attribute_share must be from 0 to 1: found {self.attribute_share}")
         if self.categories > self.items:
             raise ConfigError(f"synthetic categories must be at most items ({self.items}): found {self.categories}")
 
@@ -153,7 +160,9 @@ def _users(size: Synthetic, count: int) -> tuple[Int, Int]:
         each = -(-size.categories // n_groups)
         shares = np.resize(rng.permutation(size.categories), (n_groups, each))
         favourites.append(shares[group, rng.integers(0, each, count)])
-    return attributes, np.stack(favourites, axis=1)
+    rng = stream(size.seed, "synthetic tastes")
+    bound = rng.random((count, len(kinds))) < size.attribute_share
+    return attributes, np.where(bound, np.stack(favourites, axis=1), rng.integers(0, size.categories, bound.shape))
 
 
 def _walk(catalogue: _Catalogue, lengths: Int, favourites: Int, offsets: Int, rng: np.random.Generator) -> Int:
