@@ -36,7 +36,10 @@ def plot_panels(panels: Sequence[Panel], xlabel: str, path: Path) -> None:
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
-    for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).flat, panels, strict=False):
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(places, panels, strict=False):
         for label, points in panel.lines.items():
             axes.plot(*zip(*points, strict=True), label=label, marker=".")
         axes.set(title=panel.title, xlabel=xlabel, ylabel=panel.ylabel, ylim=(0, None))
