@@ -42,7 +42,10 @@ def _attackers(budget: Mapping[str, Any]) -> str:
         return f" for users {budget['target_group']}"
     verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
     share = f"{100 * budget['malicious_share']:.2g} %"
-    return f": {budget['malicious_clients']} malicious clients ({share}, {verb})"
+    clients = (
+        "1 malicious client" if budget["malicious_clients"] == 1 else f"{budget['malicious_clients']} malicious clients"
+    )
+    return f": {clients} ({share}, {verb})"
 
 
 def details(record: Mapping[str, Any]) -> str:
