@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 from texttable import Texttable
@@ -41,11 +42,9 @@ def _attackers(budget: Mapping[str, Any]) -> str:
     if "malicious_clients" not in budget:
         return f" for users {budget['target_group']}"
     verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
-    share = f"{100 * budget['malicious_share']:.2g} %"
-    clients = (
-        "1 malicious client" if budget["malicious_clients"] == 1 else f"{budget['malicious_clients']} malicious clients"
-    )
-    return f": {clients} ({share}, {verb})"
+    share = f"{_rounded(100 * budget['malicious_share'])} %"
+    count = budget["malicious_clients"]
+    return f": {count} malicious client{'s' if count != 1 else ''} ({share}, {verb})"
 
 
 def details(record: Mapping[str, Any]) -> str:
@@ -66,10 +65,11 @@ def details(record: Mapping[str, Any]) -> str:
     parts = [f"tested after epoch: {', '.join(epochs)}"] if epochs else []
     uploads = (record.get("attacked") or {}).get("uploads") or {}
     if uploads.get("malicious_weight") is not None:
-        parts.append(f"malicious clients have {100 * uploads['malicious_weight']:.2g} % of the weight")
+        parts.append(f"malicious clients have {_rounded(100 * uploads['malicious_weight'])} % of the weight")
     if uploads.get("norm_ratio") is not None:
-        parts.append(f"their updates are {uploads['norm_ratio']:.2g} times as long as honest ones")
-    course = exposure_course(record)
+        parts.append(f"their updates are {_rounded(uploads['norm_ratio'])} times as long as honest ones")
+    topk = record["config"]["topk"]
+    course = exposure_course(record, f"er@{10 if 10 in topk else topk[0]}")
     if course:
         parts.append(
             f"{course.metric} while training: {number(course.peak)} at most (epoch {course.epoch}), "
@@ -95,13 +95,14 @@ class Course(NamedTuple):
 
 
 def exposure_course(record: Mapping[str, Any], metric: str = "er@10") -> Course | None:
-    """The course of a metric over the attacked arm's history; ``None`` where it was not measured.
+    """The course of a metric over the attacked arm's history; ``None`` where it was not measured or is undefined.
 
     Args:
         record: The content of ``result.json``.
         metric: Name of the metric.
     """
-    points = [(e["epoch"], e[metric]) for e in record["history"].get("attacked", ()) if e.get(metric) is not None]
+    measured = [(e["epoch"], e.get(metric)) for e in record["history"].get("attacked", ())]
+    points = [(epoch, value) for epoch, value in measured if value is not None and not isnan(value)]
     if not points:
         return None
     epoch, peak = max(points, key=lambda point: point[1])
@@ -171,6 +172,11 @@ def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | Non
         row = [metric, *(number(values[metric]) for values in arms.values())]
         table.add_row(row + ([number(delta[metric], sign=True)] if delta else []))
     return table.draw()
+
+
+def _rounded(value: float) -> str:
+    """Two significant digits, written out: 120 and not 1.2e+02."""
+    return f"{float(f'{value:.2g}'):.12g}"
 
 
 def number(value: float | None, sign: bool = False) -> str:

@@ -67,8 +67,8 @@ class _Reader:
         self.values -= 1
         if self.values < 0 or depth > MAX_DEPTH:
             raise ConfigError(
-                f"{name} holds too much: expected at most {MAX_VALUES} values, nested {MAX_DEPTH} deep, in a whole "
-                "configuration"
+                f"the configuration holds too much (counted up to {name}): expected at most {MAX_VALUES} values, "
+                f"nested {MAX_DEPTH} deep"
             )
         if isinstance(value, np.ndarray) and value.dtype.kind in {*_FROM_NUMPY, "O"} and value.size <= MAX_VALUES:
             value = value.tolist()
@@ -96,7 +96,9 @@ class _Reader:
             raise ConfigError(f"{name} must be text: found {shown(value)} ({type(value).__name__})")
         self.characters -= len(value)
         if self.characters < 0:
-            raise ConfigError(f"{name} holds too much: expected at most {MAX_TEXT} characters in a whole configuration")
+            raise ConfigError(
+                f"the configuration holds too much (counted up to {name}): expected at most {MAX_TEXT} characters"
+            )
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise ConfigError(f"{name} must be text that a file can hold: found {shown(value)}")
         return str.__str__(value)
@@ -104,5 +106,7 @@ class _Reader:
 
 def _whole(name: str, value: int) -> int:
     if not -(2**63) <= value < 2**63:
-        raise ConfigError(f"{name} must be a number of at most 64 bits: found an integer of {value.bit_length()} bits")
+        raise ConfigError(
+            f"{name} must be a number from -2**63 to 2**63 - 1: found an integer of {value.bit_length()} bits"
+        )
     return int(value)

@@ -42,6 +42,7 @@ def record():
             "exposure_candidates": "full",
             "mask_history": True,
             "target_items": "least_popular:1",
+            "topk": [5, 10],
             "seed": 2020,
         },
         "dataset": {"name": "tiny", "users": 60, "items": 39},
@@ -77,6 +78,27 @@ def test_details_say_when_models_were_tested_and_how_loud_the_attack_was(record)
     assert details(record) in result_table(record).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("weight", "ratio", "words"),
+    [
+        (1.0, 123.4, ["100 %", "120 times"]),
+        (0.00012, 1234.0, ["0.012 %", "1200 times"]),
+        (0.5, 0.0456, ["50 %", "0.046"]),
+    ],
+)
+def test_shares_and_ratios_of_any_size_are_written_out(record, weight, ratio, words):
+    record["attacked"]["uploads"] = {"malicious_weight": weight, "norm_ratio": ratio}
+    record["budget"]["malicious_share"] = 1.0
+    assert all(word in details(record) for word in words)
+    assert "(100 %, cloned)" in caption(record)
+
+
+def test_exposure_on_the_way_is_that_of_the_first_cutoff_where_ten_is_not_measured(record):
+    record["config"]["topk"] = [3, 7]
+    record["history"]["attacked"] = [{"epoch": e, "er@3": v} for e, v in enumerate((0.5, 0.75, 0.25))]
+    assert details(record).endswith("er@3 while training: 0.7500 at most (epoch 1), 0.2500 at last")
+
+
 def test_details_leave_out_what_is_not_known(record):
     record["attacked"]["uploads"] = {"malicious_weight": None, "norm_ratio": None, "valid_candidates": None}
     record["history"] = {"clean": [], "attacked": [{"epoch": 0, "er@10": None}]}
@@ -85,8 +107,8 @@ def test_details_leave_out_what_is_not_known(record):
 
 
 def test_the_course_of_exposure_is_its_first_peak_and_its_end(record):
-    values = (0.0, 0.75, None, 0.75, 0.25)
-    record["history"]["attacked"] = [{"epoch": e, "er@10": v} for e, v in enumerate(values)] + [{"epoch": 5}]
+    values = (0.0, 0.75, None, 0.75, float("nan"), 0.25)
+    record["history"]["attacked"] = [{"epoch": e, "er@10": v} for e, v in enumerate(values)] + [{"epoch": 6}]
     assert exposure_course(record) == Course("er@10", 0.75, 1, 0.25)
     assert exposure_course(record, "er@99") is None
 

@@ -65,7 +65,7 @@ def test_numpys_values_and_tuples_become_pythons(value, expected):
         (float("inf"), "found inf"),
         (np.array([np.nan]), "found nan"),
         (10**400, "an integer of 1329 bits"),
-        (2**63, "an integer of 64 bits"),
+        (2**63, r"from -2**63 to 2**63 - 1: found an integer of 64 bits"),
         ({1: 2}, "a key of key must be text: found 1"),
         ({("a",): 2}, "a key of key must be text"),
         ("\ud800", "a file can hold"),
@@ -167,3 +167,8 @@ def test_any_value_of_any_parameter_is_refused_in_a_line_or_survives_being_writt
     write_yaml(path, values)
     for again in (AttackConfig(config_file_list=[str(path)]), AttackConfig(config_dict=values)):
         assert sorted(map(repr, again.to_dict().items())) == sorted(map(repr, values.items()))
+
+
+def test_too_much_is_not_blamed_on_one_parameter():
+    with pytest.raises(ConfigError, match="the configuration holds too much"):
+        plain_values({f"k{i}": 1 for i in range(MAX_VALUES + 1)})

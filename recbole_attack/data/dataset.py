@@ -52,9 +52,11 @@ class RaggedSequentialDataset(SequentialDataset):
     inter_feat: Any
     user_feat: Any
     _time_ranks: pd.Series
+    _found: dict[str, FeatureType]
 
     def _get_preset(self) -> None:
         super()._get_preset()
+        self._found = {}
         if self.dataset_name == "synthetic":
             folder = Path(self.dataset_path).parent
             self.dataset_name = ensure_synthetic(synthetic_size(self.config["synthetic_size"]), folder)
@@ -76,6 +78,7 @@ class RaggedSequentialDataset(SequentialDataset):
         separators, encoding = (self.config["field_separator"], self.config["seq_separator"]), self.config["encoding"]
         file, keys = AtomicFile(Path(filepath), *separators, encoding or "utf-8"), self._keys(source)
         filtered = self.config["val_interval"] or {}
+        self._found.update(file.fields if filtered else {})
         if loaded is not None and (loaded or filtered):
             loaded = columns_to_load(loaded, answered_elsewhere(self.config), filtered, set(keys), file)
         if loaded == set():
@@ -177,7 +180,7 @@ class RaggedSequentialDataset(SequentialDataset):
         return times.to_numpy().astype(np.float32)
 
     def _filter_by_field_value(self) -> None:
-        check_row_filters(self.config["val_interval"] or {}, self.field2type)
+        check_row_filters(self.config["val_interval"] or {}, self.field2type, self._found)
         super()._filter_by_field_value()
 
     def sequences(self) -> UserSequences:

@@ -5,7 +5,7 @@ RecBole passes over a field it does not find, and takes a filter that does not g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from recbole.utils.enum_type import FeatureType
@@ -45,19 +45,22 @@ def columns_to_load(
     return asked | more | (keys if more else set())
 
 
-def check_row_filters(val_interval: Mapping[str, Any], types: Mapping[str, FeatureType]) -> None:
+def check_row_filters(
+    val_interval: Mapping[str, Any], types: Mapping[str, FeatureType], found: Collection[str]
+) -> None:
     """Hold ``val_interval`` against the types of the loaded fields.
 
     Args:
         val_interval: Field -> an interval as text, or a list of tokens.
         types: Type of every loaded field.
+        found: All fields of the files, loaded or not.
 
     Raises:
         DataError: A field is not there, or its type and the filter do not go together.
     """
     for field, kept in val_interval.items():
         if field not in types:
-            raise DataError(f"val_interval: no field '{field}': found {', '.join(types)}{did_you_mean(field, types)}")
+            raise DataError(f"val_interval: no field '{field}': found {', '.join(found)}{did_you_mean(field, found)}")
         expected = {FeatureType.FLOAT: "an interval such as '[3,inf)'", FeatureType.TOKEN: "a list of tokens"}
         if types[field] not in expected:
             raise DataError(

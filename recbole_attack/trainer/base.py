@@ -20,7 +20,7 @@ from recbole_attack.data import Split
 from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
-from recbole_attack.trainer.resuming import check_same_parameters, restore
+from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore
 from recbole_attack.trainer.tracking import ArmLogger
 
 
@@ -271,10 +271,12 @@ class AttackTrainer(Trainer):
     def _save_state(self) -> None:
         state = {key: getattr(self, key) for key in self.state}
         state["best_valid_score"] = float(self.best_valid_score)
-        save_checkpoint(
-            self.resume_file,
-            {**self._checkpoint(), "scheduler": self.scheduler.state_dict(), "trainer": state},
-        )
+        whole = {**self._checkpoint(), "scheduler": self.scheduler.state_dict(), "trainer": state}
+        save_checkpoint(self.resume_file, whole)
+
+    def _check_state(self) -> None:
+        """Refuse a state that no training leaves behind."""
+        check_epochs("history", self.history, self.start_epoch)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Continue after the last finished epoch of an interrupted run.
@@ -293,4 +295,5 @@ class AttackTrainer(Trainer):
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.scheduler.load_state_dict(checkpoint["scheduler"])
             restore(self, self.state, checkpoint["trainer"])
+            self._check_state()
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

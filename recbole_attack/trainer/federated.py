@@ -29,6 +29,7 @@ from recbole_attack.rng import torch_stream
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
+from recbole_attack.trainer.resuming import check_epochs
 
 Sampled = tuple[Int, Float | None, Float | None]
 """Of all training interactions at one local step: negatives, and what models and client defences draw, if they do."""
@@ -177,6 +178,11 @@ class FederatedTrainer(AttackTrainer):
                 f"epoch {epoch}: aggregator '{self.config['aggregator']}' made an update of zero for {what} in "
                 f"{self.frozen[names[0]]} of {rounds} rounds, though clients sent others"
             )
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        check_epochs("rounds", self.rounds, self.start_epoch)
+        self.uploads()
 
     def _save_state(self) -> None:
         if self.client_weights:

@@ -41,3 +41,15 @@ def restore(owner: object, names: Iterable[str], values: Mapping[str, Any]) -> N
         if now is not None and type(before) is not type(now):
             raise TypeError(f"{name}: expected {type(now).__name__}, found {type(before).__name__}")
         setattr(owner, name, before)
+
+
+def check_epochs(name: str, rows: Iterable[Mapping[str, Any]], epochs: int) -> None:
+    """Refuse records that are not of every epoch from 0 on, in order.
+
+    Raises:
+        KeyError, TypeError: A row has no epoch.
+        ValueError: An epoch is missing, or there are others.
+    """
+    found = [int(row["epoch"]) for row in rows]
+    if found != sorted(found) or set(found) != set(range(epochs)) or epochs < 0:
+        raise ValueError(f"{name}: expected records of epochs 0 to {epochs - 1}, found {list(dict.fromkeys(found))}")

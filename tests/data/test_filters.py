@@ -70,6 +70,8 @@ def test_a_tab_as_two_characters_separates(small):
         ),
         ({"load_col": {"inter": "*", "user": ["user_id", "gendr"]}}, "no field 'gendr'.*did you mean 'gender'"),
         ({"val_interval": {"ratng": "[3,5]"}, "load_col": {"inter": "*"}}, "no field 'ratng'.*did you mean 'rating'"),
+        ({"val_interval": {"ratng": "[3,5]"}}, "no field 'ratng'.*did you mean 'rating'"),
+        ({"val_interval": {"gendr": ["M"]}}, "no field 'gendr'.*did you mean 'gender'"),
         ({"val_interval": {"rating": ["3"]}}, "'rating' of type float needs an interval such as"),
         ({"val_interval": {"gender": "[3,5]"}}, "'gender' of type token needs a list of tokens"),
         ({"val_interval": {"class": ["c0"]}}, "'class' must be a field of type float or token: found token_seq"),

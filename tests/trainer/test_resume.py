@@ -380,6 +380,13 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an epoch in words": (inside("trainer", start_epoch="one"), "start_epoch: expected int, found str"),
     "half an epoch": (inside("trainer", start_epoch=0.5), "start_epoch: expected int, found float"),
     "no history": (inside("trainer", history=None), "history: expected list, found NoneType"),
+    "history of another kind": (inside("trainer", history=[1]), "TypeError"),
+    "history without epochs": (inside("trainer", history=[{}]), "epoch"),
+    "history of no epoch": (inside("trainer", history=[]), r"history: expected records of epochs 0 to 0, found \[\]"),
+    "an epoch too early": (inside("trainer", start_epoch=-3), r"history: expected .*, found \[0\]"),
+    "an epoch too late": (inside("trainer", start_epoch=2), r"history: expected .* 0 to 1, found \[0\]"),
+    "rounds of no epoch": (inside("trainer", rounds=[]), r"rounds: expected .*, found \[\]"),
+    "rounds of another kind": (inside("trainer", rounds=[{"epoch": 0}]), "malicious_weight"),
 }
 
 
