@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
@@ -168,3 +168,14 @@ def of_fields(name: str, form: str, valid: Callable[[Any], bool]) -> Callable[[A
                 raise ConfigError(f"{name} must hold {form} for each field: found {shown({field: part})}")
 
     return check
+
+
+def check_each(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
+    """Check every parameter that is there on its own.
+
+    Raises:
+        ConfigError: Names the parameter, what was expected and what was found.
+    """
+    for name, option in options.items():
+        if name in values:
+            option.check(name, values[name])

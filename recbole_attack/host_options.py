@@ -12,6 +12,7 @@ from recbole_attack.checks import (
     INTERVAL_FORM,
     Option,
     are_names,
+    check_each,
     check_that,
     is_interval,
     names_form,
@@ -191,9 +192,7 @@ def check_host_options(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Names the parameter, what was expected and what was found.
     """
-    for name, option in OPTIONS_OF_RECBOLE.items():
-        if name in values:
-            option.check(name, values[name])
+    check_each(OPTIONS_OF_RECBOLE, values)
     for name in ("load_col", "unload_col", "unused_col"):
         _check_columns(name, values.get(name) or {}, values.get("additional_feat_suffix") or [])
     if values.get("unload_col") and values.get("load_col") is not None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
-from recbole_attack.checks import LARGEST, Option, are_names
+from recbole_attack.checks import LARGEST, Option, are_names, check_each
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
@@ -222,9 +222,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Names the parameter, what was expected and what was found.
     """
-    for name, option in OPTIONS.items():
-        if name in values:
-            option.check(name, values[name])
+    check_each(OPTIONS, values)
     check_host_options(values)
     for name, reason in UNSUPPORTED.items():
         if values.get(name) is not None and values[name] is not False:

@@ -59,23 +59,31 @@ def run_recbole_attack(
     config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
     experiment = prepare(config)
     data = experiment.describe_data()
-    with run_logging(config) as logger, _wandb_run(config), run_folder(config, saved, resume) as folder:
+    with (
+        run_logging(config) as logger,
+        _wandb_run(config),
+        run_folder(config, saved, resume) as folder,
+        continuable(folder, saved),
+    ):
         _announce(logger, experiment, folder)
-        if saved:
-            check_same_data(folder / "dataset.json", data)
-        with continuable(folder, saved):
-            arms, failed = _train(experiment, folder, saved)
-        record = {**_record(experiment, data, arms), "failed": failed}
-        file = _write_record(folder, record) if saved else None
-        if failed:
-            where = f"; {file} holds what came before it" if file else ""
-            raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
-        _log_table(result_table(record))
-    return {
-        **_recbole_result(config, arms),
-        **_comparison(arms),
-        "result_file": file,
-    }
+        arms, file = _run(experiment, data, folder, saved)
+    return {**_recbole_result(config, arms), **_comparison(arms), "result_file": file}
+
+
+def _run(
+    experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: bool
+) -> tuple[dict[str, ArmResult], str | None]:
+    """Train the arms and report on them; what came out, and the file that holds it."""
+    if saved:
+        check_same_data(folder / "dataset.json", data)
+    arms, failed = _train(experiment, folder, saved)
+    record = {**_record(experiment, data, arms), "failed": failed}
+    file = _write_record(folder, record) if saved else None
+    if failed:
+        where = f"; {file} holds what came before it" if file else ""
+        raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
+    _log_table(result_table(record))
+    return arms, file
 
 
 def _resumed(folder: str, *given: Any) -> AttackConfig:

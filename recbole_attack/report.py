@@ -42,7 +42,7 @@ def _attackers(budget: Mapping[str, Any]) -> str:
     if "malicious_clients" not in budget:
         return f" for users {budget['target_group']}"
     verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
-    share = f"{_rounded(100 * budget['malicious_share'])} %"
+    share = f"{rounded(100 * budget['malicious_share'])} %"
     count = budget["malicious_clients"]
     return f": {count} malicious client{'s' if count != 1 else ''} ({share}, {verb})"
 
@@ -65,9 +65,9 @@ def details(record: Mapping[str, Any]) -> str:
     parts = [f"tested after epoch: {', '.join(epochs)}"] if epochs else []
     uploads = (record.get("attacked") or {}).get("uploads") or {}
     if uploads.get("malicious_weight") is not None:
-        parts.append(f"malicious clients have {_rounded(100 * uploads['malicious_weight'])} % of the weight")
+        parts.append(f"malicious clients have {rounded(100 * uploads['malicious_weight'])} % of the weight")
     if uploads.get("norm_ratio") is not None:
-        parts.append(f"their updates are {_rounded(uploads['norm_ratio'])} times as long as honest ones")
+        parts.append(f"their updates are {rounded(uploads['norm_ratio'])} times as long as honest ones")
     topk = record["config"]["topk"]
     course = exposure_course(record, f"er@{10 if 10 in topk else topk[0]}")
     if course:
@@ -174,9 +174,9 @@ def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | Non
     return table.draw()
 
 
-def _rounded(value: float) -> str:
-    """Two significant digits, written out: 120 and not 1.2e+02."""
-    return f"{float(f'{value:.2g}'):.12g}"
+def rounded(value: float, digits: int = 2) -> str:
+    """So many significant digits, written out: 120 and not 1.2e+02."""
+    return f"{float(f'{value:.{digits}g}'):.12g}"
 
 
 def number(value: float | None, sign: bool = False) -> str:

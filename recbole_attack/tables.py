@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_attack.evaluator import paired_t_test
 from recbole_attack.plots import Panel
-from recbole_attack.report import ARMS, caption, exposure_course, markdown, number
+from recbole_attack.report import ARMS, caption, exposure_course, markdown, number, rounded
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""
@@ -85,7 +85,7 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _short(value: float | None) -> str:
-    return number(None) if value is None else f"{value:.3g}"
+    return number(None) if value is None else rounded(value, 3)
 
 
 def _percent(share: float | None) -> str:

@@ -698,3 +698,14 @@ def test_a_metric_nobody_is_measured_by_keeps_the_last_model(small, tmp_path, mo
     last = record["history"]["clean"][-1]
     assert record["clean"]["best_valid_result"] == {key: last[key] for key in record["clean"]["best_valid_result"]}
     assert result["test_result"]["hit@10"] >= 0
+
+
+def test_an_interruption_while_results_are_written_says_how_to_continue(small, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="continue with --resume="):
+        patch.setattr("recbole_attack.quick_start._write_record", interrupt)
+        run_recbole_attack(config_dict=small(epochs=1, attack="none"))
+    (folder,) = Path("saved").glob("*")
+    assert run_recbole_attack(resume=str(folder))["result_file"] == str(folder / "result.json")

@@ -52,6 +52,7 @@ class FederatedTrainer(AttackTrainer):
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
         self.attack = ATTACKS[config["attack"]](config.final_config_dict)
+        self.targets = torch.from_numpy(threat.targets).to(self.device)
         self.aggregator = configured_aggregator(config.final_config_dict)
         self.client_defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.backend, self.memory = BACKENDS[config["backend"]], Memory()
@@ -254,8 +255,7 @@ class FederatedTrainer(AttackTrainer):
         return Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
 
     def _context(self, train_data: TrainData, epoch: int, step: int) -> AttackContext:
-        targets = torch.from_numpy(self.threat.targets).to(self.device)
-        return AttackContext(targets, train_data.outside, self.seed, epoch, step)
+        return AttackContext(self.targets, train_data.outside, self.seed, epoch, step)
 
 
 def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:
