@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_attack.command_line import main
+from recbole_attack.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

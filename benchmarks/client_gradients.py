@@ -30,7 +30,6 @@ from federated_epoch import SETTING
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainBatch
 from recbole_attack.defense import AGGREGATORS
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.client_gradients import client_gradients
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
@@ -38,6 +37,7 @@ from recbole_attack.federated.rounds import ClientGroup
 from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import summed_gradient
 from recbole_attack.model import SASRec
+from recbole_attack.utils.errors import DataError
 
 N_CLIENTS, LENGTH = 256, 200
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import TrainingExperiment, prepare_training
+from recbole_attack.utils.errors import DataError
 
 SETTING = {
     "attack": "none",

@@ -8,8 +8,8 @@ not run again, in this table or another with the same row; so a table can be fil
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: what was found stands
 above the line ``<!-- table -->`` and the table, the rest below. Both are optional. The table, with the rows that are
 still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
-:func:`recbole_attack.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones, ``comparisons.yaml`` the
-rows that t-tests over seeds compare.
+:func:`recbole_attack.report.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones,
+``comparisons.yaml`` the rows that t-tests over seeds compare.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 import yaml
 
 from recbole_attack import AttackConfig, run_recbole_attack
-from recbole_attack.errors import DataError, did_you_mean
-from recbole_attack.exit_code import exit_code
-from recbole_attack.files import write_json, write_text
-from recbole_attack.plots import Panel, plot_panels
-from recbole_attack.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
+from recbole_attack.report.pictures import Panel, plot_panels
+from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
+from recbole_attack.utils.errors import DataError, did_you_mean
+from recbole_attack.utils.exit_code import exit_code
+from recbole_attack.utils.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT.parent / "results"

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
-from recbole_attack.errors import ConfigError
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS
-from recbole_attack.report import markdown
+from recbole_attack.report.words import markdown
+from recbole_attack.utils.errors import ConfigError
 
 _PATHS = {"summed": "one pass", "layers": "by layer", "vmap": "vmap", "loop": "loop"}
 _USERS, _ITEMS, _LENGTH = 6, 12, 5

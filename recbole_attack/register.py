@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, Attack
-from recbole_attack.defaults import REGISTERED
+from recbole_attack.config.defaults import REGISTERED
 from recbole_attack.defense import AGGREGATORS, Aggregator
-from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS, find_model
+from recbole_attack.utils.errors import ConfigError
 
 
 def register_attack(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbole_attack.data import RaggedSequentialDataset, UserSequences, resolve_targets
 from recbole_attack.data.sequences import Int
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)

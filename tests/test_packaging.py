@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCATE = "from recbole_attack.defaults import properties as p; print(p())"
+LOCATE = "from recbole_attack.config.defaults import properties as p; print(p())"
 DEFAULTS = {str(p.relative_to(ROOT)) for p in (ROOT / "properties").rglob("*.yaml")}
 MODULES = {str(p.relative_to(ROOT)) for p in (ROOT / "recbole_attack").rglob("*.py")}
 
@@ -82,7 +82,7 @@ def test_the_wheel_says_what_it_is(wheel):
     version = re.search(r'__version__ = "(.+)"', (ROOT / "recbole_attack" / "__init__.py").read_text())[1]
     assert f"\nVersion: {version}\n" in metadata
     assert re.search(r"^Requires-Dist: recbole==1\.2\.1", metadata, re.MULTILINE)
-    assert "recbole_attack = recbole_attack.command_line:main" in scripts
+    assert "recbole_attack = recbole_attack.commands.main:main" in scripts
     assert "LICENSE" in files
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import AttackConfig, run_recbole_attack
-from recbole_attack.files import plain
+from recbole_attack.utils.files import plain
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 DATA_PATH = os.environ.get("RECBOLE_ATTACK_DATA_PATH")

@@ -20,12 +20,12 @@ from recbole_attack import (
 )
 from recbole_attack.attack import ATTACKS
 from recbole_attack.attack.recipes import ra
-from recbole_attack.catalogue import listing
-from recbole_attack.defaults import REGISTERED
+from recbole_attack.commands.catalogue import listing
+from recbole_attack.config.defaults import REGISTERED
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.defense.aggregators import mean
-from recbole_attack.errors import ConfigError
 from recbole_attack.model import MODELS, SASRec
+from recbole_attack.utils.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

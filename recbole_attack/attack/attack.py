@@ -10,7 +10,7 @@ import torch
 
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int
-from recbole_attack.rng import without_dropout
+from recbole_attack.utils.rng import without_dropout
 
 
 class Profile(NamedTuple):

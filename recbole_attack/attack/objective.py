@@ -13,7 +13,7 @@ from recbole_attack.attack.attack import AttackContext, Objective, Profile
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, from_pairs
-from recbole_attack.rng import stream, without_dropout
+from recbole_attack.utils.rng import stream, without_dropout
 
 
 def training_loss(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from recbole_attack.attack.attack import AttackContext, Profile
 from recbole_attack.data.sequences import Int
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 
 def keep(model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext) -> Profile:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from recbole.utils.enum_type import FeatureType
 
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 _TYPES = [kind.value for kind in FeatureType]
 

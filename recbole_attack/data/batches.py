@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole_attack.data.dataset import RaggedSequentialDataset
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, UserSequences
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 Float = NDArray[np.floating]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recbole_attack.data.sequences import Int
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)

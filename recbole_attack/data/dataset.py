@@ -19,7 +19,7 @@ from recbole_attack.data.key_fields import check_agreement, check_times, check_t
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 _FILTERS = (
     "val_interval",

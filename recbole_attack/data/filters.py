@@ -12,7 +12,7 @@ from recbole.utils.enum_type import FeatureType
 
 from recbole_attack.data.atomic_file import AtomicFile
 from recbole_attack.data.groups import parse_group
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 
 def answered_elsewhere(config: Any) -> set[str]:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.data.names import take_name
-from recbole_attack.errors import ConfigError, DataError, did_you_mean, shown
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, shown
 
 _FIELD, _NUMBER, _END = r"\s*([^\s=&\[\]]+)\s*", r"\s*([+-]?\d+(?:\.\d+)?)\s*", r"\s*(?=&|\Z)"
 _ALL = re.compile(rf"\s*all{_END}")

@@ -9,7 +9,7 @@ import pandas as pd
 from recbole.utils.enum_type import FeatureType
 
 from recbole_attack.data.atomic_file import AtomicFile
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 
 def check_types(file: AtomicFile, keys: Mapping[str, FeatureType]) -> None:

@@ -6,7 +6,7 @@ import re
 from numbers import Integral
 from typing import Any
 
-from recbole_attack.errors import ConfigError, shown
+from recbole_attack.utils.errors import ConfigError, shown
 
 _SPACE = re.compile(r"\s*")
 

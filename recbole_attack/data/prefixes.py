@@ -9,7 +9,7 @@ import torch
 
 from recbole_attack.data.batches import CentralEpoch, Float, TrainBatch
 from recbole_attack.data.sequences import Int
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int, UserSequences
-from recbole_attack.errors import ConfigError, DataError, did_you_mean
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean
 
 Mask = NDArray[np.bool_]
 Rule = Callable[[UserSequences, np.random.Generator], tuple[Int, int | None]]

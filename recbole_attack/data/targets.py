@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.data.names import as_names
-from recbole_attack.errors import ConfigError, DataError, did_you_mean, shown
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, shown
 
 Selector = Callable[[NDArray[Any], int, np.random.Generator], NDArray[Any]]
 _SELECTOR = re.compile(r"([a-z_]+):(\d+)")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from recbole_attack.data.batches import TrainBatch
-from recbole_attack.rng import without_dropout
+from recbole_attack.utils.rng import without_dropout
 
 ClientDefense = Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]
 """``(model, batch of B users, draws [B, L or more]) -> [B]`` losses, in place of the model's own.

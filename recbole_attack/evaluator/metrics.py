@@ -16,8 +16,8 @@ from recbole.evaluator.metrics import NDCG, Hit
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
 
-from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator.exposure import Mask, exposure_ratio, exposure_share, invisibility, target_ndcg
+from recbole_attack.utils.errors import ConfigError
 
 
 def register_metric(name: str, metric: type[AbstractMetric]) -> None:

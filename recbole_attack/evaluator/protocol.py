@@ -10,7 +10,7 @@ import torch
 
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, UserSequences
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)

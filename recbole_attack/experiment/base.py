@@ -16,11 +16,11 @@ from recbole.utils import init_seed
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset, TrainData
-from recbole_attack.errors import DataError
 from recbole_attack.evaluator import ItemExposure
-from recbole_attack.files import sha256
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import sha256
 
 
 @dataclass(frozen=True)

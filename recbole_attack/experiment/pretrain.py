@@ -29,15 +29,15 @@ from recbole_attack.data import (
 )
 from recbole_attack.data.batches import Poison
 from recbole_attack.defense import CUTOFFS, DETECTORS, Evidence
-from recbole_attack.errors import DataError
 from recbole_attack.evaluator import detection_quality
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
-from recbole_attack.rng import stream, torch_stream
 from recbole_attack.stages import Party, Stage, plans
 from recbole_attack.threat import Threat, configured_targets
 from recbole_attack.trainer import AttackTrainer, StageTrainer
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.rng import stream, torch_stream
 
 
 @dataclass(frozen=True)

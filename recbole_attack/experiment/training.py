@@ -12,11 +12,11 @@ from typing import Any
 from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
-from recbole_attack.errors import DataError
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
+from recbole_attack.utils.errors import DataError
 
 _KNOWLEDGE = ("model and training code", "global model of every round", "histories of its own clients")
 

@@ -10,8 +10,8 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.data import Split
-from recbole_attack.errors import DataError
 from recbole_attack.threat import Threat
+from recbole_attack.utils.errors import DataError
 
 
 def check_valid_metric(config: Any, split: Split, threat: Threat, excluded: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int
-from recbole_attack.rng import stream
+from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)

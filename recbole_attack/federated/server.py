@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 
 from recbole_attack.defense import Aggregate, Aggregator, refusal, squared_norms, value_reasons
-from recbole_attack.errors import ConfigError
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.updates import Update
+from recbole_attack.utils.errors import ConfigError
 
 
 class Aggregated(NamedTuple):

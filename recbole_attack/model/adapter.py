@@ -11,10 +11,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_attack.errors import ConfigError
 from recbole_attack.model.kernels import use_fast_kernels
 from recbole_attack.model.victim import Victim
-from recbole_attack.rng import without_dropout
+from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.rng import without_dropout
 
 _NEEDED = ["item_seq", "item_seq_len"]
 _SIDE_INPUTS = {"selected_features", "get_preload_weight"}

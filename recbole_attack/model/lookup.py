@@ -8,7 +8,6 @@ from typing import Any
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import ModelType
 
-from recbole_attack.errors import ConfigError, did_you_mean
 from recbole_attack.model.adapter import adapt, obstacle
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
@@ -16,6 +15,7 @@ from recbole_attack.model.host import sequential_recommender
 from recbole_attack.model.prompt import PromptSASRec
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import Victim
+from recbole_attack.utils.errors import ConfigError, did_you_mean
 
 HOSTS: dict[str, type[Any]] = {
     name: model

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from recbole_attack.data.batches import TrainBatch
-from recbole_attack.errors import DataError, did_you_mean
 from recbole_attack.model.parts import next_item_losses
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import PerClient
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 _BLOCKED = -10000.0
 

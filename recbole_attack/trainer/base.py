@@ -15,13 +15,13 @@ from recbole.utils import calculate_valid_score, early_stopping
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from recbole_attack.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.data import Split
-from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore
 from recbole_attack.trainer.tracking import ArmLogger
+from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
+from recbole_attack.utils.errors import TrainingError
 
 
 class AttackTrainer(Trainer):

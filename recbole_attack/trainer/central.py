@@ -9,9 +9,9 @@ from torch import nn
 
 from recbole_attack.data import TRAIN_ROWS, Split, TrainData
 from recbole_attack.data.batches import Poison, TrainBatch, length_chunks
-from recbole_attack.rng import torch_stream
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
+from recbole_attack.utils.rng import torch_stream
 
 
 class CentralTrainer(AttackTrainer):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from recbole_attack.data.sequences import Int
 from recbole_attack.federated import ClientPool
 from recbole_attack.federated.server import Aggregated
-from recbole_attack.files import write_csv
+from recbole_attack.utils.files import write_csv
 
 FOLDER = "client_weights"
 

@@ -17,19 +17,19 @@ from recbole_attack.data import Split, TrainData
 from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import CLIENT_DEFENSES, configured_aggregator
-from recbole_attack.errors import TrainingError
 from recbole_attack.federated import ClientPool, client_pool
 from recbole_attack.federated.client_updates import Memory
 from recbole_attack.federated.loudness import Loudness, measure
 from recbole_attack.federated.rounds import BACKENDS, ClientGroup
 from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update
-from recbole_attack.files import write_csv
-from recbole_attack.rng import torch_stream
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 from recbole_attack.trainer.resuming import check_epochs
+from recbole_attack.utils.errors import TrainingError
+from recbole_attack.utils.files import write_csv
+from recbole_attack.utils.rng import torch_stream
 
 Sampled = tuple[Int, Float | None, Float | None]
 """Of all training interactions at one local step: negatives, and what models and client defences draw, if they do."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_attack.errors import ConfigError
-from recbole_attack.files import plain
+from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.files import plain
 
 _MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
 """Parameters that say where and how loudly a run runs, and nothing about what comes out."""

@@ -10,8 +10,8 @@ import pytest
 
 from recbole_attack import AttackConfig
 from recbole_attack.data.atomic_file import AtomicFile
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset
+from recbole_attack.utils.errors import DataError
 
 HEADER = ("user_id:token", "item_id:token", "timestamp:float", "rating:float")
 ROWS = [(f"u{n % 20}", f"i{n * 5 % 13}", str(1000 + n), str(n % 5 + 1)) for n in range(120)]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data import item_categories, similar_targets
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset
+from recbole_attack.utils.errors import DataError
 
 check = settings(derandomize=True, deadline=None)
 CATALOGUES = (

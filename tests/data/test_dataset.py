@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from recbole.data.dataset import SequentialDataset
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset, prepare_training
+from recbole_attack.utils.errors import DataError
 
 COLUMNS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
 ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y", "z"])), min_size=3, max_size=15)

@@ -9,8 +9,8 @@ import pytest
 from recbole_attack import AttackConfig
 from recbole_attack.data.atomic_file import AtomicFile
 from recbole_attack.data.filters import columns_to_load
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset
+from recbole_attack.utils.errors import DataError
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from recbole_attack import AttackConfig
 from recbole_attack.data import parse_group, user_group
 from recbole_attack.data.groups import Between, OneOf
-from recbole_attack.errors import ConfigError, DataError
 from recbole_attack.experiment import create_dataset
+from recbole_attack.utils.errors import ConfigError, DataError
 
 check = settings(derandomize=True, deadline=None)
 FIELDS = {

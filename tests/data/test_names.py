@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data.names import as_name, as_names, split_names, take_name
-from recbole_attack.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(

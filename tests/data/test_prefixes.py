@@ -16,8 +16,8 @@ from recbole_attack import AttackConfig
 from recbole_attack.data import CentralEpoch, NonInteracted, TrainBatch, TrainData
 from recbole_attack.data.prefixes import PrefixEpoch
 from recbole_attack.data.sequences import from_pairs
-from recbole_attack.errors import ConfigError
 from recbole_attack.experiment import prepare_training
+from recbole_attack.utils.errors import ConfigError
 
 Config = Callable[..., Any]
 N_ITEMS = 30

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data import ProviderSplit, UserSequences, parse_platform_users, split_users
-from recbole_attack.errors import ConfigError, DataError
+from recbole_attack.utils.errors import ConfigError, DataError
 
 N_ITEMS = 30
 HISTORIES = st.lists(st.lists(st.integers(1, N_ITEMS - 1), max_size=14), min_size=2, max_size=12).map(

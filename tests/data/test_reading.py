@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import create_dataset
+from recbole_attack.utils.errors import DataError
 
 ODD = ["NA", "None", "null", "nan", "N/A", "#N/A", "-", "012", "1e5", '"', '"a', 'b"', "'", "#x", "[PAD]", "\\t", " a"]
 ODD += ["a b", "é", "é", "中", "\u2028", "\x85", "\x0b", "{", ";", "True", "a/b", "%", "\u00a0", "\ufeff"]

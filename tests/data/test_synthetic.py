@@ -14,8 +14,8 @@ from recbole_attack.data import split_users
 from recbole_attack.data.synthetic import PRESETS, Synthetic, ensure_synthetic, generate, write_synthetic
 from recbole_attack.data.synthetic.__main__ import main
 from recbole_attack.data.synthetic.generate import CHAIN, TASTE
-from recbole_attack.errors import ConfigError, DataError
 from recbole_attack.experiment import create_dataset, prepare_training
+from recbole_attack.utils.errors import ConfigError, DataError
 
 SIZES = st.integers(1, 12).flatmap(
     lambda items: st.builds(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack.data import SELECTORS, resolve_targets
-from recbole_attack.errors import ConfigError, DataError
+from recbole_attack.utils.errors import ConfigError, DataError
 
 TOKENS = np.array(["[PAD]", "i2", "i10", "i1", "7", "12"], dtype=object)
 POPULARITY = np.array([0, 3, 1, 1, 0, 3])

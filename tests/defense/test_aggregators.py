@@ -13,7 +13,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.defaults import YamlLoader, properties
+from recbole_attack.config.defaults import YamlLoader, properties
+from recbole_attack.config.options import OPTIONS
 from recbole_attack.defense import (
     AGGREGATORS,
     Aggregator,
@@ -23,7 +24,6 @@ from recbole_attack.defense import (
     screening,
     weighting,
 )
-from recbole_attack.options import OPTIONS
 
 Round = tuple[torch.Tensor, torch.Tensor]
 ROBUST = ["geometric_median", "median", "krum", "multi_krum", "norm_clipping", "trimmed_mean"]

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.errors import TrainingError
 from recbole_attack.evaluator import ItemExposure
 from recbole_attack.experiment import prepare_training
+from recbole_attack.utils.errors import TrainingError
 
 CUTOFFS = (1, 5, 12)
 

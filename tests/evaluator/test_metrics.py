@@ -14,9 +14,9 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import ConfigError
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metric, register_metrics
 from recbole_attack.experiment import prepare_training
+from recbole_attack.utils.errors import ConfigError
 
 TOPK = [1, 5, 12]
 EVERYTHING = {"topk": TOPK, "valid_metric": "NDCG@5", "metric_decimal_place": 12, "eval_batch_size": 7}

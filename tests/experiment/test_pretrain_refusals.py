@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recbole_attack import run_recbole_attack
-from recbole_attack.errors import ConfigError, DataError
+from recbole_attack.utils.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(

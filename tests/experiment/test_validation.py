@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import ConfigError, DataError
 from recbole_attack.experiment import prepare
+from recbole_attack.utils.errors import ConfigError, DataError
 
 ITEMS = 8
 

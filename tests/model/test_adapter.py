@@ -8,8 +8,8 @@ from recbole.utils import InputType
 from torch import nn
 
 from recbole_attack.data import TrainBatch
-from recbole_attack.errors import ConfigError
 from recbole_attack.model.adapter import adapt, obstacle
+from recbole_attack.utils.errors import ConfigError
 
 LENGTH, N_ITEMS = 12, 40  # MAX_ITEM_LIST_LENGTH and the items of the fixtures
 ADAPTED = ["LightSANs", "NARM", "SINE", "STAMP"]

@@ -3,9 +3,9 @@
 import pytest
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import ConfigError
 from recbole_attack.model import HOSTS, MODELS, BERT4Rec, SASRec, base_name, find_model
 from recbole_attack.model.adapter import Adapted
+from recbole_attack.utils.errors import ConfigError
 
 
 def test_our_own_models_come_before_recboles():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import prepare_pretrain
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
+from recbole_attack.utils.errors import DataError
 
 VARIANTS = [{}, {"prompt_length": 3}, {"deep_prompts": True}, {"prompt_length": 2, "deep_prompts": True}]
 RIGHT = {"prompt_length": 2, "position_alignment": "right"}

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.checkpoints import save_checkpoint
-from recbole_attack.errors import DataError
 from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
+from recbole_attack.utils.checkpoints import save_checkpoint
+from recbole_attack.utils.errors import DataError
 
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_attack.data.convert import CONVERSIONS, convert
-from recbole_attack.errors import ConfigError
-from recbole_attack.exit_code import exit_code
+from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.exit_code import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code, see :func:`~recbole_attack.exit_code.exit_code`; all but 0 with no file written.
+        Exit code, see :func:`~recbole_attack.utils.exit_code.exit_code`; all but 0 with no file written.
     """
     parser = argparse.ArgumentParser("python -m recbole_attack.data.convert", description="Make RecBole atomic files.")
     parser.add_argument("name", help=", ".join(CONVERSIONS))

@@ -10,8 +10,8 @@ from recbole_attack.data.convert.cikm import CIKM, CIKM_UBP
 from recbole_attack.data.convert.movielens import ML_1M, ML_20M, ML_100K
 from recbole_attack.data.convert.steam import STEAM_200K
 from recbole_attack.data.convert.table import Counts, Table, write_table
-from recbole_attack.errors import ConfigError, DataError, did_you_mean, lookup
-from recbole_attack.files import write_folder
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup
+from recbole_attack.utils.files import write_folder
 
 CONVERSIONS: dict[str, tuple[Table, ...]] = {
     "aliec": ALIEC,

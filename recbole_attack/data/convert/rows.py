@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from recbole_attack.errors import DataError, did_you_mean
+from recbole_attack.utils.errors import DataError, did_you_mean
 
 Row = Sequence[str]
 _LINES_PER_UPDATE = 1 << 14

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_attack.data.convert.rows import Layout, RawRows, Row
-from recbole_attack.errors import did_you_mean
+from recbole_attack.utils.errors import did_you_mean
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MISSING = {"", "NULL", "null", "\\N"}

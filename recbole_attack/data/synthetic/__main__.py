@@ -9,8 +9,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from recbole_attack.data.synthetic import PRESETS, Synthetic, write_synthetic
-from recbole_attack.errors import lookup
-from recbole_attack.exit_code import exit_code
+from recbole_attack.utils.errors import lookup
+from recbole_attack.utils.exit_code import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` if absent.
 
     Returns:
-        Exit code, see :func:`~recbole_attack.exit_code.exit_code`; all but 0 with no file written.
+        Exit code, see :func:`~recbole_attack.utils.exit_code.exit_code`; all but 0 with no file written.
     """
     parser = argparse.ArgumentParser("python -m recbole_attack.data.synthetic", description="Make synthetic data.")
     parser.add_argument("out", type=Path, help="folder in which to put the dataset's folder")

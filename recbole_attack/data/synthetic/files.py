@@ -13,9 +13,9 @@ import numpy as np
 
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.synthetic.generate import AGES, GENDERS, OCCUPATIONS, PRESETS, Synthetic, generate
-from recbole_attack.errors import ConfigError, DataError, lookup
-from recbole_attack.files import write_folder
-from recbole_attack.rng import stream
+from recbole_attack.utils.errors import ConfigError, DataError, lookup
+from recbole_attack.utils.files import write_folder
+from recbole_attack.utils.rng import stream
 
 _START, _HOUR = 1_494_000_000, 3600
 _ROWS_AT_ONCE = 500_000

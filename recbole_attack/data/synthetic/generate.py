@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int, UserSequences
-from recbole_attack.errors import ConfigError
-from recbole_attack.rng import stream
+from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.rng import stream
 
 CHAIN, TASTE, ZIPF = 0.6, 0.8, 1.0
 LIGHT = 10

@@ -1,0 +1,5 @@
+"""Parameters: where they come from, what each may hold, and what they ask of the data's files."""
+
+from recbole_attack.config.attack_config import AttackConfig
+
+__all__ = ["AttackConfig"]

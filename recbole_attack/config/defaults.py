@@ -1,0 +1,86 @@
+"""Default parameters: YAML files of the package, chosen by what the user chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.config.options import SCENARIOS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.utils.errors import ConfigError, lookup
+from recbole_attack.utils.yaml_files import YamlLoader
+
+RECIPES = {"scenario": "scenario", "attack": "attack", "aggregator": "defense", "client_defense": "defense"}
+"""Parameters that name a recipe -> the folder of its default parameters."""
+
+ATTACKS_OF: dict[str, Mapping[str, Any]] = {
+    "federated": ATTACKS,
+    "central": {"none": ATTACKS["none"]},
+    "pretrain": BACKDOORS,
+}
+"""Scenario -> the attacks there are."""
+
+
+def properties() -> Path:
+    """The folder of default parameters: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "properties"
+    return inside if inside.is_dir() else package.parent / "properties"
+
+
+REGISTERED: dict[str, dict[str, Any]] = {}
+"""Default parameters of what was registered from outside the package, by the name of the file they stand in for."""
+
+
+def load_defaults(name: str) -> dict[str, Any]:
+    """Default parameters of one of this package's files or of its registered counterpart, none if there is neither."""
+    if name in REGISTERED:
+        return dict(REGISTERED[name])
+    path = properties() / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return yaml.load(text, Loader=YamlLoader) or {}
+
+
+def readers(key: str) -> list[str]:
+    """The recipes and models that read a parameter of their own, such as ``aggregator krum``."""
+    found = []
+    for file in sorted(properties().glob("*/*.yaml")):
+        if key in load_defaults(f"{file.parent.name}/{file.stem}"):
+            kind = file.parent.name
+            if kind == "defense":
+                kind = "aggregator" if file.stem in AGGREGATORS else "client_defense"
+            found.append(f"{kind} {file.stem}")
+    return found
+
+
+def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The name of each recipe in :data:`RECIPES`; an attack of the other scenario implies that scenario.
+
+    Args:
+        given: What the user gave.
+
+    Raises:
+        ConfigError: There is no such recipe, or no such attack in the scenario.
+    """
+    overall = load_defaults("overall")
+    only_pretrain = [name for name in BACKDOORS if name not in ATTACKS]
+    implied = "pretrain" if given.get("attack") in only_pretrain else overall["scenario"]
+    scenario = _known(SCENARIOS, given.get("scenario", implied), "scenario")
+    attack = _known(
+        {**ATTACKS, **BACKDOORS}, given.get("attack", load_defaults(f"scenario/{scenario}")["attack"]), "attack"
+    )
+    if attack not in ATTACKS_OF[scenario]:
+        fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
+        raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")
+    tables: dict[str, Mapping[str, Any]] = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
+    others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
+    return {"scenario": scenario, "attack": attack, **others}
+
+
+def _known(table: Mapping[str, Any], name: Any, kind: str) -> Any:
+    lookup(table, name, kind)
+    return name

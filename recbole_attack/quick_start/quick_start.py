@@ -1,0 +1,240 @@
+"""Run an experiment from Python: configuration in, tables and files out."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from recbole_attack import __version__
+from recbole_attack.config import AttackConfig
+from recbole_attack.experiment import ArmResult, Experiment, prepare
+from recbole_attack.quick_start.run_folder import (
+    RESULTS,
+    check_same_data,
+    continuable,
+    run_folder,
+    run_logging,
+    saved_config,
+)
+from recbole_attack.report.pictures import plot_panels
+from recbole_attack.report.words import ARMS, history_panels, result_table
+from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
+from recbole_attack.utils.files import write_json
+
+RESULT_SCHEMA = 1
+
+
+def run_recbole_attack(
+    model: Any = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    resume: str | None = None,
+) -> dict[str, Any]:
+    """Train a victim, clean and attacked, and report what the attack did.
+
+    Args:
+        model: As RecBole's ``run_recbole``; default SASRec.
+        dataset: Dataset name; default ml-100k.
+        config_file_list: YAML files.
+        config_dict: Parameters; win over files.
+        saved: Write the run folder. Without it nothing is written but RecBole's logs.
+        resume: A run folder left by an interrupted run; no other argument may be given with it.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
+        attacked model (of the clean one if ``attack`` is ``none``), and ``clean``, ``attacked``, ``delta`` (attacked
+        minus clean test metrics) and ``result_file``; those that do not apply are ``None``.
+
+    Raises:
+        ConfigError: A parameter is not valid; nothing was written.
+        DataError: A file, field or token is missing, no run folder was made; or the run to resume was trained on other
+            data, is damaged, or runs in another process.
+        TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
+    """
+    given = (model, dataset, config_file_list, config_dict)
+    config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
+    experiment = prepare(config)
+    data = experiment.describe_data()
+    with (
+        run_logging(config) as logger,
+        _wandb_run(config),
+        run_folder(config, saved, resume) as folder,
+        continuable(folder, saved),
+    ):
+        _announce(logger, experiment, folder)
+        arms, file = _run(experiment, data, folder, saved)
+    return {**_recbole_result(config, arms), **_comparison(arms), "result_file": file}
+
+
+def _run(
+    experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: bool
+) -> tuple[dict[str, ArmResult], str | None]:
+    """Train the arms and report on them; what came out, and the file that holds it."""
+    if saved:
+        check_same_data(folder / "dataset.json", data)
+    arms, failed = _train(experiment, folder, saved)
+    record = {**_record(experiment, data, arms), "failed": failed}
+    file = _write_record(folder, record) if saved else None
+    if failed:
+        where = f"; {file} holds what came before it" if file else ""
+        raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
+    _log_table(result_table(record))
+    return arms, file
+
+
+def _resumed(folder: str, *given: Any) -> AttackConfig:
+    """The configuration of the run in ``folder``, with which nothing else may be given."""
+    if any(given):
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    return AttackConfig(config_file_list=[str(saved_config(Path(folder)))])
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
+    """One trial for RecBole's ``HyperTuning``: trains the configured arm only and logs nothing.
+
+    Args:
+        config_dict: Parameters of the trial.
+        config_file_list: YAML files.
+        saved: Write checkpoints below ``checkpoint_dir``.
+
+    Returns:
+        RecBole's four result keys and ``model``.
+    """
+    config = AttackConfig(config_dict=config_dict, config_file_list=config_file_list)
+    with _wandb_run(config), run_folder(config, saved, None) as folder:
+        name, run = list(prepare(config.replace(show_progress=False)).arms().items())[-1]
+        outcome = run(folder / "trial", saved, verbose=False)
+    return {"model": config["model"], **_recbole_result(config, {name: outcome})}
+
+
+def load_data_and_model(model_file: str) -> tuple[Any, ...]:
+    """Load a checkpoint of this package with its data, as RecBole's function of this name does.
+
+    Args:
+        model_file: ``<run folder>/<arm>/<model>.pth``; ``<run folder>/<arm>/<stage>/<model>.pth`` in the scenario
+            ``pretrain``, whose ``train_data`` is the platform's, as the other two are.
+
+    Returns:
+        config, model, dataset, train_data, valid_data, test_data.
+
+    Raises:
+        DataError: The file is missing or damaged, was not written by this package, or could carry code.
+    """
+    checkpoint = load_checkpoint(Path(model_file))
+    if not isinstance(checkpoint.get("config"), dict):
+        raise DataError(f"{model_file} holds no configuration: expected a checkpoint written by recbole_attack")
+    config = AttackConfig(config_dict=checkpoint["config"])
+    experiment = prepare(config)
+    model = experiment.model(config)
+    load_weights(model, checkpoint, model_file)
+    return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
+
+
+def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str, ArmResult], dict[str, str] | None]:
+    """The arms up to the first that diverges, and that one's name and the reason, if there is one.
+
+    What is logged meanwhile goes above their progress bars.
+    """
+    arms: dict[str, ArmResult] = {}
+    with logging_redirect_tqdm():
+        for name, run in experiment.arms().items():
+            try:
+                arms[name] = run(folder / name, saved)
+            except TrainingError as error:
+                return arms, {"arm": name, "reason": str(error)}
+    return arms, None
+
+
+def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    """What RecBole's ``run_recbole`` returns, for the last arm: the attacked one if there is one."""
+    main = arms[list(arms)[-1]]
+    return {
+        "best_valid_score": main.best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": main.best_valid_result,
+        "test_result": main.test_result,
+    }
+
+
+def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    """Metrics of both arms and attacked minus clean; ``None`` for what was not run."""
+    clean, attacked = arms.get("clean"), arms.get("attacked")
+    delta = None
+    if clean and attacked and clean.test_result and attacked.test_result:
+        delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
+    expected = [name for name in ARMS if name in {"clean", "attacked", *arms}]
+    return {**{name: arms[name].report() if name in arms else None for name in expected}, "delta": delta}
+
+
+def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+    """The content of ``result.json``."""
+    config = experiment.config
+    return {
+        "schema": RESULT_SCHEMA,
+        "version": __version__,
+        "config": config.to_dict(),
+        "seed": config["seed"],
+        "dataset": data,
+        "budget": experiment.describe_threat(),
+        **_comparison(arms),
+        **experiment.findings(arms),
+        "history": {name: arm.history for name, arm in arms.items()},
+        "timing": {name: arm.seconds for name, arm in arms.items()},
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(config["device"]),
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
+    """Draw the history, and write ``result.json`` with a list of the run's files, relative to its folder."""
+    panels = history_panels(record)
+    if panels:
+        plot_panels(panels, "epoch", folder / "history.png")
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json")
+    artefacts = sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
+    write_json(folder / "result.json", {**record, "artefacts": artefacts})
+    return str(folder / "result.json")
+
+
+def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
+    logger.info(experiment.config)
+    logger.info(experiment.dataset)
+    for key in experiment.config.without_effect():
+        scenario = experiment.config["scenario"]
+        logger.warning(f"{key} has no effect in the scenario '{scenario}': found {experiment.config[key]!r}")
+    logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
+    logger.info(f"run folder: {folder}")
+
+
+def _log_table(table: str) -> None:
+    RESULTS.info("\n" + table, extra={"table": table})
+
+
+@contextmanager
+def _wandb_run(config: AttackConfig) -> Iterator[None]:
+    """A W&B run until the end of the block; the caller's own if one is active, none unless ``log_wandb``."""
+    if not config["log_wandb"]:
+        yield
+        return
+    import wandb
+
+    with nullcontext() if wandb.run else wandb.init(project=config["wandb_project"], config=config.to_dict()):
+        yield

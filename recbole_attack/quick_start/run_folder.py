@@ -1,0 +1,161 @@
+"""The folder of a run: made, locked, logged into, and continued only where that gives what it would have given."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import Timeout
+from recbole.utils import get_local_time, init_logger
+
+from recbole_attack.config import AttackConfig
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean
+from recbole_attack.utils.files import locked, plain, tidy, write_json, write_yaml
+
+RESULTS = logging.getLogger("recbole_attack.results")
+"""Logs each run's table, as ``record.table`` without a line break in front. A handler on it replaces the console's."""
+
+
+@contextmanager
+def run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterator[Path]:
+    """The folder of a new or resumed run, locked; a temporary one when nothing is to be kept.
+
+    A new one is gone after an error that came before there was anything to continue from.
+
+    Args:
+        config: The run's configuration.
+        saved: Keep the folder.
+        resume: The folder of an interrupted run.
+
+    Raises:
+        DataError: Another process works in the folder.
+    """
+    if not saved:
+        with TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    elif resume is not None:
+        with _alone(Path(resume)):
+            yield Path(resume)
+    else:
+        folder = Path(config["checkpoint_dir"]) / _run_name(config)
+        folder.mkdir(parents=True)
+        try:
+            with _alone(folder):
+                write_yaml(folder / "config.yaml", config.to_dict())
+                yield folder
+        except (ConfigError, DataError, OSError):
+            if not any(folder.rglob("*.pth")):  # nothing was trained, so nothing is lost
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with locked(folder / ".lock", timeout=0):
+            tidy(folder)
+            yield
+    except Timeout as error:
+        raise DataError(
+            f"{folder} is in use: expected that no other process works in it, found one that does"
+        ) from error
+
+
+@contextmanager
+def continuable(folder: Path, saved: bool) -> Iterator[None]:
+    """Tell who interrupts a run how to continue it, if it can be.
+
+    Args:
+        folder: The run's folder.
+        saved: Whether it is kept.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not saved:
+            raise
+        raise type(interrupt)(f"interrupted; continue with --resume={shlex.quote(str(folder))}") from None
+
+
+def saved_config(folder: Path) -> Path:
+    """The configuration of an interrupted run.
+
+    Raises:
+        DataError: The folder is not that of a run.
+    """
+    file = folder / "config.yaml"
+    if not file.is_file():
+        near = [p.parent.name for p in folder.parent.glob("*/config.yaml")]
+        raise DataError(f"{folder} is not a run folder: expected {file}{did_you_mean(folder.name, near)}")
+    return file
+
+
+def check_same_data(file: Path, data: Mapping[str, Any]) -> None:
+    """Remember what a new run is trained on; a resumed one has to find the same.
+
+    Args:
+        file: ``dataset.json`` of the run.
+        data: Counts and hashes of the data as they are now.
+
+    Raises:
+        DataError: They are others than the run was started with, or the file does not say what it was started with.
+    """
+    if not file.is_file():
+        write_json(file, data)
+        return
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not valid JSON: {' '.join(str(error).split())}") from error
+    if not isinstance(before, dict):
+        raise DataError(f"{file} must hold a JSON object: found {type(before).__name__}")
+    now = plain(data)
+    for key in [*now, *(before.keys() - now.keys())]:
+        if before.get(key) != now.get(key):
+            raise DataError(
+                f"{file.parent} was trained on other data: expected {key} {before.get(key)}, found {now.get(key)}"
+            )
+
+
+@contextmanager
+def run_logging(config: AttackConfig) -> Iterator[logging.Logger]:
+    """RecBole's log file and console for one run, taken down afterwards so that the next run gets its own."""
+    logger = logging.getLogger()
+    before, level = list(logger.handlers), logger.level
+    for handler in before:
+        logger.removeHandler(handler)
+    try:
+        init_logger(_named_apart(config))
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: record.name != RESULTS.name or not RESULTS.handlers)
+        for handler in before:
+            logger.addHandler(handler)
+        yield logger
+    finally:
+        for handler in [h for h in logger.handlers if h not in before]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+        logger.handlers[:] = before
+
+
+def _named_apart(config: AttackConfig) -> AttackConfig:
+    """The configuration and a random number: RecBole names a log file after the second and a hash of the parameters."""
+    named = copy(config)
+    named.final_config_dict = {**config.final_config_dict, "run": secrets.token_hex(8)}
+    return named
+
+
+def _run_name(config: AttackConfig) -> str:
+    parts = (config["model"], config["dataset"], config["scenario"], config["attack"], get_local_time())
+    return "-".join([*map(str, parts), secrets.token_hex(3)])

@@ -1,0 +1,209 @@
+"""Tables and figures of published experiments; nothing is computed here but means and tests over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from recbole_attack.evaluator import paired_t_test
+from recbole_attack.report.pictures import Panel
+from recbole_attack.report.words import ARMS, caption, exposure_course, markdown, number, rounded
+
+COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
+"""Metrics of a published table, in its order."""
+
+
+def markdown_table(
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    paper: Mapping[str, Any],
+    columns: Sequence[str] = COLUMNS,
+) -> str:
+    """Rows of an experiment beside the paper's.
+
+    Args:
+        records: Row name -> the ``result.json`` of every seed; several seeds give the mean and each seed's value,
+            or one number if they are alike.
+        paper: Row name -> arm -> metric -> the paper's number, or dataset -> metric -> number where the paper's
+            datasets are others than ours. May lack any of them.
+        columns: Metrics; those of a detector as ``<detector> <quality>``.
+    """
+    lines = []
+    for row, seeds in records.items():
+        printed = paper.get(row, {})
+        arms = _main_arms(seeds)
+        for arm in arms:
+            name = f"{row}, {arm}" if len(arms) > 1 else row
+            lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
+    return markdown(["row", "", *columns], lines)
+
+
+def captions(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Mapping[str, Any]) -> str:
+    """A line for each row that says what was run.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        paper: Row name -> ``reason``: why ours differs from the paper's; may lack it.
+    """
+    lines = []
+    for row, seeds in records.items():
+        minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
+        all_seeds = ", ".join(str(record["seed"]) for record in seeds)
+        about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
+        reason = paper.get(row, {}).get("reason")
+        lines.append(f"{about}. {reason}" if reason else about)
+    return "\n".join(lines)
+
+
+def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """How loud the attack of each federated row was, when it was tested, and what its exposure was before.
+
+    Args:
+        records: As for :func:`markdown_table`.
+
+    Returns:
+        A row for each attacked row, with every seed's figures; empty if there is none. Epochs count from 0.
+    """
+    lines = []
+    for row, seeds in records.items():
+        if seeds[0]["config"]["scenario"] != "federated" or not seeds[0]["attacked"]:
+            continue
+        arms = [record["attacked"] for record in seeds]
+        uploads = [arm.get("uploads") or {} for arm in arms]
+        courses = [exposure_course(record) for record in seeds]
+        cells = (
+            [_percent(upload.get("malicious_weight")) for upload in uploads],
+            [_short(upload.get("norm_ratio")) for upload in uploads],
+            [_short(upload.get("valid_candidates")) for upload in uploads],
+            [_short(arm.get("tested_epoch")) for arm in arms],
+            [f"{number(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
+            [number(course.last if course else None) for course in courses],
+        )
+        lines.append([row, *(", ".join(values) for values in cells)])
+    head = ["row", "weight, %", "norm ratio", "candidates", "tested epoch", "er@10, peak (epoch)", "er@10, last epoch"]
+    return markdown(head, lines) if lines else ""
+
+
+def _short(value: float | None) -> str:
+    return number(None) if value is None else rounded(value, 3)
+
+
+def _percent(share: float | None) -> str:
+    return _short(None if share is None else 100 * share)
+
+
+def comparison_table(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], comparisons: Sequence[Mapping[str, Any]]
+) -> str:
+    """Whether rows differ by more than their seeds do: paired t-tests over the seeds both rows were run with.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        comparisons: The ``metrics`` that are compared, and the rows ``first`` and ``second``; those with a row that
+            ``records`` lacks are left out.
+
+    Returns:
+        Empty if nothing can be compared.
+    """
+    lines = []
+    for comparison in comparisons:
+        pair = comparison["first"], comparison["second"]
+        if not all(row in records for row in pair):
+            continue
+        values = [{r["seed"]: _measured(r, _main_arms(records[row])[-1]) for r in records[row]} for row in pair]
+        seeds = [seed for seed in values[0] if seed in values[1]]
+        for metric in comparison["metrics"]:
+            test = paired_t_test(*([of_row[seed].get(metric) for seed in seeds] for of_row in values))
+            figures = (number(test.difference, sign=True), number(test.t), number(test.p_value), str(test.pairs))
+            lines.append([*pair, metric, *figures])
+    header = ["first", "second", "metric", "difference", "t", "p", "seeds"]
+    return markdown(header, lines) if lines else ""
+
+
+def _main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The arms a row is about: a platform's own model only where there is nothing else."""
+    arms = [arm for arm in ARMS if seeds[0].get(arm)]
+    return arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
+
+
+def _beside(
+    seeds: Sequence[Mapping[str, Any]], arm: str, printed: Mapping[str, Any], columns: Sequence[str]
+) -> list[list[str]]:
+    """Lines of one arm: ours under the configured ranking, the paper's, the difference, ours under full ranking."""
+    candidates = seeds[0]["config"]["exposure_candidates"]
+    results = [_measured(record, arm) for record in seeds]
+    main = [[result.get(metric) for result in results] for metric in columns]
+    lines = [["ours, full" if candidates == "full" else f"ours, {candidates} sampled", *map(_spread, main)]]
+    datasets = {key: value for key, value in printed.items() if isinstance(value, Mapping)}
+    for dataset, values in datasets.items():
+        lines.append([f"paper, {dataset}", *(number(values.get(metric)) for metric in columns)])
+    if printed and not datasets:
+        lines.append(["paper", *(number(printed.get(metric)) for metric in columns)])
+        pairs = zip(main, (printed.get(metric) for metric in columns), strict=True)
+        lines.append(["difference", *(number(_difference(ours, theirs), sign=True) for ours, theirs in pairs)])
+    if candidates != "full":
+        full = ([record[arm]["test_result_full"].get(metric) for record in seeds] for metric in columns)
+        lines.append(["ours, full", *map(_spread, full)])
+    return lines
+
+
+def _measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
+    """An arm's test metrics, and what the detectors found out about it."""
+    detectors = record.get("detection", {}).get(arm, {})
+    found = {f"{name} {quality}": v for name, values in detectors.items() for quality, v in values.items()}
+    return {**record[arm]["test_result"], **found}
+
+
+def _difference(ours: Sequence[float | None], theirs: float | None) -> float | None:
+    known = [value for value in ours if value is not None]
+    return mean(known) - theirs if known and theirs is not None else None
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return number(known[0] if known else None)
+    seeds = [f"{value:.3f}" for value in known]
+    return seeds[0] if len(set(seeds)) == 1 else f"{mean(known):.3f} ({', '.join(seeds)})"
+
+
+def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
+    """Measurements of the attacked models as lines, means over seeds.
+
+    Args:
+        records: As for :func:`markdown_table`.
+        figure: ``y``, a metric; ``x``, a parameter or ``epoch`` for the history; ``line`` and ``panel``, the parameters
+            that tell lines and panels apart (a list each).
+    """
+    found: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for seeds in records.values():
+        for record in seeds:
+            if not record["attacked"]:
+                continue
+            config = record["config"]
+            title, label = (", ".join(_labels(config, figure[part])) for part in ("panel", "line"))
+            line = found.setdefault(title, {}).setdefault(label, {})
+            for x, y in _points(record, figure):
+                line.setdefault(x, []).append(y)
+    return [
+        Panel(
+            title,
+            figure["y"],
+            {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()},
+        )
+        for title, lines in found.items()
+    ]
+
+
+def _labels(config: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Values by which panels and lines are told apart; what is on or off stands there by its name, if it is on."""
+    values = {key: config.get(key) for key in keys}
+    return [key if value is True else str(value) for key, value in values.items() if value not in (False, None)]
+
+
+def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
+    x, y = figure["x"], figure["y"]
+    if x == "epoch":
+        return [(e["epoch"], e[y]) for e in record["history"]["attacked"] if y in e]
+    value = record["attacked"]["test_result"].get(y)
+    return [] if value is None else [(record["config"][x], value)]

@@ -1,0 +1,216 @@
+"""Results as tables and pictures; nothing is computed here that ``result.json`` does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any, NamedTuple
+
+from texttable import Texttable
+
+from recbole_attack.report.pictures import Panel
+
+ARMS = ("local", "clean", "attacked")
+"""The arms a run can have, in the order they are shown."""
+
+_DASH = "-"
+
+
+def caption(record: Mapping[str, Any]) -> str:
+    """One sentence that says what was run.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    config, budget, data = record["config"], record["budget"], record["dataset"]
+    targets = budget["target_items"]
+    promoted = f"item {targets[0]}" if len(targets) == 1 else f"{len(targets)} items"
+    candidates = config["exposure_candidates"]
+    ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
+    parts = [
+        f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
+        _TRAINING[config["scenario"]](config),
+        ranking + (", history masked" if config["mask_history"] else ", history not masked"),
+        f"target {promoted} ({config['target_items']})",
+    ]
+    if config["attack"] != "none":
+        parts.append(f"attack {config['attack']}" + _attackers(budget))
+    return "; ".join([*parts, f"seed {config['seed']}"])
+
+
+def _attackers(budget: Mapping[str, Any]) -> str:
+    if "malicious_clients" not in budget:
+        return f" for users {budget['target_group']}"
+    verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
+    share = f"{rounded(100 * budget['malicious_share'])} %"
+    count = budget["malicious_clients"]
+    return f": {count} malicious client{'s' if count != 1 else ''} ({share}, {verb})"
+
+
+def details(record: Mapping[str, Any]) -> str:
+    """How the tested models came about: epochs, and how loud the attack was and how high it got on the way.
+
+    Epochs count from 0, as in RecBole's log. Empty for pre-trained models, which are tested as their last stage ends.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    if record["config"]["scenario"] == "pretrain":
+        return ""
+    epochs = [
+        f"{name} {record[name]['tested_epoch']}"
+        for name in ARMS
+        if record.get(name) and record[name].get("tested_epoch") is not None
+    ]
+    parts = [f"tested after epoch: {', '.join(epochs)}"] if epochs else []
+    uploads = (record.get("attacked") or {}).get("uploads") or {}
+    if uploads.get("malicious_weight") is not None:
+        parts.append(f"malicious clients have {rounded(100 * uploads['malicious_weight'])} % of the weight")
+    if uploads.get("norm_ratio") is not None:
+        parts.append(f"their updates are {rounded(uploads['norm_ratio'])} times as long as honest ones")
+    topk = record["config"]["topk"]
+    course = exposure_course(record, f"er@{10 if 10 in topk else topk[0]}")
+    if course:
+        parts.append(
+            f"{course.metric} while training: {number(course.peak)} at most (epoch {course.epoch}), "
+            f"{number(course.last)} at last"
+        )
+    return "; ".join(parts)
+
+
+class Course(NamedTuple):
+    """Exposure over the epochs of the attacked model, on the data that were evaluated while it trained.
+
+    Attributes:
+        metric: What was measured.
+        peak: Its highest value.
+        epoch: The first epoch it had that value, from 0.
+        last: Its value at the last evaluated epoch.
+    """
+
+    metric: str
+    peak: float
+    epoch: int
+    last: float
+
+
+def exposure_course(record: Mapping[str, Any], metric: str = "er@10") -> Course | None:
+    """The course of a metric over the attacked arm's history; ``None`` where it was not measured or is undefined.
+
+    Args:
+        record: The content of ``result.json``.
+        metric: Name of the metric.
+    """
+    measured = [(e["epoch"], e.get(metric)) for e in record["history"].get("attacked", ())]
+    points = [(epoch, value) for epoch, value in measured if value is not None and not isnan(value)]
+    if not points:
+        return None
+    epoch, peak = max(points, key=lambda point: point[1])
+    return Course(metric, peak, epoch, points[-1][1])
+
+
+def _pretrained(config: Mapping[str, Any]) -> str:
+    return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
+
+
+def _central(config: Mapping[str, Any]) -> str:
+    return f"central, {_optimiser(config)}"
+
+
+def _federated(config: Mapping[str, Any]) -> str:
+    clients = f"{config['clients_per_round']} clients a round"
+    return f"federated, {clients}, server {_optimiser(config)}, {config['aggregator']}"
+
+
+_TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated}
+
+
+def _optimiser(config: Mapping[str, Any]) -> str:
+    return f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
+
+
+def result_table(record: Mapping[str, Any]) -> str:
+    """Test metrics of the clean and the attacked model, one row per metric.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    tables = [_table(record, "test_result", record["delta"])]
+    if record["config"]["exposure_candidates"] != "full":
+        tables.append("the same models under full ranking:\n" + _table(record, "test_result_full", None))
+    if record.get("detection"):
+        tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
+    return "\n".join([caption(record), *filter(None, [details(record)]), *tables])
+
+
+def _detection_table(detection: Mapping[str, Any]) -> str:
+    table = Texttable(max_width=0)
+    table.set_deco(Texttable.HEADER)
+    qualities = list(next(iter(next(iter(detection.values())).values())))
+    table.set_cols_dtype(["t"] * (2 + len(qualities)))
+    table.set_cols_align(["l", "l"] + ["r"] * len(qualities))
+    table.header(["model", "detector", *qualities])
+    for model, detectors in detection.items():
+        for detector, values in detectors.items():
+            table.add_row([model, detector, *(number(values[quality]) for quality in qualities)])
+    return table.draw()
+
+
+def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:
+    arms = {name: record[name][key] for name in ARMS if record.get(name) and record[name][key]}
+    if not arms and key == "test_result":
+        return "no test user; best validation:\n" + _table(record, "best_valid_result", None)
+    if not arms:
+        return "no evaluated user"
+    table = Texttable()
+    table.set_deco(Texttable.HEADER)
+    header = ["metric", *arms, *(["delta"] if delta else [])]
+    table.set_cols_dtype(["t"] * len(header))
+    table.set_cols_align(["l"] + ["r"] * (len(header) - 1))
+    table.header(header)
+    for metric in next(iter(arms.values())):
+        row = [metric, *(number(values[metric]) for values in arms.values())]
+        table.add_row(row + ([number(delta[metric], sign=True)] if delta else []))
+    return table.draw()
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """So many significant digits, written out: 120 and not 1.2e+02."""
+    return f"{float(f'{value:.{digits}g}'):.12g}"
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """Four decimals, or a dash for what is undefined or was not measured."""
+    if value is None or value != value:
+        return _DASH
+    return f"{value:+.4f}" if sign else f"{value:.4f}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def history_panels(record: Mapping[str, Any], k: int = 10) -> list[Panel]:
+    """Exposure and accuracy over epochs, a line for each arm; none without an epoch whose accuracy was measured.
+
+    Args:
+        record: The content of ``result.json``.
+        k: Cut-off; the smallest measured one if this one was not.
+    """
+    history = record["history"]
+    measured = {key for epochs in history.values() for e in epochs for key in e}
+    cutoffs = sorted(int(key.split("@")[1]) for key in measured if key.startswith("hit@"))
+    if not cutoffs:
+        return []
+    k = k if k in cutoffs else cutoffs[0]
+    titles = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
+    return [
+        Panel(title, metric, {arm: _points(epochs, metric) for arm, epochs in history.items()})
+        for metric, title in titles.items()
+        if metric in measured
+    ]
+
+
+def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:
+    return [(e["epoch"], e[metric]) for e in epochs if metric in e]

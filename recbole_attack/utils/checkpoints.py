@@ -1,0 +1,115 @@
+"""Checkpoints that cannot carry code, and of which every changed bit is noticed.
+
+A checkpoint is the archive ``torch.save`` writes; its comment is the SHA-256 of all that stands before it.
+``torch.load`` reads it as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+
+from recbole_attack.utils.errors import ConfigError, DataError
+from recbole_attack.utils.files import write_atomically
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Save tensors and plain values; the result loads with ``weights_only=True``."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    content.seek(-2, os.SEEK_END)  # an archive ends with its comment's length, and the comment: none so far
+    content.truncate()
+    content.write(_seal(content.getvalue()))
+    write_atomically(path, lambda target: target.write_bytes(content.getbuffer()))
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Load a checkpoint without running anything it may contain.
+
+    One that an earlier version or RecBole wrote has no hash; its archive's own checksums are looked at instead.
+
+    Raises:
+        DataError: The file is missing, is not what was written, would need more memory than it has bytes, or is a
+            pickle with anything but tensors and plain values in it.
+    """
+    if not path.is_file():
+        raise DataError(f"checkpoint {path} not found")
+    content = path.read_bytes()
+    try:
+        _check(path, content)
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except DataError:
+        raise
+    except Exception as error:  # readers fail in many ways on damaged files, none of which runs code
+        raise DataError(
+            f"{path} is not a safe checkpoint: expected tensors and plain values only, found {type(error).__name__}"
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("state_dict"), dict):
+        raise DataError(f"{path} is not a RecBole checkpoint: expected a dict with 'state_dict'")
+    return state
+
+
+def load_weights(model: Any, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Give a model the weights, and whatever else it keeps, of a checkpoint.
+
+    Args:
+        model: One of RecBole's kind.
+        checkpoint: What :func:`load_checkpoint` returned.
+        path: Where it came from.
+
+    Raises:
+        DataError: They are another model's, or of another shape.
+    """
+    with fitting(path):
+        model.load_state_dict(checkpoint["state_dict"])
+        model.load_other_parameter(checkpoint.get("other_parameter"))
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong while a checkpoint is taken over into a :class:`DataError` of one line."""
+    try:
+        yield
+    except (ConfigError, DataError):
+        raise
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        text = shorten(str(error), 300, placeholder=" ...")
+        raise DataError(f"{path} does not fit this run: {type(error).__name__}: {text}") from error
+
+
+def _seal(body: bytes | memoryview) -> bytes:
+    """How an archive ends: the length of its comment, and the comment, which is the hash of all before it."""
+    comment = f"sha256 {hashlib.sha256(body).hexdigest()}".encode()
+    return struct.pack("<H", len(comment)) + comment
+
+
+_SEAL = len(_seal(b""))
+
+
+_FOLDER = 0x10
+"""The attribute that marks an entry of an archive as a folder."""
+
+
+def _check(path: Path, content: bytes) -> None:
+    """Refuse what is not as it was written, and what would unpack to more than it is; nothing is unpacked for that."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        unpacked = sum(entry.file_size for entry in entries)
+        if unpacked > len(content):
+            raise DataError(f"{path} is not a safe checkpoint: {len(content)} bytes would unpack to {unpacked}")
+        if archive.comment:
+            whole = content.endswith(_seal(memoryview(content)[:-_SEAL]))
+        else:  # torch takes a folder's content to be empty, and leaves the tensor to chance
+            whole = archive.testzip() is None and not any(entry.external_attr & _FOLDER for entry in entries)
+    if not whole:
+        raise DataError(f"{path} is damaged: it does not hold what was written to it")

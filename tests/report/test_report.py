@@ -1,0 +1,387 @@
+"""Tables, captions and pictures of a hand-made record."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+
+from recbole_attack.report.pictures import Panel, plot_panels
+from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
+from recbole_attack.report.words import Course, caption, details, exposure_course, history_panels, result_table
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def record():
+    """A record whose every number can be recognised."""
+
+    def metrics(hit, er):
+        return {"best_valid_result": None, "test_result": {"hit@10": hit, "er@10": er}, "test_result_full": None}
+
+    def epochs(*values):
+        return [
+            {"epoch": i, "learning_rate": 0.1, "train_loss": 0.7, "seconds": 1.0, "hit@10": h, "er@10": e}
+            for i, (h, e) in enumerate(values)
+        ]
+
+    return {
+        "config": {
+            "model": "SASRec",
+            "scenario": "federated",
+            "attack": "dvfsr",
+            "aggregator": "mean",
+            "learner": "adam",
+            "learning_rate": 0.003,
+            "epochs": 30,
+            "clients_per_round": 64,
+            "exposure_candidates": "full",
+            "mask_history": True,
+            "target_items": "least_popular:1",
+            "topk": [5, 10],
+            "seed": 2020,
+        },
+        "dataset": {"name": "tiny", "users": 60, "items": 39},
+        "budget": {"target_items": ["i22"], "malicious_clients": 3, "malicious_share": 0.05, "mode": "clone"},
+        "clean": metrics(0.5, 0.0),
+        "attacked": metrics(0.4375, 0.25),
+        "delta": {"hit@10": -0.0625, "er@10": 0.25},
+        "history": {"clean": epochs((0.1, 0.0), (0.5, 0.0)), "attacked": epochs((0.1, 0.1), (0.4, 0.2))},
+    }
+
+
+def rows(table: str) -> list[list[str]]:
+    return [line.split() for line in table.splitlines()]
+
+
+def test_the_caption_says_what_was_run(record):
+    assert caption(record) == (
+        "SASRec on tiny (60 users, 39 items); federated, 64 clients a round, server adam 0.003, 30 epochs, mean; "
+        "full ranking, history masked; target item i22 (least_popular:1); "
+        "attack dvfsr: 3 malicious clients (5 %, cloned); seed 2020"
+    )
+
+
+def test_details_say_when_models_were_tested_and_how_loud_the_attack_was(record):
+    record["clean"]["tested_epoch"], record["attacked"]["tested_epoch"] = 27, 0
+    record["attacked"]["uploads"] = {"malicious_weight": 0.0123, "norm_ratio": 15.44, "valid_candidates": 1.0}
+    record["history"]["attacked"][0]["er@10"] = 0.9
+    assert details(record) == (
+        "tested after epoch: clean 27, attacked 0; malicious clients have 1.2 % of the weight; "
+        "their updates are 15 times as long as honest ones; "
+        "er@10 while training: 0.9000 at most (epoch 0), 0.2000 at last"
+    )
+    assert details(record) in result_table(record).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("weight", "ratio", "words"),
+    [
+        (1.0, 123.4, ["100 %", "120 times"]),
+        (0.00012, 1234.0, ["0.012 %", "1200 times"]),
+        (0.5, 0.0456, ["50 %", "0.046"]),
+    ],
+)
+def test_shares_and_ratios_of_any_size_are_written_out(record, weight, ratio, words):
+    record["attacked"]["uploads"] = {"malicious_weight": weight, "norm_ratio": ratio}
+    record["budget"]["malicious_share"] = 1.0
+    assert all(word in details(record) for word in words)
+    assert "(100 %, cloned)" in caption(record)
+
+
+def test_exposure_on_the_way_is_that_of_the_first_cutoff_where_ten_is_not_measured(record):
+    record["config"]["topk"] = [3, 7]
+    record["history"]["attacked"] = [{"epoch": e, "er@3": v} for e, v in enumerate((0.5, 0.75, 0.25))]
+    assert details(record).endswith("er@3 while training: 0.7500 at most (epoch 1), 0.2500 at last")
+
+
+def test_details_leave_out_what_is_not_known(record):
+    record["attacked"]["uploads"] = {"malicious_weight": None, "norm_ratio": None, "valid_candidates": None}
+    record["history"] = {"clean": [], "attacked": [{"epoch": 0, "er@10": None}]}
+    assert details(record) == ""
+    assert result_table(record).splitlines()[1].split() == ["metric", "clean", "attacked", "delta"]
+
+
+def test_the_course_of_exposure_is_its_first_peak_and_its_end(record):
+    values = (0.0, 0.75, None, 0.75, float("nan"), 0.25)
+    record["history"]["attacked"] = [{"epoch": e, "er@10": v} for e, v in enumerate(values)] + [{"epoch": 6}]
+    assert exposure_course(record) == Course("er@10", 0.75, 1, 0.25)
+    assert exposure_course(record, "er@99") is None
+
+
+@pytest.fixture
+def pretrained(record):
+    """The same of the pre-training scenario."""
+    choices = {"scenario": "pretrain", "attack": "bra", "platform": "fine_tune", "platform_users": "random:0.2:9"}
+    record["config"].update(choices)
+    record["budget"] = {"target_items": ["i22", "i3"], "target_group": "gender=M"}
+    record["local"] = {**record["clean"], "test_result": {"hit@10": 0.125, "er@10": float("nan")}}
+    quality = {"precision": 0.5, "recall": 0.25, "auroc": None}
+    record["detection"] = {arm: {"kmeans": quality, "excess_tail": quality} for arm in ("clean", "attacked")}
+    return record
+
+
+def test_the_caption_of_a_pre_trained_model_names_platform_and_target_users(pretrained):
+    assert caption(pretrained) == (
+        "SASRec on tiny (60 users, 39 items); pre-trained, platform users random:0.2:9, platform fine_tune; "
+        "full ranking, history masked; target 2 items (least_popular:1); attack bra for users gender=M; seed 2020"
+    )
+
+
+def test_the_platforms_own_model_comes_first_and_detection_last(pretrained):
+    table = rows(result_table(pretrained))
+    assert [row for row in table if row[0] in ("metric", "hit@10", "er@10")] == [
+        ["metric", "local", "clean", "attacked", "delta"],
+        ["hit@10", "0.1250", "0.5000", "0.4375", "-0.0625"],
+        ["er@10", "-", "0.0000", "0.2500", "+0.2500"],
+    ]
+    assert ["model", "detector", "precision", "recall", "auroc"] in table
+    assert [row for row in table if row[0] in ("clean", "attacked")] == [
+        [arm, detector, "0.5000", "0.2500", "-"]
+        for arm in ("clean", "attacked")
+        for detector in ("kmeans", "excess_tail")
+    ]
+
+
+def test_the_caption_of_a_clean_central_run_speaks_of_no_attacker(record):
+    record["config"].update(scenario="central", attack="none", mask_history=False, exposure_candidates=1000)
+    assert caption(record) == (
+        "SASRec on tiny (60 users, 39 items); central, adam 0.003, 30 epochs; "
+        "1000 sampled candidates, history not masked; target item i22 (least_popular:1); seed 2020"
+    )
+
+
+def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
+    record["budget"].update(target_items=["i1", "i2"], mode="compromise", malicious_share=0.00123)
+    assert "target 2 items" in caption(record)
+    assert "(0.12 %, compromised)" in caption(record)
+
+
+def test_the_table_has_a_row_for_each_metric_and_signed_differences(record):
+    lines = rows(result_table(record))
+    assert ["metric", "clean", "attacked", "delta"] in lines
+    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in lines
+    assert ["er@10", "0.0000", "0.2500", "+0.2500"] in lines
+    assert result_table(record).startswith(caption(record) + "\n")
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_undefined_numbers_are_dashes(record, missing):
+    record["clean"]["test_result"]["er@10"] = missing
+    record["delta"]["er@10"] = missing
+    assert ["er@10", "-", "0.2500", "-"] in rows(result_table(record))
+
+
+@pytest.mark.parametrize("arm", ["clean", "attacked"])
+def test_one_arm_makes_one_column_and_no_difference(record, arm):
+    record.update({"clean": None, "attacked": None, "delta": None, arm: record[arm]})
+    lines = rows(result_table(record))
+    assert ["metric", arm] in lines
+    assert ["hit@10", {"clean": "0.5000", "attacked": "0.4375"}[arm]] in lines
+
+
+def test_without_test_users_there_is_a_sentence_instead_of_a_table(record):
+    for arm in ("clean", "attacked"):
+        record[arm]["test_result"] = None
+        record[arm]["best_valid_result"] = None
+    record["delta"] = None
+    above = f"{caption(record)}\n{details(record)}"
+    assert result_table(record) == above + "\nno test user; best validation:\nno evaluated user"
+
+
+def test_without_test_users_the_validation_is_shown(record):
+    for arm in ("clean", "attacked"):
+        record[arm] = {**record[arm], "best_valid_result": record[arm]["test_result"], "test_result": None}
+    record["delta"] = None
+    text = result_table(record).split("no test user; best validation:\n")[1]
+    assert ["hit@10", "0.5000", "0.4375"] in rows(text)
+
+
+def test_sampled_rankings_come_with_full_ones(record):
+    record["config"]["exposure_candidates"] = 100
+    for arm in ("clean", "attacked"):
+        record[arm]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
+    sampled, full = result_table(record).split("the same models under full ranking:\n")
+    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in rows(sampled)
+    assert ["hit@10", "0.1250", "0.1250"] in rows(full)
+
+
+def test_the_record_as_json_makes_the_same_table(record):
+    assert result_table(json.loads(json.dumps(record))) == result_table(record)
+
+
+def cells(table: str) -> list[dict[str, str]]:
+    header, _, *body = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def test_a_published_table_has_seeds_averaged_beside_the_paper(record):
+    record["timing"] = {"clean": 60.0, "attacked": 60.0}
+    other = copy.deepcopy(record)
+    other["config"]["seed"] = other["seed"] = 2021
+    record["seed"] = 2020
+    other["attacked"]["test_result"] = {"hit@10": 0.5625, "er@10": None}
+    printed = {"DV-FSR": {"attacked": {"hit@10": 0.1, "er@5": 0.2}, "reason": "Another victim."}}
+    text = markdown_table({"DV-FSR": [record, other]}, printed)
+    clean, attacked, paper, difference = cells(text)
+    assert (clean["row"], clean[""], clean["hit@10"], clean["er@5"]) == (
+        "DV-FSR, clean",
+        "ours, full",
+        "0.500",
+        "-",
+    )
+    assert attacked["row"] == "DV-FSR, attacked"
+    assert (attacked["hit@10"], attacked["er@10"]) == ("0.500 (0.438, 0.562)", "0.2500")
+    assert (paper[""], paper["hit@10"], paper["er@10"]) == ("paper", "0.1000", "-")
+    assert (difference[""], difference["hit@10"], difference["er@5"], difference["er@10"]) == (
+        "difference",
+        "+0.4000",
+        "-",
+        "-",
+    )
+    assert set(COLUMNS) <= set(clean)
+    about = captions({"DV-FSR": [record, other]}, printed)
+    assert about.startswith("- `DV-FSR`: SASRec on tiny (60 users, 39 items); federated, 64 clients a round")
+    assert about.endswith("; seeds 2020, 2021; 2.0 min a seed. Another victim.")
+
+
+def test_the_course_table_has_every_seed_of_the_attacked_rows(record):
+    other, clean = copy.deepcopy(record), {**copy.deepcopy(record), "attacked": None}
+    record["attacked"] |= {
+        "tested_epoch": 1,
+        "uploads": {"malicious_weight": 0.0123, "norm_ratio": 15.44, "valid_candidates": None},
+    }
+    (row,) = cells(course_table({"DV-FSR": [record, other], "none": [clean]}))
+    assert row == {
+        "row": "DV-FSR",
+        "weight, %": "1.23, -",
+        "norm ratio": "15.4, -",
+        "candidates": "-, -",
+        "tested epoch": "1, -",
+        "er@10, peak (epoch)": "0.2000 (1), 0.2000 (1)",
+        "er@10, last epoch": "0.2000, 0.2000",
+    }
+    assert course_table({"none": [clean]}) == ""
+
+
+def test_a_published_table_shows_full_rankings_below_sampled_ones(record):
+    record["timing"], record["seed"] = {"attacked": 60.0}, 2020
+    record["config"]["exposure_candidates"] = 1000
+    record["clean"] = None
+    record["attacked"]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
+    rows = cells(markdown_table({"row": [record]}, {"row": {"attacked": {"hit@10": 0.4}}}))
+    assert [(r["row"], r[""], r["hit@10"]) for r in rows] == [
+        ("row", "ours, 1000 sampled", "0.4375"),
+        ("row", "paper", "0.4000"),
+        ("row", "difference", "+0.0375"),
+        ("row", "ours, full", "0.1250"),
+    ]
+
+
+def test_rows_are_compared_seed_by_seed(record):
+    def seeds(values):
+        return [
+            {**record, "seed": seed, "attacked": {"test_result": {"er@10": value, "hit@10": 0.5}}}
+            for seed, value in values.items()
+        ]
+
+    records = {
+        "strong": seeds({2020: 0.9, 2021: 0.7, 2022: 0.8}),
+        "weak": seeds({2022: 0.5, 2020: 0.5, 2021: 0.5, 2023: 0.0}),
+    }
+    asked = [
+        {"first": "strong", "second": "weak", "metrics": ["er@10", "hit@10"]},
+        {"first": "strong", "second": "not run yet", "metrics": ["er@10"]},
+    ]
+    exposure, accuracy = cells(comparison_table(records, asked))
+    difference = np.array([0.4, 0.2, 0.3])
+    t = difference.mean() / (difference.std(ddof=1) / np.sqrt(3))
+    assert exposure == {
+        "first": "strong",
+        "second": "weak",
+        "metric": "er@10",
+        "difference": "+0.3000",
+        "t": f"{t:.4f}",
+        "p": "0.0351",
+        "seeds": "3",
+    }
+    assert (accuracy["difference"], accuracy["t"], accuracy["p"]) == ("+0.0000", "-", "-")
+    assert comparison_table(records, asked[1:]) == ""
+
+
+def test_curves_over_epochs_are_means_over_seeds(record):
+    other = copy.deepcopy(record)
+    other["history"]["attacked"][1]["er@10"] = 0.6
+    figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "scenario"]}
+    found = curves({"a": [record, other]}, figure)
+    assert found == [Panel("SASRec, federated", "er@10", {"dvfsr": [(0, 0.1), (1, pytest.approx(0.4))]})]
+
+
+def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
+    records = {}
+    for share, exposure in ((0.05, 0.5), (0.001, 0.0), (0.01, 0.25)):
+        row = copy.deepcopy(record)
+        row["config"]["malicious_ratio"], row["attacked"]["test_result"]["er@10"] = share, exposure
+        records[str(share)] = [row]
+    clean = copy.deepcopy(record)
+    clean.update(attacked=None)
+    figure = {"x": "malicious_ratio", "y": "er@10", "line": ["attack"], "panel": ["model"]}
+    found = curves({**records, "none": [clean]}, figure)
+    assert found == [Panel("SASRec", "er@10", {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]})]
+
+
+def test_what_is_on_or_off_tells_panels_apart_by_its_name(record):
+    record["config"]["upload_search_gradient"] = False
+    other = copy.deepcopy(record)
+    other["config"]["upload_search_gradient"] = True
+    figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model", "upload_search_gradient"]}
+    assert [panel.title for panel in curves({"a": [record], "b": [other]}, figure)] == [
+        "SASRec",
+        "SASRec, upload_search_gradient",
+    ]
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_panels_become_a_png(tmp_path, panels):
+    lines = {"0.1": [(1, 0.0), (2, math.nan)], "1": [(1, 0.5), (2, 1.0)]}
+    plot_panels([Panel(f"panel {n}", "er@5", lines) for n in range(panels)], "epoch", tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_history_shows_exposure_and_accuracy_of_each_arm(record):
+    panels = history_panels(record)
+    assert [panel.ylabel for panel in panels] == ["er@10", "hit@10"]
+    for panel in panels:
+        for arm, epochs in record["history"].items():
+            assert panel.lines[arm] == [(e["epoch"], e[panel.ylabel]) for e in epochs]
+
+
+@pytest.mark.parametrize("cutoff", [5, 10, 30])
+def test_accuracy_at_any_cut_off_is_enough_for_a_picture(record, cutoff):
+    for epochs in record["history"].values():
+        for epoch in epochs:
+            del epoch["er@10"]
+            epoch[f"hit@{cutoff}"] = epoch.pop("hit@10")
+    assert [panel.ylabel for panel in history_panels(record)] == [f"hit@{cutoff}"]
+
+
+def test_epochs_without_evaluation_leave_gaps(record):
+    del record["history"]["clean"][0]["hit@10"], record["history"]["clean"][0]["er@10"]
+    for panel in history_panels(record):
+        epochs = {arm: [x for x, _ in points] for arm, points in panel.lines.items()}
+        assert epochs["attacked"] == [0, *epochs["clean"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [{}, {"clean": []}, {"clean": [{"epoch": 0, "train_loss": 0.7}]}, {"clean": [{"epoch": 0, "er@10": 0.7}]}],
+    ids=str,
+)
+def test_without_measurements_there_is_no_picture(record, history):
+    record["history"] = history
+    assert history_panels(record) == []
