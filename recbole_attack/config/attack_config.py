@@ -244,12 +244,16 @@ class AttackConfig(Config):
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["device"] = torch.device("cpu")
 
+    def changed(self) -> dict[str, Any]:
+        """Parameters that were given another value than their default, by name."""
+        recipes = load_defaults("overall") | load_defaults(f"scenario/{self.final_config_dict['scenario']}")
+        defaults = {**self.internal_config_dict, **{key: recipes[key] for key in RECIPES}}
+        given = sorted(self.external_config_dict.items())
+        return {key: value for key, value in given if key not in defaults or value != defaults[key]}
+
     def without_effect(self) -> list[str]:
-        """Parameters that were given another value than their default, and that the scenario does not read."""
-        given, overall = self.external_config_dict, load_defaults("overall")
-        defaults = {**self.internal_config_dict, **{key: overall[key] for key in RECIPES if key in overall}}
-        ignored = WITHOUT_EFFECT[self.final_config_dict["scenario"]]
-        return sorted(key for key in ignored & given.keys() if given[key] != defaults[key])
+        """Those of them that the scenario does not read."""
+        return sorted(WITHOUT_EFFECT[self.final_config_dict["scenario"]] & self.changed().keys())
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters that were given or defaulted, none that RecBole derives from them.

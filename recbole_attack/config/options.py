@@ -59,6 +59,7 @@ OPTIONS: dict[str, Option] = {
     "attack": Option("the attack", str, _ALL_ATTACKS),
     "compare_clean": Option("also train the clean twin", bool),
     "checkpoint_dir": Option("folder in which each run gets its own", str),
+    "verbose": Option("show all metrics in the table", bool),
     "target_items": Option(
         "the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5", names=True
     ),

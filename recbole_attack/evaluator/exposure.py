@@ -51,11 +51,14 @@ def exposure_share(ranks: Ranks, eligible: Mask, k: int) -> float:
     targets with the fewest such users, for a user weighs most there. If everybody counts for all ``T`` targets, the
     largest ER@K is ``min(1, K / T)``; without an eligible user the share is NaN.
     """
-    if not eligible.any():
-        return float("nan")
+    return exposure_ratio(ranks, eligible, k) / largest_exposure(eligible, k)
+
+
+def largest_exposure(eligible: Mask, k: int) -> float:
+    """The largest ER@K that lists of K allow; NaN without an eligible user."""
     rarest_first = eligible[:, np.argsort(eligible.sum(axis=0), kind="stable")]
     possible = rarest_first & (rarest_first.cumsum(axis=1) <= k)
-    return exposure_ratio(ranks, eligible, k) / mean_over_targets(possible.astype(float), rarest_first)
+    return mean_over_targets(possible.astype(float), rarest_first)
 
 
 def exposure_gaps(inside: ArrayLike, outside: ArrayLike) -> NDArray[np.floating]:

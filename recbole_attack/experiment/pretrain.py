@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,10 +68,15 @@ class PretrainExperiment(Experiment):
     def arms(self) -> dict[str, Callable[..., ArmResult]]:
         """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
         changes = {"local": {"attack": "none", "platform": "local"}, "clean": {"attack": "none"}, "attacked": {}}
-        return {
-            name: partial(self._run, self.config.replace(**changes[name]), stages)
-            for name, stages in plans(self.config.final_config_dict).items()
-        }
+        plan, after = plans(self.config.final_config_dict), 0
+        arms: dict[str, Callable[..., ArmResult]] = {}
+        for name, stages in reversed(plan.items()):
+            arms[name] = partial(self._run, self.config.replace(**changes[name]), stages, after)
+            after += self._epochs(stages)
+        return {name: arms[name] for name in plan}
+
+    def _epochs(self, stages: Sequence[Stage]) -> int:
+        return sum(self.config[f"{stage.name}_epochs"] for stage in stages)
 
     def trainer(
         self, config: AttackConfig, stage: Stage, folder: Path, before: AttackTrainer | None = None
@@ -100,7 +105,13 @@ class PretrainExperiment(Experiment):
         return BACKDOORS[config["attack"]](config.final_config_dict, self.similar, self.target_users)
 
     def _run(
-        self, config: AttackConfig, stages: tuple[Stage, ...], folder: Path, saved: bool, verbose: bool = True
+        self,
+        config: AttackConfig,
+        stages: tuple[Stage, ...],
+        after: int,
+        folder: Path,
+        saved: bool,
+        verbose: bool = True,
     ) -> ArmResult:
         start, trainer = perf_counter(), None
         history: list[dict[str, Any]] = []
@@ -115,8 +126,8 @@ class PretrainExperiment(Experiment):
                 show_progress=config["show_progress"],
                 report_data=self.valid_data,
                 report_part="valid",
+                after=after + self._epochs(stages[number:]),
             )
-            trainer.tensorboard.close()
             done = len(history)
             history += [{**record, "epoch": done + record["epoch"], "stage": stage.name} for record in trainer.history]
         deployed = self._deployed(config, stages[-1], folder, trainer, saved)
@@ -131,7 +142,6 @@ class PretrainExperiment(Experiment):
         """The trainer of the model users are served with; fake prompts are not part of it."""
         if last.prompted and not last.keeps_prompts:
             trainer = self.trainer(config, replace(last, prompted=False), folder / "shipped", trainer)
-            trainer.tensorboard.close()
             if saved:
                 trainer.save()
         trainer.eval_collector.data_collect(self.train_data)

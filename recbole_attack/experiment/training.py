@@ -38,10 +38,13 @@ class TrainingExperiment(Experiment):
         attack = self.config["attack"]
         clean = {"clean": "none"} if attack == "none" or self.config["compare_clean"] else {}
         attacked = {} if attack == "none" else {"attacked": attack}
-        return {name: partial(self._run, of) for name, of in {**clean, **attacked}.items()}
+        arms = {**clean, **attacked}
+        after = {name: self.config["epochs"] * left for left, name in enumerate(reversed(arms))}
+        return {name: partial(self._run, of, after[name]) for name, of in arms.items()}
 
-    def _run(self, attack: str, folder: Path, saved: bool, verbose: bool = True) -> ArmResult:
-        return run_arm(self, self.config.replace(attack=attack, checkpoint_dir=str(folder)), saved, verbose)
+    def _run(self, attack: str, after: int, folder: Path, saved: bool, verbose: bool = True) -> ArmResult:
+        config = self.config.replace(attack=attack, checkpoint_dir=str(folder))
+        return run_arm(self, config, saved, verbose, after)
 
     def describe_threat(self) -> dict[str, Any]:
         """Target and malicious-user tokens and what the attacker knows and controls."""
@@ -87,7 +90,7 @@ def prepare_training(config: AttackConfig, dataset: RaggedSequentialDataset | No
 
 
 def run_arm(
-    experiment: TrainingExperiment, config: AttackConfig, saved: bool = True, verbose: bool = True
+    experiment: TrainingExperiment, config: AttackConfig, saved: bool = True, verbose: bool = True, after: int = 0
 ) -> ArmResult:
     """Train and test one arm, continuing where an earlier call was interrupted.
 
@@ -96,6 +99,7 @@ def run_arm(
         config: The arm's configuration; its ``checkpoint_dir`` is the arm's folder.
         saved: Write checkpoints; without them the last model is tested instead of the best.
         verbose: Log every epoch.
+        after: Epochs of the run that follow the arm.
     """
     start = perf_counter()
     trainer = experiment.trainer(config)
@@ -108,9 +112,9 @@ def run_arm(
         saved=saved,
         show_progress=config["show_progress"],
         report_data=experiment.test_data,
+        after=after,
     )
     tested = final_metrics(trainer, experiment.test_data, load_best_model=saved)
-    trainer.tensorboard.close()
     seconds = perf_counter() - start
     epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
     return ArmResult(float(score), valid_result, *tested, trainer.history, seconds, epoch, trainer.uploads())

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.experiment import ArmResult, Experiment, prepare
+from recbole_attack.quick_start.result import Result
 from recbole_attack.quick_start.run_folder import (
+    LOG,
     RESULTS,
     check_same_data,
     continuable,
@@ -25,7 +28,8 @@ from recbole_attack.quick_start.run_folder import (
     saved_config,
 )
 from recbole_attack.report.pictures import plot_panels
-from recbole_attack.report.words import ARMS, history_panels, result_table
+from recbole_attack.report.run_table import result_table
+from recbole_attack.report.words import ARMS, history_panels
 from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 from recbole_attack.utils.files import write_json
@@ -40,7 +44,7 @@ def run_recbole_attack(
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     resume: str | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Train a victim, clean and attacked, and report what the attack did.
 
     Args:
@@ -48,13 +52,14 @@ def run_recbole_attack(
         dataset: Dataset name; default ml-100k.
         config_file_list: YAML files.
         config_dict: Parameters; win over files.
-        saved: Write the run folder. Without it nothing is written but RecBole's logs.
+        saved: Write the run folder. Without it nothing is left behind.
         resume: A run folder left by an interrupted run; no other argument may be given with it.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
         attacked model (of the clean one if ``attack`` is ``none``), and ``clean``, ``attacked``, ``delta`` (attacked
-        minus clean test metrics) and ``result_file``; those that do not apply are ``None``.
+        minus clean test metrics) and ``result_file``; those that do not apply are ``None``. The dict is a
+        :class:`~recbole_attack.quick_start.result.Result`, with ``table()`` and ``history()`` as data frames.
 
     Raises:
         ConfigError: A parameter is not valid; nothing was written.
@@ -67,20 +72,19 @@ def run_recbole_attack(
     experiment = prepare(config)
     data = experiment.describe_data()
     with (
-        run_logging(config) as logger,
         _wandb_run(config),
         run_folder(config, saved, resume) as folder,
+        run_logging(config, folder / LOG if saved else None) as logger,
         continuable(folder, saved),
     ):
-        _announce(logger, experiment, folder)
-        arms, file = _run(experiment, data, folder, saved)
-    return {**_recbole_result(config, arms), **_comparison(arms), "result_file": file}
+        _announce(logger, experiment, folder if saved else None)
+        result = _run(experiment, data, folder, saved)
+        _tell_folder(logger, folder if saved else None)
+    return result
 
 
-def _run(
-    experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: bool
-) -> tuple[dict[str, ArmResult], str | None]:
-    """Train the arms and report on them; what came out, and the file that holds it."""
+def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: bool) -> Result:
+    """Train the arms and report on them."""
     if saved:
         check_same_data(folder / "dataset.json", data)
     arms, failed = _train(experiment, folder, saved)
@@ -90,7 +94,8 @@ def _run(
         where = f"; {file} holds what came before it" if file else ""
         raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
     _log_table(result_table(record))
-    return arms, file
+    values = {**_recbole_result(experiment.config, arms), **_comparison(arms), "result_file": file}
+    return Result(values, record)
 
 
 def _resumed(folder: str, *given: Any) -> AttackConfig:
@@ -149,7 +154,7 @@ def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str,
     What is logged meanwhile goes above their progress bars.
     """
     arms: dict[str, ArmResult] = {}
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(tqdm_class=tqdm):
         for name, run in experiment.arms().items():
             try:
                 arms[name] = run(folder / name, saved)
@@ -208,20 +213,28 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
     panels = history_panels(record)
     if panels:
         plot_panels(panels, "epoch", folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json")
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json", LOG, "tensorboard")
     artefacts = sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
     write_json(folder / "result.json", {**record, "artefacts": artefacts})
     return str(folder / "result.json")
 
 
-def _announce(logger: logging.Logger, experiment: Experiment, folder: Path) -> None:
-    logger.info(experiment.config)
+def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | None) -> None:
+    config = experiment.config
+    changed = {key: value for key, value in config.changed().items() if key not in ("model", "dataset")}
+    others = ", ".join(f"{key}: {value}" for key, value in changed.items()) or "none"
+    every = f" (all parameters: {folder / 'config.yaml'})" if folder else ""
+    logger.info(f"{config['model']} on {config['dataset']}; other than the defaults: {others}{every}")
     logger.info(experiment.dataset)
-    for key in experiment.config.without_effect():
-        scenario = experiment.config["scenario"]
-        logger.warning(f"{key} has no effect in the scenario '{scenario}': found {experiment.config[key]!r}")
+    for key in config.without_effect():
+        logger.warning(f"{key} has no effect in the scenario '{config['scenario']}': found {config[key]!r}")
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
-    logger.info(f"run folder: {folder}")
+    _tell_folder(logger, folder)
+
+
+def _tell_folder(logger: logging.Logger, folder: Path | None) -> None:
+    if folder:
+        logger.info(f"run folder: {folder}")
 
 
 def _log_table(table: str) -> None:

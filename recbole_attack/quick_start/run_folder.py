@@ -9,7 +9,6 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +18,10 @@ from recbole.utils import get_local_time, init_logger
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean
-from recbole_attack.utils.files import locked, plain, tidy, write_json, write_yaml
+from recbole_attack.utils.files import locked, plain, tidy, working_elsewhere, write_json, write_yaml
+
+LOG = "run.log"
+"""Name of the log in a run's folder."""
 
 RESULTS = logging.getLogger("recbole_attack.results")
 """Logs each run's table, as ``record.table`` without a line break in front. A handler on it replaces the console's."""
@@ -127,16 +129,27 @@ def check_same_data(file: Path, data: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def run_logging(config: AttackConfig) -> Iterator[logging.Logger]:
-    """RecBole's log file and console for one run, taken down afterwards so that the next run gets its own."""
+def run_logging(config: AttackConfig, file: Path | None) -> Iterator[logging.Logger]:
+    """RecBole's console and log file for one run, taken down afterwards so that the next run gets its own.
+
+    Args:
+        config: The run's configuration.
+        file: The log, which is added to if it is there; ``None`` for the console alone.
+    """
     logger = logging.getLogger()
     before, level = list(logger.handlers), logger.level
     for handler in before:
         logger.removeHandler(handler)
     try:
-        init_logger(_named_apart(config))
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
+        with working_elsewhere():  # RecBole's log goes where the process stands
+            init_logger(config)
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                handler.close()
+                if file:
+                    logger.addHandler(_moved(handler, file))
+            else:
                 handler.addFilter(lambda record: record.name != RESULTS.name or not RESULTS.handlers)
         for handler in before:
             logger.addHandler(handler)
@@ -149,11 +162,13 @@ def run_logging(config: AttackConfig) -> Iterator[logging.Logger]:
         logger.handlers[:] = before
 
 
-def _named_apart(config: AttackConfig) -> AttackConfig:
-    """The configuration and a random number: RecBole names a log file after the second and a hash of the parameters."""
-    named = copy(config)
-    named.final_config_dict = {**config.final_config_dict, "run": secrets.token_hex(8)}
-    return named
+def _moved(handler: logging.Handler, file: Path) -> logging.FileHandler:
+    """A handler that writes the same to another file."""
+    moved = logging.FileHandler(file, encoding="utf-8")
+    moved.setLevel(handler.level)
+    moved.setFormatter(handler.formatter)
+    moved.filters = handler.filters
+    return moved
 
 
 def _run_name(config: AttackConfig) -> str:

@@ -1,12 +1,10 @@
-"""Results as tables and pictures; nothing is computed here that ``result.json`` does not hold."""
+"""Results in words, and what pictures are drawn from; nothing is computed here that ``result.json`` does not hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
-
-from texttable import Texttable
 
 from recbole_attack.report.pictures import Panel
 
@@ -68,12 +66,11 @@ def details(record: Mapping[str, Any]) -> str:
         parts.append(f"malicious clients have {rounded(100 * uploads['malicious_weight'])} % of the weight")
     if uploads.get("norm_ratio") is not None:
         parts.append(f"their updates are {rounded(uploads['norm_ratio'])} times as long as honest ones")
-    topk = record["config"]["topk"]
-    course = exposure_course(record, f"er@{10 if 10 in topk else topk[0]}")
+    course = exposure_course(record, f"er@{nearest(record['config']['topk'])}")
     if course:
         parts.append(
-            f"{course.metric} while training: {number(course.peak)} at most (epoch {course.epoch}), "
-            f"{number(course.last)} at last"
+            f"{course.metric} while training: {percent(course.peak)} % at most (epoch {course.epoch}), "
+            f"{percent(course.last)} % at last"
         )
     return "; ".join(parts)
 
@@ -129,49 +126,9 @@ def _optimiser(config: Mapping[str, Any]) -> str:
     return f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
 
 
-def result_table(record: Mapping[str, Any]) -> str:
-    """Test metrics of the clean and the attacked model, one row per metric.
-
-    Args:
-        record: The content of ``result.json``.
-    """
-    tables = [_table(record, "test_result", record["delta"])]
-    if record["config"]["exposure_candidates"] != "full":
-        tables.append("the same models under full ranking:\n" + _table(record, "test_result_full", None))
-    if record.get("detection"):
-        tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
-    return "\n".join([caption(record), *filter(None, [details(record)]), *tables])
-
-
-def _detection_table(detection: Mapping[str, Any]) -> str:
-    table = Texttable(max_width=0)
-    table.set_deco(Texttable.HEADER)
-    qualities = list(next(iter(next(iter(detection.values())).values())))
-    table.set_cols_dtype(["t"] * (2 + len(qualities)))
-    table.set_cols_align(["l", "l"] + ["r"] * len(qualities))
-    table.header(["model", "detector", *qualities])
-    for model, detectors in detection.items():
-        for detector, values in detectors.items():
-            table.add_row([model, detector, *(number(values[quality]) for quality in qualities)])
-    return table.draw()
-
-
-def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | None) -> str:
-    arms = {name: record[name][key] for name in ARMS if record.get(name) and record[name][key]}
-    if not arms and key == "test_result":
-        return "no test user; best validation:\n" + _table(record, "best_valid_result", None)
-    if not arms:
-        return "no evaluated user"
-    table = Texttable()
-    table.set_deco(Texttable.HEADER)
-    header = ["metric", *arms, *(["delta"] if delta else [])]
-    table.set_cols_dtype(["t"] * len(header))
-    table.set_cols_align(["l"] + ["r"] * (len(header) - 1))
-    table.header(header)
-    for metric in next(iter(arms.values())):
-        row = [metric, *(number(values[metric]) for values in arms.values())]
-        table.add_row(row + ([number(delta[metric], sign=True)] if delta else []))
-    return table.draw()
+def nearest(cut_offs: Sequence[int], k: int = 10) -> int:
+    """The cut-off nearest to ``k``, the smaller one of two."""
+    return min(cut_offs, key=lambda cut_off: (abs(cut_off - k), cut_off))
 
 
 def rounded(value: float, digits: int = 2) -> str:
@@ -186,6 +143,13 @@ def number(value: float | None, sign: bool = False) -> str:
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
+def percent(share: float | None, sign: bool = False) -> str:
+    """A share in per cent with two decimals, without the unit; a dash for what is undefined or was not measured."""
+    if share is None or share != share:
+        return _DASH
+    return f"{100 * share:+.2f}" if sign else f"{100 * share:.2f}"
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as Markdown has it."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
@@ -196,14 +160,14 @@ def history_panels(record: Mapping[str, Any], k: int = 10) -> list[Panel]:
 
     Args:
         record: The content of ``result.json``.
-        k: Cut-off; the smallest measured one if this one was not.
+        k: Cut-off; the measured one nearest to it.
     """
     history = record["history"]
     measured = {key for epochs in history.values() for e in epochs for key in e}
     cutoffs = sorted(int(key.split("@")[1]) for key in measured if key.startswith("hit@"))
     if not cutoffs:
         return []
-    k = k if k in cutoffs else cutoffs[0]
+    k = nearest(cutoffs, k)
     titles = {f"er@{k}": "exposure of the target items", f"hit@{k}": "accuracy for honest users"}
     return [
         Panel(title, metric, {arm: _points(epochs, metric) for arm, epochs in history.items()})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isinf, isnan
 from pathlib import Path
 from time import perf_counter
@@ -13,15 +13,16 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import calculate_valid_score, early_stopping
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from recbole_attack.data import Split
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
+from recbole_attack.trainer.reporting import EpochReport, NamedLog, curves_folder, cut_off, progress_bar
 from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore
 from recbole_attack.trainer.tracking import ArmLogger
 from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.utils.errors import TrainingError
+from recbole_attack.utils.files import working_elsewhere
 
 
 class AttackTrainer(Trainer):
@@ -50,17 +51,23 @@ class AttackTrainer(Trainer):
     best_valid_result: dict[str, float] | None
 
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
-        super().__init__(config, model)
+        folder = Path(config["checkpoint_dir"])
+        names = self._names(folder)
+        tracking = ArmLogger(config, *names)  # RecBole's own would start W&B's run in the temporary folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with working_elsewhere():  # RecBole starts a TensorBoard run where the process stands
+            super().__init__(config, model)
+            self.tensorboard.close()
+        self.wandblogger = tracking
+        self.label, self.curves = ", ".join(names), curves_folder(folder, names)
+        self.logger = NamedLog(self.logger, self.label)
         self.threat = threat
         self.seed = int(config["seed"])
-        folder = Path(self.checkpoint_dir)
         self.saved_model_file = str(folder / f"{config['model']}.pth")
         self.resume_file = folder / "last.pth"
-        self.tensorboard = self._own_writer(f"{folder.parent.name}/{folder.name}")
         self.scheduler = torch.optim.lr_scheduler.StepLR(
             self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
         )
-        self.wandblogger = ArmLogger(config, *self._names(folder))
         self.evaluator = ListEvaluator(config)
         self.eval_collector = AttackCollector(config, threat.targets, split.full, threat.target_users)
         sampled = config["exposure_candidates"]
@@ -75,11 +82,6 @@ class AttackTrainer(Trainer):
         """Arm, and stage if an arm has several, that is trained in this folder."""
         return (folder.name,)
 
-    def _own_writer(self, name: str) -> SummaryWriter:
-        """A TensorBoard run of its own below RecBole's, so that twins do not write into one curve."""
-        self.tensorboard.close()
-        return SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
-
     def fit(
         self,
         train_data: Any,
@@ -90,6 +92,7 @@ class AttackTrainer(Trainer):
         callback_fn: Any = None,
         report_data: Any = None,
         report_part: str = "test",
+        after: int = 0,
     ) -> tuple[float, dict[str, float] | None]:
         """Train, and stop early on validation, as RecBole's trainer does.
 
@@ -102,14 +105,17 @@ class AttackTrainer(Trainer):
             callback_fn: Called with (epoch, validation score).
             report_data: Evaluated for the history when there is no validation data; selects nothing.
             report_part: Whether that is ``test`` or ``valid`` data, for W&B.
+            after: Epochs of the run that follow this training, for the time that is left.
 
         Returns:
             Best validation score and result; ``(-inf, None)`` without validation data. Where the score was undefined
             in every epoch, the last model stands for the best.
         """
         self.eval_collector.data_collect(train_data)
+        if self.finished:
+            return self.best_valid_score, self.best_valid_result
         report_data, part = (None, "valid") if valid_data else (report_data, report_part)
-        with self._bar(show_progress) as bar:
+        with self._reporting(part, after, verbose, show_progress) as report:
             while self.start_epoch < self.epochs and not self.finished:
                 record = self._one_epoch(train_data, self.start_epoch, show_progress)
                 due = (record["epoch"] + 1) % self.eval_step == 0
@@ -120,17 +126,20 @@ class AttackTrainer(Trainer):
                 elif report_data and due:
                     record.update(self.evaluate(report_data, load_best_model=False) or {})
                 self._finish_epoch(record, saved, best_is_last=not valid_data)
-                self._log_epoch(record, part, bar, verbose)
+                report(record, 0 if self.finished else self.epochs - self.start_epoch)
         if self.best_valid_result and isinf(self.best_valid_score):
             self.logger.warning(f"{self.valid_metric} is undefined in every epoch: the last model is kept as the best")
         return self.best_valid_score, self.best_valid_result
 
-    def _bar(self, shown: bool) -> Any:
-        """Progress over epochs, on a terminal only."""
-        name = f"{Path(self.checkpoint_dir).name:<8}"
-        return tqdm(
-            total=self.epochs, initial=self.start_epoch, desc=name, unit="epoch", disable=None if shown else True
-        )
+    @contextmanager
+    def _reporting(self, part: str, after: int, verbose: bool, show_progress: bool) -> Iterator[EpochReport]:
+        """Reports epochs to the log, a progress bar, TensorBoard and W&B."""
+        log = self.logger if verbose else None
+        with (
+            progress_bar(self.label, self.epochs, self.start_epoch, show_progress) as bar,
+            SummaryWriter(str(self.curves)) as self.tensorboard,
+        ):
+            yield EpochReport(log, bar, self.tensorboard, self.wandblogger, part, cut_off(self.config["topk"]), after)
 
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
         start = perf_counter()
@@ -165,20 +174,6 @@ class AttackTrainer(Trainer):
             self._save_checkpoint(record["epoch"], verbose=False)
         if saved:
             self._save_state()
-
-    def _log_epoch(self, record: dict[str, Any], part: str, bar: Any, verbose: bool) -> None:
-        k = 10 if 10 in self.config["topk"] else self.config["topk"][0]
-        shown = {key: record[key] for key in ("train_loss", f"hit@{k}", f"er@{k}") if key in record}
-        bar.set_postfix({key.removeprefix("train_"): f"{v:.4f}" for key, v in shown.items()}, refresh=False)
-        bar.update()
-        if verbose:
-            text = ", ".join(f"{key}: {value:.4f}" for key, value in shown.items())
-            self.logger.info(f"epoch {record['epoch']} [time: {record['seconds']:.2f}s, {text}]")
-        for key, value in record.items():
-            if key not in ("epoch", "seconds"):
-                tag = {"train_loss": "Loss/Train", "learning_rate": "Learning_rate"}.get(key, f"Eval/{key}")
-                self.tensorboard.add_scalar(tag, value, record["epoch"])
-        self.wandblogger.log_epoch(record, part)
 
     def evaluate(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import Split, TrainData
@@ -74,9 +74,8 @@ class FederatedTrainer(AttackTrainer):
         pool = self.clients(train_data)
         sampled = [self._sampled(train_data, epoch_idx, step) for step in range(self.config["local_epochs"])]
         rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
-        bar = tqdm(
-            rounds, desc=f"epoch {epoch_idx}", unit="round", leave=False, disable=None if show_progress else True
-        )
+        name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
+        bar = tqdm(rounds, desc=name, unit="round", leave=False, disable=hidden)
         attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
         total = 0.0
         for index, clients in enumerate(bar):

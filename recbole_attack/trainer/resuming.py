@@ -9,7 +9,7 @@ from typing import Any
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.files import plain
 
-_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "worker"}
+_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "verbose", "worker"}
 """Parameters that say where and how loudly a run runs, and nothing about what comes out."""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from filelock import FileLock
@@ -74,6 +75,21 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 path.unlink()  # while it is held: who waits for it finds it gone, and makes a new one
+
+
+@contextmanager
+def working_elsewhere() -> Iterator[None]:
+    """Work in a temporary folder: for code that writes where it stands and cannot be told another place.
+
+    What it leaves there is gone at the end of the block. The working directory is one for all threads.
+    """
+    before = Path.cwd()
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 @contextmanager

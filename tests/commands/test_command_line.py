@@ -24,7 +24,7 @@ from recbole_attack.config.options import OPTIONS, SCENARIOS
 from recbole_attack.defense import AGGREGATORS, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import HOSTS, MODELS, find_model
-from recbole_attack.report.words import result_table
+from recbole_attack.report.run_table import result_table
 from recbole_attack.stages import PLATFORMS
 from recbole_attack.trainer import FederatedTrainer
 from recbole_attack.utils.errors import ConfigError, TrainingError

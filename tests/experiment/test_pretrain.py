@@ -14,7 +14,7 @@ from recbole_attack import AttackConfig, load_data_and_model, objective_function
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.defense import DETECTORS
 from recbole_attack.experiment import prepare_pretrain
-from recbole_attack.report.words import result_table
+from recbole_attack.report.run_table import result_table
 from recbole_attack.stages import PLATFORMS, plans
 from recbole_attack.trainer import StageTrainer
 

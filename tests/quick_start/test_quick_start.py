@@ -29,7 +29,7 @@ from recbole_attack import load_data_and_model, objective_function, run_recbole_
 from recbole_attack.experiment import prepare_training
 from recbole_attack.model import HOSTS
 from recbole_attack.quick_start import run_folder
-from recbole_attack.report.words import result_table
+from recbole_attack.report.run_table import result_table
 from recbole_attack.trainer import FederatedTrainer, StageTrainer
 from recbole_attack.utils.checkpoints import save_checkpoint
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError

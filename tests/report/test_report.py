@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from recbole_attack.report.pictures import Panel, plot_panels
+from recbole_attack.report.run_table import result_table
 from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
-from recbole_attack.report.words import Course, caption, details, exposure_course, history_panels, result_table
+from recbole_attack.report.words import Course, caption, details, exposure_course, history_panels
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from recbole_attack.utils.errors import DataError, did_you_mean
 

@@ -1,0 +1,121 @@
+"""The table of one run: its models side by side, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from texttable import Texttable
+
+from recbole_attack.report.words import ARMS, caption, details, nearest, number, percent
+
+MAIN = ("hit", "ndcg", "er")
+"""The metrics of a short table."""
+
+_SHARES = {"hit", "recall", "precision", "er", "exposure_share", "itemcoverage", "tailpercentage"}
+_ONE_ITEM = {"recall": "hit", "map": "mrr"}
+_ERRORS = {"test_result": "standard_error", "test_result_full": "standard_error_full"}
+
+
+def result_table(record: Mapping[str, Any]) -> str:
+    """What a run found: a caption, and test metrics of every model.
+
+    Args:
+        record: The content of ``result.json``.
+    """
+    tables = [_table(record, "test_result")]
+    if record["config"]["exposure_candidates"] != "full":
+        tables.append("the same models under full ranking:\n" + _table(record, "test_result_full"))
+    if record.get("detection"):
+        tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
+    return "\n".join([caption(record), *filter(None, [details(record)]), *tables])
+
+
+def _detection_table(detection: Mapping[str, Any]) -> str:
+    qualities = list(next(iter(next(iter(detection.values())).values())))
+    rows = [
+        [model, detector, *(number(values[quality]) for quality in qualities)]
+        for model, detectors in detection.items()
+        for detector, values in detectors.items()
+    ]
+    return _drawn(["model", "detector", *qualities], rows, labels=2)
+
+
+def _table(record: Mapping[str, Any], key: str) -> str:
+    head, *rows = metric_rows(record, key)
+    if rows:
+        return _drawn(head, rows)
+    if key == "test_result":
+        return "no test user; best validation:\n" + _table(record, "best_valid_result")
+    return "no evaluated user"
+
+
+def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> str:
+    """A table as text, its first columns to the left and the others to the right."""
+    table = Texttable(max_width=0)
+    table.set_deco(Texttable.HEADER)
+    table.set_cols_dtype(["t"] * len(head))
+    align = ["l"] * labels + ["r"] * (len(head) - labels)
+    table.set_cols_align(align)
+    table.set_header_align(align)
+    table.add_rows([head, *rows])
+    return str(table.draw())
+
+
+def metric_rows(record: Mapping[str, Any], key: str = "test_result") -> list[list[str]]:
+    """Metrics of every model, as text: shares in per cent, with standard errors over users where they are known.
+
+    Hit, NDCG and ER at the cut-off nearest to 10; with ``verbose`` all that differ by definition.
+
+    Args:
+        record: The content of ``result.json``.
+        key: ``test_result``, ``test_result_full`` or ``best_valid_result``; the first comes with the difference.
+
+    Returns:
+        The header and a row for each metric; nothing but a header where nobody was evaluated.
+    """
+    arms = {name: record[name] for name in ARMS if record.get(name) and record[name].get(key)}
+    delta = record["delta"] if key == "test_result" else None
+    head, rows = ["metric", *arms, *(["delta"] if delta else [])], []
+    for metric in _shown(list(next(iter(arms.values()))[key]), record) if arms else []:
+        write = percent if is_share(metric) else number
+        row = [f"{metric}, %" if is_share(metric) else metric]
+        for arm in arms.values():
+            error = (arm.get(_ERRORS.get(key)) or {}).get(metric)
+            row.append(write(arm[key][metric]) + ("" if error is None else f" \N{PLUS-MINUS SIGN} {write(error)}"))
+        rows.append(row + ([write(delta[metric], sign=True)] if delta else []))
+    return [head, *rows]
+
+
+def _shown(metrics: Sequence[str], record: Mapping[str, Any]) -> list[str]:
+    distinct = [metric for metric in metrics if _same(metric, record) not in metrics]
+    if record["config"].get("verbose"):
+        return distinct
+    cut_offs = [int(k) for _, _, k in (metric.partition("@") for metric in metrics) if k.isdecimal()]
+    main = [f"{name}@{nearest(cut_offs)}" for name in MAIN] if cut_offs else []
+    return [metric for metric in distinct if metric in main] or distinct
+
+
+def _same(metric: str, record: Mapping[str, Any]) -> str | None:
+    """The metric that has the same value by definition, if there is one.
+
+    There is one item to predict for each user, a list that could hold all targets allows any exposure, and a group of
+    all users is everybody.
+    """
+    name, _, k = metric.partition("@")
+    if name.endswith("_in") and record["config"].get("target_group", "all") == "all":
+        return metric.replace("_in@", "@")
+    whole = k.isdecimal() and len(record["budget"]["target_items"]) <= int(k)
+    if whole and _base(metric) == "exposure_share":
+        return metric.replace("exposure_share", "er")
+    return f"{_ONE_ITEM[name]}@{k}" if name in _ONE_ITEM else None
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of users, places or items, which is read best in per cent."""
+    return _base(metric) in _SHARES
+
+
+def _base(metric: str) -> str:
+    """The metric's name without group and cut-off."""
+    return metric.split("@")[0].removesuffix("_in").removesuffix("_out")
