@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AttackConfig",
     "load_data_and_model",
+    "load_runs",
     "objective_function",
     "register_aggregator",
     "register_attack",
@@ -16,6 +17,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from recbole_attack.benchmark.frame import load_runs
     from recbole_attack.config import AttackConfig
     from recbole_attack.evaluator import register_metric
     from recbole_attack.quick_start import load_data_and_model, objective_function, run_recbole_attack
@@ -28,7 +30,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that a mistyped option is reported before torch is loaded.
-    homes = {"AttackConfig": "config", "register_metric": "evaluator"}
+    homes = {"AttackConfig": "config", "load_runs": "benchmark.frame", "register_metric": "evaluator"}
     homes |= dict.fromkeys(["register_aggregator", "register_attack", "register_model"], "register")
     if name in __all__:
         from importlib import import_module

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import recbole.utils.logger
 import torch
 import yaml
 from recbole.trainer import HyperTuning
@@ -99,7 +98,9 @@ def without_seconds(entries: list[dict]) -> list[dict]:
 
 
 def contents(folder: Path) -> set[str]:
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    """Every file below a folder; TensorBoard's, which have the time in their names, together."""
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
+    return {file.parts[0] if file.parts[0] == "tensorboard" else str(file) for file in files}
 
 
 # What a run returns
@@ -183,7 +184,8 @@ def test_a_model_class_can_be_run(small):
 
 def test_the_run_folder_holds_what_it_should_and_no_cache(finished):
     arms = {f"{arm}/{name}" for arm in ("clean", "attacked") for name in ("SASRec.pth", "last.pth", "rounds.csv")}
-    assert contents(finished.folder) == {"config.yaml", "dataset.json", "result.json", "history.png", *arms}
+    files = {"config.yaml", "dataset.json", "result.json", "history.png", "run.log", "tensorboard"}
+    assert contents(finished.folder) == {*files, *arms}
     assert re.fullmatch(r"SASRec-tiny-federated-dvfsr-.+", finished.folder.name)
 
 
@@ -259,16 +261,30 @@ def test_checkpoints_hold_nothing_that_could_run(finished):
         assert "state_dict" in torch.load(file, weights_only=True)
 
 
-def test_unsaved_runs_leave_logs_only(tmp_path, small):
+def test_unsaved_runs_leave_nothing(tmp_path, small, capsys):
     result = run_recbole_attack(config_dict=small(epochs=1), saved=False)
     assert result["result_file"] is None
     assert set(result["delta"]) == METRICS
-    assert {p.name for p in tmp_path.iterdir()} <= {"log", "log_tensorboard"}
+    assert not list(tmp_path.iterdir())
+    err = capsys.readouterr().err
+    assert "attacked, epoch 0 [" in err and "run folder" not in err
+
+
+def test_saved_runs_leave_nothing_but_their_folder(tmp_path, small):
+    result = run_recbole_attack(config_dict=small(epochs=1, attack="none"))
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    assert list((tmp_path / "saved").iterdir()) == [tmp_path / Path(result["result_file"]).parent]
+
+
+def test_trials_leave_nothing_but_their_folder(tmp_path, small):
+    objective_function(small(epochs=1, attack="none"), saved=False)
+    assert not list(tmp_path.iterdir())
+    objective_function(small(epochs=1, attack="none"))
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
 
 
 def test_two_runs_share_neither_folder_nor_handlers(monkeypatch, capsys, tmp_path, small):
-    for module in (run_folder, recbole.utils.logger):
-        monkeypatch.setattr(module, "get_local_time", lambda: "the-same-second")
+    monkeypatch.setattr(run_folder, "get_local_time", lambda: "the-same-second")
     root, seen = logging.getLogger(), []
     own = logging.Handler()
     own.emit = lambda record: seen.append(record.getMessage())
@@ -283,10 +299,11 @@ def test_two_runs_share_neither_folder_nor_handlers(monkeypatch, capsys, tmp_pat
     assert (left, level) == (handlers, logging.ERROR)
     folders = {str(Path(result["result_file"]).parent) for result in results}
     assert len(folders) == 2
-    logs = [path.read_text() for path in tmp_path.glob("log/SASRec/*.log")]
-    assert [text.count("run folder: ") for text in logs] == [1, 1]
-    for text in (capsys.readouterr().err, "".join(logs), "\n".join(seen)):
-        assert sorted(re.findall(r"run folder: (\S+)", text)) == sorted(folders - {""}), "each line once, to each place"
+    logs = {folder: (tmp_path / folder / "run.log").read_text() for folder in folders}
+    for folder, text in logs.items():
+        assert re.findall(r"run folder: (\S+)", text) == [folder] * 2, "before and after"
+    for text in (capsys.readouterr().err, "".join(logs.values()), "\n".join(seen)):
+        assert sorted(re.findall(r"run folder: (\S+)", text)) == sorted([*folders] * 2), "each line once, to each place"
 
 
 def test_a_failed_run_leaves_logging_as_it_was_and_no_run_folder(tmp_path, small):
@@ -462,13 +479,13 @@ def test_a_run_is_not_continued_on_other_data(monkeypatch, small, tmp_path):
     shutil.copytree(Path(small()["data_path"]) / "tiny", tmp_path / "data" / "tiny")
     settings = small(**CONTINUED, checkpoint_dir=str(tmp_path / "runs"), data_path=str(tmp_path / "data"))
     folder = interrupt(monkeypatch, settings, "clean", 1, True)
-    kept = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    kept = bytes_of(folder)
     inter = tmp_path / "data" / "tiny" / "tiny.inter"
     lines = inter.read_text().splitlines(keepends=True)
     inter.write_text("".join(lines[:-1]))
     with pytest.raises(DataError, match="was trained on other data: expected interactions"):
         run_recbole_attack(resume=str(folder))
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == kept
+    assert bytes_of(folder) == kept
     inter.write_text("".join(lines))
     assert run_recbole_attack(resume=str(folder))["clean"]["test_result"]
 
@@ -504,7 +521,9 @@ def test_a_damaged_configuration_cannot_be_resumed(tmp_path, text):
 
 
 def bytes_of(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file below a folder but what says how it came to be."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {p: p.read_bytes() for p in files if p.name != "run.log" and "tensorboard" not in p.parts}
 
 
 def test_a_folder_another_process_works_in_is_refused(monkeypatch, small, tmp_path):
@@ -512,7 +531,7 @@ def test_a_folder_another_process_works_in_is_refused(monkeypatch, small, tmp_pa
 
     def meanwhile(self, *args, **kwargs):
         (folder,) = (tmp_path / "runs").iterdir()
-        before = bytes_of(folder)
+        before, log = bytes_of(folder), (folder / "run.log").read_bytes()
         child = os.fork()
         if not child:
             try:
@@ -522,7 +541,7 @@ def test_a_folder_another_process_works_in_is_refused(monkeypatch, small, tmp_pa
             finally:
                 os._exit(1)
         refused.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        assert bytes_of(folder) == before
+        assert (bytes_of(folder), (folder / "run.log").read_bytes()) == (before, log)
         return train(self, *args, **kwargs)
 
     monkeypatch.setattr(FederatedTrainer, "_train_epoch", meanwhile)
