@@ -109,7 +109,8 @@ def run_arm(
         show_progress=config["show_progress"],
         report_data=experiment.test_data,
     )
-    tested = final_metrics(trainer, experiment.test_data, load_best_model=saved)
+    folder = Path(config["checkpoint_dir"]) if saved else None
+    tested = final_metrics(trainer, experiment.test_data, load_best_model=saved, folder=folder)
     trainer.tensorboard.close()
     seconds = perf_counter() - start
     epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
