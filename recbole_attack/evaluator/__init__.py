@@ -6,14 +6,17 @@ from recbole_attack.evaluator.exposure import exposure_gaps, invisibility
 from recbole_attack.evaluator.item_exposure import ItemExposure
 from recbole_attack.evaluator.lists import ListEvaluator
 from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, register_metric, register_metrics
+from recbole_attack.evaluator.outcomes import OUTCOMES, Outcomes, read_outcomes, write_outcomes
 from recbole_attack.evaluator.protocol import RankingProtocol
 from recbole_attack.evaluator.significance import PairedTest, paired_t_test
 
 __all__ = [
     "EXPOSURE_METRICS",
+    "OUTCOMES",
     "AttackCollector",
     "ItemExposure",
     "ListEvaluator",
+    "Outcomes",
     "PairedTest",
     "RankingProtocol",
     "TargetMetric",
@@ -21,6 +24,8 @@ __all__ = [
     "exposure_gaps",
     "invisibility",
     "paired_t_test",
+    "read_outcomes",
     "register_metric",
     "register_metrics",
+    "write_outcomes",
 ]

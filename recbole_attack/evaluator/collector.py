@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.evaluator.item_exposure import ItemExposure
+from recbole_attack.evaluator.outcomes import OutcomeRecorder
 
 _KEPT = "data."
 _REDRAWN = "data.label"
@@ -38,12 +39,14 @@ class AttackCollector(Collector):
     ) -> None:
         super().__init__(config)
         self._user_field = config["USER_ID_FIELD"]
+        self._targets = targets
         self._column = torch.full((sequences.n_items,), -1)
         self._column[torch.from_numpy(targets)] = torch.arange(len(targets))
         self._eligible = torch.from_numpy(~sequences.owners(targets))
         everybody = np.ones(sequences.n_users, dtype=bool)
         self._target_users = torch.tensor(everybody if target_users is None else target_users)
         self._item_exposure: ItemExposure | None = None
+        self._recorder: OutcomeRecorder | None = None
 
     def eval_batch_collect(
         self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
@@ -73,6 +76,9 @@ class AttackCollector(Collector):
         self.data_struct.update_tensor("rec.target_eligible", self._eligible[users])
         self.data_struct.update_tensor("rec.list_length", (listed > 0).sum(dim=1).cpu())
         self.data_struct.update_tensor("rec.target_rank", self._target_ranks(listed.cpu()))
+        if self._recorder is not None:
+            whole = scores_tensor[:, : len(self._column)]
+            self._recorder.add(whole, listed, positive_i, users, self._eligible[users])
 
     @contextmanager
     def counting(self, cutoffs: Sequence[int]) -> Iterator[ItemExposure]:
@@ -86,6 +92,15 @@ class AttackCollector(Collector):
             yield self._item_exposure
         finally:
             self._item_exposure = None
+
+    @contextmanager
+    def recording(self) -> Iterator[OutcomeRecorder]:
+        """Also record, for all that is evaluated within the block, where each user's ranking holds what counts."""
+        self._recorder = OutcomeRecorder(self._targets)
+        try:
+            yield self._recorder
+        finally:
+            self._recorder = None
 
     def _target_ranks(self, listed: torch.Tensor) -> torch.Tensor:
         """``[B, K]`` items, 0 past the list's end -> ``[B, T]`` ranks from 1, ``K + 1`` for an unlisted target."""

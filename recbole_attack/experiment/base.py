@@ -16,7 +16,7 @@ from recbole.utils import init_seed
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset, TrainData
-from recbole_attack.evaluator import ItemExposure
+from recbole_attack.evaluator import OUTCOMES, ItemExposure, write_outcomes
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -141,9 +141,22 @@ def evaluation_loader(
     return FullSortEvalDataLoader(config, dataset.copy(rows[honest]), None, shuffle=False)
 
 
-def final_metrics(trainer: AttackTrainer, test_data: Any, load_best_model: bool) -> tuple[Any, Any]:
-    """Metrics under the configured protocol, and over full rankings where that one samples candidates."""
-    configured, full = trainer.evaluate(test_data, load_best_model), None
+def final_metrics(
+    trainer: AttackTrainer, test_data: Any, load_best_model: bool, folder: Path | None = None
+) -> tuple[Any, Any]:
+    """Metrics under the configured protocol, and over full rankings where that one samples candidates.
+
+    Args:
+        trainer: Of the tested model.
+        test_data: Test loader; nothing is measured without one.
+        load_best_model: Test the best model and not the last.
+        folder: Where what the configured protocol finds for each user is written, if it is.
+    """
+    with trainer.eval_collector.recording() as recorder:
+        configured, full = trainer.evaluate(test_data, load_best_model), None
+    outcomes = recorder.outcomes()
+    if folder is not None and outcomes is not None:
+        write_outcomes(folder / OUTCOMES, outcomes)
     trainer.wandblogger.log_test(configured or {})
     if trainer.protocol is not trainer.full_protocol:
         full = trainer.evaluate(test_data, load_best_model, full_ranking=True)

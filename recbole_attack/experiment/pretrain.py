@@ -132,7 +132,7 @@ class PretrainExperiment(Experiment):
             history += [{**record, "epoch": done + record["epoch"], "stage": stage.name} for record in trainer.history]
         deployed = self._deployed(config, stages[-1], folder, trainer, saved)
         valid = deployed.evaluate(self.valid_data, load_best_model=False)
-        tested = final_metrics(deployed, self.test_data, load_best_model=False)
+        tested = final_metrics(deployed, self.test_data, load_best_model=False, folder=folder if saved else None)
         score = calculate_valid_score(valid, deployed.valid_metric) if valid else float("-inf")
         shown = deployed.item_exposure(self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
         seconds, epoch = perf_counter() - start, history[-1]["epoch"]

@@ -114,7 +114,8 @@ def run_arm(
         report_data=experiment.test_data,
         after=after,
     )
-    tested = final_metrics(trainer, experiment.test_data, load_best_model=saved)
+    folder = Path(config["checkpoint_dir"]) if saved else None
+    tested = final_metrics(trainer, experiment.test_data, load_best_model=saved, folder=folder)
     seconds = perf_counter() - start
     epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
     return ArmResult(float(score), valid_result, *tested, trainer.history, seconds, epoch, trainer.uploads())

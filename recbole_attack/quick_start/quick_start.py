@@ -213,7 +213,7 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
     panels = history_panels(record)
     if panels:
         plot_panels(panels, "epoch", folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "dataset.json", LOG, "tensorboard")
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "*.npz", "dataset.json", LOG, "tensorboard")
     artefacts = sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
     write_json(folder / "result.json", {**record, "artefacts": artefacts})
     return str(folder / "result.json")

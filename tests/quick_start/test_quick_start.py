@@ -139,7 +139,7 @@ def test_central_training_has_no_rounds_and_no_attacked_arm(small):
     assert result["attacked"] is None
     assert set(result["test_result"]) == METRICS
     folder = Path(result["result_file"]).parent
-    assert contents(folder / "clean") == {"SASRec.pth", "last.pth"}
+    assert contents(folder / "clean") == {"SASRec.pth", "last.pth", "outcomes.npz"}
     assert "clean/SASRec.pth" in strict_json(folder / "result.json")["artefacts"]
 
 
@@ -183,7 +183,8 @@ def test_a_model_class_can_be_run(small):
 
 
 def test_the_run_folder_holds_what_it_should_and_no_cache(finished):
-    arms = {f"{arm}/{name}" for arm in ("clean", "attacked") for name in ("SASRec.pth", "last.pth", "rounds.csv")}
+    names = ("SASRec.pth", "last.pth", "rounds.csv", "outcomes.npz")
+    arms = {f"{arm}/{name}" for arm in ("clean", "attacked") for name in names}
     files = {"config.yaml", "dataset.json", "result.json", "history.png", "run.log", "tensorboard"}
     assert contents(finished.folder) == {*files, *arms}
     assert re.fullmatch(r"SASRec-tiny-federated-dvfsr-.+", finished.folder.name)
