@@ -9,6 +9,7 @@ from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, reg
 from recbole_attack.evaluator.outcomes import OUTCOMES, Outcomes, read_outcomes, write_outcomes
 from recbole_attack.evaluator.protocol import RankingProtocol
 from recbole_attack.evaluator.significance import PairedTest, paired_t_test
+from recbole_attack.evaluator.standard_errors import standard_errors
 
 __all__ = [
     "EXPOSURE_METRICS",
@@ -27,5 +28,6 @@ __all__ = [
     "read_outcomes",
     "register_metric",
     "register_metrics",
+    "standard_errors",
     "write_outcomes",
 ]

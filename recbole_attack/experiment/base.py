@@ -16,7 +16,7 @@ from recbole.utils import init_seed
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset, TrainData
-from recbole_attack.evaluator import OUTCOMES, ItemExposure, write_outcomes
+from recbole_attack.evaluator import OUTCOMES, ItemExposure, Outcomes, standard_errors, write_outcomes
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -32,6 +32,8 @@ class ArmResult:
         best_valid_result: All metrics at that point; ``None`` without validation data.
         test_result: Test metrics under the configured protocol; ``None`` without test data.
         test_result_full: Test metrics over full rankings, where the configured protocol samples candidates.
+        standard_error: Standard errors over users of ``test_result``, of the metrics that have one.
+        standard_error_full: The same of ``test_result_full``.
         history: One dict per epoch.
         seconds: Wall-clock seconds of this call.
         tested_epoch: Epoch after which the tested model stood as it is, from 0, as in ``history``.
@@ -43,6 +45,8 @@ class ArmResult:
     best_valid_result: dict[str, float] | None
     test_result: dict[str, float] | None
     test_result_full: dict[str, float] | None
+    standard_error: dict[str, float] | None
+    standard_error_full: dict[str, float] | None
     history: list[dict[str, Any]]
     seconds: float
     tested_epoch: int
@@ -51,8 +55,8 @@ class ArmResult:
 
     def report(self) -> dict[str, Any]:
         """What ``result.json`` says of the arm, by name."""
-        shown = ("best_valid_result", "test_result", "test_result_full", "tested_epoch", "uploads")
-        return {key: getattr(self, key) for key in shown}
+        measured = ("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full")
+        return {key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def evaluation_loader(
 
 def final_metrics(
     trainer: AttackTrainer, test_data: Any, load_best_model: bool, folder: Path | None = None
-) -> tuple[Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Metrics under the configured protocol, and over full rankings where that one samples candidates.
 
     Args:
@@ -151,14 +155,29 @@ def final_metrics(
         test_data: Test loader; nothing is measured without one.
         load_best_model: Test the best model and not the last.
         folder: Where what the configured protocol finds for each user is written, if it is.
+
+    Returns:
+        Both, and the standard errors of both; ``None`` for what was not measured.
     """
-    with trainer.eval_collector.recording() as recorder:
-        configured, full = trainer.evaluate(test_data, load_best_model), None
-    outcomes = recorder.outcomes()
+    configured, error, outcomes = _measured(trainer, test_data, load_best_model)
     if folder is not None and outcomes is not None:
         write_outcomes(folder / OUTCOMES, outcomes)
     trainer.wandblogger.log_test(configured or {})
-    if trainer.protocol is not trainer.full_protocol:
-        full = trainer.evaluate(test_data, load_best_model, full_ranking=True)
-        trainer.wandblogger.log_test(full or {}, "test_full")
-    return configured, full
+    if trainer.protocol is trainer.full_protocol:
+        return configured, None, error, None
+    full, error_full, _ = _measured(trainer, test_data, load_best_model, full_ranking=True)
+    trainer.wandblogger.log_test(full or {}, "test_full")
+    return configured, full, error, error_full
+
+
+def _measured(
+    trainer: AttackTrainer, test_data: Any, load_best_model: bool, full_ranking: bool = False
+) -> tuple[dict[str, float] | None, dict[str, float] | None, Outcomes | None]:
+    """Metrics, their standard errors, and what they were measured on."""
+    with trainer.eval_collector.recording() as recorder:
+        result = trainer.evaluate(test_data, load_best_model, full_ranking=full_ranking)
+    found, target_users = recorder.outcomes(), trainer.threat.target_users
+    if result is None or found is None:
+        return result, None, found
+    inside = None if target_users is None else target_users[found.user]
+    return result, standard_errors(result, found.rank_truth, found.rank_target, found.eligible, inside), found

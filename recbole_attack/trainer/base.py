@@ -45,6 +45,8 @@ class AttackTrainer(Trainer):
     state: ClassVar[tuple[str, ...]]
     state = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
 
+    logger: Any
+    tensorboard: SummaryWriter
     start_epoch: int
     cur_step: int
     best_valid_score: float
