@@ -28,7 +28,9 @@ def result_table(record: Mapping[str, Any]) -> str:
         tables.append("the same models under full ranking:\n" + _table(record, "test_result_full"))
     if record.get("detection"):
         tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
-    return "\n".join([caption(record), *filter(None, [details(record)]), *tables])
+    known = any((record.get(name) or {}).get("standard_error") for name in ARMS)
+    sign = "\N{PLUS-MINUS SIGN} one standard error over test users" if known else ""
+    return "\n".join([*filter(None, [caption(record), details(record), sign]), *tables])
 
 
 def _detection_table(detection: Mapping[str, Any]) -> str:
@@ -88,27 +90,27 @@ def metric_rows(record: Mapping[str, Any], key: str = "test_result") -> list[lis
 
 
 def _shown(metrics: Sequence[str], record: Mapping[str, Any]) -> list[str]:
-    distinct = [metric for metric in metrics if _same(metric, record) not in metrics]
-    if record["config"].get("verbose"):
-        return distinct
+    meant = {metric: _meant(metric, record) for metric in metrics}
+    # What is so by definition comes last, and so stands for what has the same value.
+    distinct = {meant[metric]: metric for metric in sorted(metrics, key=lambda m: m == meant[m])}
     cut_offs = [int(k) for _, _, k in (metric.partition("@") for metric in metrics) if k.isdecimal()]
-    main = [f"{name}@{nearest(cut_offs)}" for name in MAIN] if cut_offs else []
-    return [metric for metric in distinct if metric in main] or distinct
+    main = {f"{name}@{nearest(cut_offs)}" for name in MAIN} & distinct.keys() if cut_offs else set()
+    wanted = main if main and not record["config"].get("verbose") else distinct.keys()
+    return [metric for metric in metrics if meant[metric] in wanted and distinct[meant[metric]] == metric]
 
 
-def _same(metric: str, record: Mapping[str, Any]) -> str | None:
-    """The metric that has the same value by definition, if there is one.
+def _meant(metric: str, record: Mapping[str, Any]) -> str:
+    """The metric that has the same value by definition, or the metric itself.
 
-    There is one item to predict for each user, a list that could hold all targets allows any exposure, and a group of
-    all users is everybody.
+    There is one item to predict for each user, a group of all users is everybody, and a list that could hold all
+    targets allows any exposure.
     """
-    name, _, k = metric.partition("@")
-    if name.endswith("_in") and record["config"].get("target_group", "all") == "all":
-        return metric.replace("_in@", "@")
-    whole = k.isdecimal() and len(record["budget"]["target_items"]) <= int(k)
-    if whole and _base(metric) == "exposure_share":
-        return metric.replace("exposure_share", "er")
-    return f"{_ONE_ITEM[name]}@{k}" if name in _ONE_ITEM else None
+    name, at, k = metric.partition("@")
+    if record["config"].get("target_group", "all") == "all":
+        name = name.removesuffix("_in")
+    if _base(name) == "exposure_share" and k.isdecimal() and len(record["budget"]["target_items"]) <= int(k):
+        name = name.replace("exposure_share", "er")
+    return f"{_ONE_ITEM.get(name, name)}{at}{k}"
 
 
 def is_share(metric: str) -> bool:

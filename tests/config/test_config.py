@@ -539,3 +539,21 @@ def test_what_a_scenario_does_not_read_is_found(given, expected):
     config = AttackConfig(config_dict=given)
     assert config.without_effect() == expected
     assert AttackConfig(config_dict=config.to_dict()).without_effect() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"epochs": 40, "attack": "dvfsr", "scenario": "federated", "topk": [5, 10, 20, 30]}, {}),
+        ({"epochs": 3, "attack": "ra", "verbose": "True"}, {"attack": "ra", "epochs": 3, "verbose": True}),
+        ({"scenario": "pretrain", "attack": "bra", "topk": [5, 10]}, {"scenario": "pretrain"}),
+        ({"model": "GRU4Rec", "reg_weight": 0.1}, {"model": "GRU4Rec", "reg_weight": 0.1}),
+    ],
+    ids=str,
+)
+def test_what_differs_from_the_defaults_is_found(given, expected):
+    config = AttackConfig(config_dict=given)
+    assert config.changed() == expected
+    assert AttackConfig(config_dict=config.changed()).to_dict() == config.to_dict(), "it is all there is to say"
+    assert config.changed().items() <= AttackConfig(config_dict=config.to_dict()).changed().items()

@@ -22,9 +22,11 @@ import pytest
 import torch
 import yaml
 from recbole.trainer import HyperTuning
+from scipy.stats import sem
 
 import recbole_attack
 from recbole_attack import load_data_and_model, objective_function, run_recbole_attack
+from recbole_attack.evaluator import read_outcomes
 from recbole_attack.experiment import prepare_training
 from recbole_attack.model import HOSTS
 from recbole_attack.quick_start import run_folder
@@ -210,6 +212,43 @@ def test_client_weights_are_among_the_artefacts(small):
     artefacts = json.loads(Path(result["result_file"]).read_text())["artefacts"]
     assert set(artefacts) == contents(folder) - {"result.json"}
     assert {f"{arm}/client_weights/epoch-0000.csv" for arm in ("clean", "attacked")} <= set(artefacts)
+
+
+@pytest.mark.parametrize("arm", ["clean", "attacked"])
+def test_figures_come_with_their_standard_errors(finished, arm):
+    record, outcomes = finished.record[arm], read_outcomes(finished.folder / arm / "outcomes.npz")
+    assert set(record["standard_error"]) == METRICS
+    assert record["standard_error_full"] is None
+    for k in (5, 10, 20, 30):
+        hits, exposed = outcomes.rank_truth <= k, (outcomes.rank_target <= k)[outcomes.eligible]  # of the one target
+        assert record["test_result"][f"hit@{k}"] == pytest.approx(hits.mean(), abs=1e-6)
+        assert record["standard_error"][f"hit@{k}"] == pytest.approx(sem(hits.astype(float)))
+        assert record["test_result"][f"er@{k}"] == pytest.approx(exposed.mean(), abs=1e-6)
+        assert record["standard_error"][f"er@{k}"] == pytest.approx(sem(exposed.astype(float)))
+
+
+def test_full_rankings_and_groups_have_standard_errors_too(pretrain):
+    result = run_recbole_attack(
+        config_dict=pretrain(exposure_candidates=20, platform="local", attack="none"), saved=False
+    )
+    arm = result["local"]
+    for key, errors in (("test_result", "standard_error"), ("test_result_full", "standard_error_full")):
+        defined = {name for name, value in arm[key].items() if value == value and not name.startswith("invisibility")}
+        assert set(arm[errors]) == defined
+        assert {"er_in@10", "er_out@10"} <= defined
+    assert arm["standard_error"] != arm["standard_error_full"]
+
+
+def test_the_log_says_what_is_not_as_usual_and_where_all_of_it_is(finished, small):
+    log = (finished.folder / "run.log").read_text()
+    (line,) = [line for line in log.splitlines() if "other than the defaults" in line]
+    head, _, rest = line.partition("SASRec on tiny; other than the defaults: ")
+    shown, _, where = rest.partition(" (all parameters: ")
+    assert where == f"{finished.folder / 'config.yaml'})"
+    changed = {**small(), "checkpoint_dir": str(finished.folder.parent)}
+    assert shown == ", ".join(f"{key}: {changed[key]}" for key in sorted(changed) if key != "dataset")
+    assert "\x1b" not in log, "no colours in a file"
+    assert log.rstrip().endswith(f"run folder: {finished.folder}")
 
 
 def test_the_record_identifies_the_data(finished):
@@ -498,7 +537,7 @@ def test_a_run_is_not_continued_with_other_parameters(monkeypatch, small, tmp_pa
     file.write_text(yaml.safe_dump({**values, "learning_rate": 0.5}))
     with pytest.raises(ConfigError, match=r"expected learning_rate 0\.\d+, found 0\.5"):
         run_recbole_attack(resume=str(folder))
-    file.write_text(yaml.safe_dump({**values, "show_progress": True}))
+    file.write_text(yaml.safe_dump({**values, "show_progress": True, "verbose": True}))
     assert run_recbole_attack(resume=str(folder))["clean"]["test_result"]
 
 

@@ -74,7 +74,7 @@ def test_details_say_when_models_were_tested_and_how_loud_the_attack_was(record)
     assert details(record) == (
         "tested after epoch: clean 27, attacked 0; malicious clients have 1.2 % of the weight; "
         "their updates are 15 times as long as honest ones; "
-        "er@10 while training: 0.9000 at most (epoch 0), 0.2000 at last"
+        "er@10 while training: 90.00 % at most (epoch 0), 20.00 % at last"
     )
     assert details(record) in result_table(record).splitlines()
 
@@ -94,10 +94,10 @@ def test_shares_and_ratios_of_any_size_are_written_out(record, weight, ratio, wo
     assert "(100 %, cloned)" in caption(record)
 
 
-def test_exposure_on_the_way_is_that_of_the_first_cutoff_where_ten_is_not_measured(record):
-    record["config"]["topk"] = [3, 7]
-    record["history"]["attacked"] = [{"epoch": e, "er@3": v} for e, v in enumerate((0.5, 0.75, 0.25))]
-    assert details(record).endswith("er@3 while training: 0.7500 at most (epoch 1), 0.2500 at last")
+def test_exposure_on_the_way_is_that_of_the_cutoff_nearest_to_ten(record):
+    record["config"]["topk"] = [3, 7, 13, 30]
+    record["history"]["attacked"] = [{"epoch": e, "er@7": v} for e, v in enumerate((0.5, 0.75, 0.25))]
+    assert details(record).endswith("er@7 while training: 75.00 % at most (epoch 1), 25.00 % at last")
 
 
 def test_details_leave_out_what_is_not_known(record):
@@ -135,10 +135,10 @@ def test_the_caption_of_a_pre_trained_model_names_platform_and_target_users(pret
 
 def test_the_platforms_own_model_comes_first_and_detection_last(pretrained):
     table = rows(result_table(pretrained))
-    assert [row for row in table if row[0] in ("metric", "hit@10", "er@10")] == [
+    assert [row for row in table if row[0] in ("metric", "hit@10,", "er@10,")] == [
         ["metric", "local", "clean", "attacked", "delta"],
-        ["hit@10", "0.1250", "0.5000", "0.4375", "-0.0625"],
-        ["er@10", "-", "0.0000", "0.2500", "+0.2500"],
+        ["hit@10,", "%", "12.50", "50.00", "43.75", "-6.25"],
+        ["er@10,", "%", "-", "0.00", "25.00", "+25.00"],
     ]
     assert ["model", "detector", "precision", "recall", "auroc"] in table
     assert [row for row in table if row[0] in ("clean", "attacked")] == [
@@ -165,8 +165,8 @@ def test_the_caption_counts_several_targets_and_knows_compromised_clients(record
 def test_the_table_has_a_row_for_each_metric_and_signed_differences(record):
     lines = rows(result_table(record))
     assert ["metric", "clean", "attacked", "delta"] in lines
-    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in lines
-    assert ["er@10", "0.0000", "0.2500", "+0.2500"] in lines
+    assert ["hit@10,", "%", "50.00", "43.75", "-6.25"] in lines
+    assert ["er@10,", "%", "0.00", "25.00", "+25.00"] in lines
     assert result_table(record).startswith(caption(record) + "\n")
 
 
@@ -174,7 +174,7 @@ def test_the_table_has_a_row_for_each_metric_and_signed_differences(record):
 def test_undefined_numbers_are_dashes(record, missing):
     record["clean"]["test_result"]["er@10"] = missing
     record["delta"]["er@10"] = missing
-    assert ["er@10", "-", "0.2500", "-"] in rows(result_table(record))
+    assert ["er@10,", "%", "-", "25.00", "-"] in rows(result_table(record))
 
 
 @pytest.mark.parametrize("arm", ["clean", "attacked"])
@@ -182,7 +182,7 @@ def test_one_arm_makes_one_column_and_no_difference(record, arm):
     record.update({"clean": None, "attacked": None, "delta": None, arm: record[arm]})
     lines = rows(result_table(record))
     assert ["metric", arm] in lines
-    assert ["hit@10", {"clean": "0.5000", "attacked": "0.4375"}[arm]] in lines
+    assert ["hit@10,", "%", {"clean": "50.00", "attacked": "43.75"}[arm]] in lines
 
 
 def test_without_test_users_there_is_a_sentence_instead_of_a_table(record):
@@ -199,7 +199,7 @@ def test_without_test_users_the_validation_is_shown(record):
         record[arm] = {**record[arm], "best_valid_result": record[arm]["test_result"], "test_result": None}
     record["delta"] = None
     text = result_table(record).split("no test user; best validation:\n")[1]
-    assert ["hit@10", "0.5000", "0.4375"] in rows(text)
+    assert ["hit@10,", "%", "50.00", "43.75"] in rows(text)
 
 
 def test_sampled_rankings_come_with_full_ones(record):
@@ -207,8 +207,8 @@ def test_sampled_rankings_come_with_full_ones(record):
     for arm in ("clean", "attacked"):
         record[arm]["test_result_full"] = {"hit@10": 0.125, "er@10": 0.0}
     sampled, full = result_table(record).split("the same models under full ranking:\n")
-    assert ["hit@10", "0.5000", "0.4375", "-0.0625"] in rows(sampled)
-    assert ["hit@10", "0.1250", "0.1250"] in rows(full)
+    assert ["hit@10,", "%", "50.00", "43.75", "-6.25"] in rows(sampled)
+    assert ["hit@10,", "%", "12.50", "12.50"] in rows(full)
 
 
 def test_the_record_as_json_makes_the_same_table(record):

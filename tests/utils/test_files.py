@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from recbole_attack.utils.files import (
     plain,
     sha256,
     tidy,
+    working_elsewhere,
     write_atomically,
     write_folder,
     write_json,
@@ -328,3 +330,16 @@ def test_two_who_write_one_file_do_so_one_after_the_other(tmp_path):
     assert events == ["first", "second"]
     assert path.read_text() == "second"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_what_is_written_elsewhere_is_gone(tmp_path, error):
+    before, seen = Path.cwd(), []
+    with pytest.raises(error) if error else nullcontext(), working_elsewhere():
+        Path("log").mkdir()
+        seen.append(Path.cwd())
+        if error:
+            raise error
+    assert Path.cwd() == before
+    assert not seen[0].exists()
+    assert not list(tmp_path.iterdir())

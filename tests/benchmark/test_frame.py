@@ -1,0 +1,160 @@
+"""Runs as one frame: every figure of every record once, whatever the runs have in common."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_attack import load_runs, run_recbole_attack
+from recbole_attack.benchmark.frame import COLUMNS, tidy
+from recbole_attack.utils.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES = st.one_of(st.none(), st.floats(0, 1))
+METRICS = st.dictionaries(st.sampled_from(["hit@10", "er@10", "ndcg@5"]), VALUES, max_size=3)
+ARM = st.fixed_dictionaries(
+    {"test_result": st.none() | METRICS, "test_result_full": st.none() | METRICS},
+    optional={"tested_epoch": st.integers(0, 99)},
+)
+PARAMETERS = st.fixed_dictionaries(
+    {"attack": st.sampled_from(["none", "ra"]), "topk": st.sampled_from([[10], [5, 10]])},
+    optional={"loudness": st.integers(1, 2), "checkpoint_dir": st.text(max_size=3), "seed": st.integers(1, 9)},
+)
+RECORD = st.fixed_dictionaries(
+    {"config": PARAMETERS, "seed": st.integers(0, 9), "history": st.just({})},
+    optional={"local": ARM, "clean": st.none() | ARM, "attacked": st.none() | ARM},
+)
+
+
+def record(value: float = 0.5, seed: int = 1, **config: object) -> dict:
+    arm = {"test_result": {"er@10": value}, "test_result_full": None, "tested_epoch": 3}
+    return {"config": {"attack": "ra", **config}, "seed": seed, "history": {}, "clean": None, "attacked": arm}
+
+
+def write(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+@given(st.lists(RECORD, max_size=4))
+def test_every_figure_of_every_record_is_there_once(records):
+    frame = tidy(iter(records))
+    found = {
+        (run, arm, protocol, metric): None if math.isnan(value) else value
+        for run, arm, protocol, metric, value in frame[list(COLUMNS[:5])].itertuples(index=False)
+    }
+    assert len(found) == len(frame)
+    assert found == {
+        (str(number), arm, protocol, metric): value
+        for number, record in enumerate(records)
+        for arm in ("local", "clean", "attacked")
+        for key, protocol in (("test_result", "configured"), ("test_result_full", "full"))
+        for metric, value in ((record.get(arm) or {}).get(key) or {}).items()
+    }
+    for row in frame.to_dict("records"):
+        of = records[int(row["run"])]
+        assert row["seed"] == of["seed"]
+        assert (None if row["epoch"] is pd.NA else row["epoch"]) == of[row["arm"]].get("tested_epoch")
+
+
+@given(st.lists(RECORD, max_size=4))
+def test_parameters_that_vary_have_a_column_and_no_others(records):
+    frame = tidy(records)
+    texts = [{key: json.dumps(r["config"].get(key)) for key in ("attack", "topk", "loudness")} for r in records]
+    varying = {key for key in ("attack", "topk", "loudness") if len({text[key] for text in texts}) > 1}
+    assert set(frame.columns) == {*COLUMNS, *varying}
+    assert list(frame.columns[: len(COLUMNS)]) == list(COLUMNS)
+    for row in frame.to_dict("records"):
+        config = records[int(row["run"])]["config"]
+        for key in varying:
+            expected = config.get(key)
+            missing = row[key] is None or row[key] != row[key]
+            assert missing if expected is None else row[key] == (str(expected) if key == "topk" else expected)
+
+
+def test_a_record_may_bring_its_name():
+    frame = tidy({**record(seed=seed), "run": row} for row in ("a", "b") for seed in (1, 2))
+    assert frame["run"].tolist() == ["a", "a", "b", "b"]
+    assert frame["seed"].tolist() == [1, 2, 1, 2]
+    assert frame["epoch"].tolist() == [3] * 4
+
+
+def test_runs_are_read_from_any_depth_by_their_path(tmp_path):
+    write(tmp_path / "saved" / "one" / "result.json", record(0.25, attack="eb"))
+    write(tmp_path / "saved" / "two" / "result.json", record(0.75))
+    write(tmp_path / "saved" / "two" / "dataset.json", {"name": "tiny"})
+    (tmp_path / "saved" / "interrupted").mkdir()
+    frame = load_runs(tmp_path)
+    assert frame[["run", "attack", "value"]].to_numpy().tolist() == [
+        ["saved/one", "eb", 0.25],
+        ["saved/two", "ra", 0.75],
+    ]
+    assert load_runs(str(tmp_path / "saved"))["run"].tolist() == ["one", "two"]
+    assert load_runs(tmp_path / "saved" / "two")["run"].tolist() == ["two"]
+
+
+def test_a_run_is_read_as_it_ended(small, tmp_path):
+    result = run_recbole_attack(config_dict=small(epochs=1, attack="ra"))
+    frame = load_runs("saved")
+    for arm in ("clean", "attacked"):
+        own = frame[frame["arm"] == arm].set_index("metric")
+        assert own["value"].to_dict() == result[arm]["test_result"]
+        assert set(own["epoch"]) == {0} and set(own["protocol"]) == {"configured"}
+
+
+def test_published_runs_are_read():
+    folder = ROOT / "results" / "runs"
+    names = sorted(file.stem for file in folder.glob("SASRec-ml-100k-*.json"))[:1]
+    if not names:
+        pytest.skip("no published run of ml-100k is kept as a file")
+    frame = load_runs(folder)
+    kept = json.loads((folder / f"{names[0]}.json").read_text())
+    arm = next(arm for arm in ("attacked", "clean", "local") if kept.get(arm))
+    own = frame[(frame["run"] == names[0]) & (frame["arm"] == arm) & (frame["protocol"] == "configured")]
+    assert own.set_index("metric")["value"].dropna().to_dict() == {
+        key: value for key, value in kept[arm]["test_result"].items() if value is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (
+            "save",
+            "save holds no run: expected result.json in it or below it, found no such folder; did you mean 'saved'?",
+        ),
+        ("sawed", "found a folder without one; did you mean 'saved'?"),
+        ("elsewhere", "found no such folder$"),
+        ("saved/one/result.json", "found no such folder"),
+    ],
+)
+def test_a_folder_without_runs_is_refused_with_the_nearest_that_has_some(tmp_path, asked, words):
+    write(tmp_path / "saved" / "one" / "result.json", record())
+    (tmp_path / "sawed").mkdir()
+    with pytest.raises(DataError, match=words.replace("?", r"\?")) as raised:
+        load_runs(tmp_path / asked)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("\udcff", "is not valid JSON"),
+        ("[]", r"is no record of a run: expected config, history, seed in it, found \[\]"),
+        ('{"config": {}, "seed": 1}', "expected history in it"),
+    ],
+    ids=["half", "deep", "bytes", "list", "part"],
+)
+def test_what_is_no_record_is_refused(tmp_path, content, words):
+    (tmp_path / "result.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=words) as raised:
+        load_runs(tmp_path)
+    assert "\n" not in str(raised.value)
