@@ -33,6 +33,7 @@ ALLOWED = {
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "experiment", "report"},
+    "benchmark": {*ROOMS, "config", "experiment", "quick_start"},
     "commands": {*ROOMS, "config", "quick_start"},
     "__init__": {"config", "evaluator", "quick_start", "register"},
 }
