@@ -40,14 +40,14 @@ def configured_targets(config: Any, dataset: RaggedSequentialDataset, sequences:
     """``[T]`` ids of the target items, ascending.
 
     Args:
-        config: ``target_items`` and ``seed``.
+        config: ``target_items``, and ``target_seed`` or else ``seed``, with which some selectors draw.
         dataset: A built dataset.
         sequences: The interactions the attacker sees, by which selectors rank items.
 
     Raises:
         DataError: A target item is not in the dataset.
     """
-    tokens, rng = dataset.field2id_token[dataset.iid_field], stream(config["seed"], "targets")
+    tokens, rng = dataset.field2id_token[dataset.iid_field], stream(_seed(config, "target_seed"), "targets")
     return resolve_targets(config["target_items"], tokens, sequences.popularity(), rng)
 
 
@@ -56,6 +56,7 @@ def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
 
     ``int(n_users * malicious_ratio)`` users are drawn among those with something to train on, at least one when the
     ratio is above 0; ``n_users`` counts all users with interactions, as those without are not part of a dataset.
+    They are drawn with ``malicious_seed``, or else with the run's ``seed``.
 
     Raises:
         DataError: A target item is not in the dataset.
@@ -65,5 +66,11 @@ def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
     trainable = np.flatnonzero(train.lengths >= 2)
     count = int((train.n_users - 1) * config["malicious_ratio"])
     count = min(max(count, int(config["malicious_ratio"] > 0)), len(trainable))
-    drawn = stream(config["seed"], "malicious users").choice(trainable, size=count, replace=False)
+    rng = stream(_seed(config, "malicious_seed"), "malicious users")
+    drawn = rng.choice(trainable, size=count, replace=False)
     return Threat(targets, np.sort(drawn), config["malicious_clients"] == "clone")
+
+
+def _seed(config: Any, own: str) -> int:
+    """The seed a draw has of its own, or the run's."""
+    return config["seed"] if config[own] is None else config[own]

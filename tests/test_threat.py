@@ -12,6 +12,7 @@ import pytest
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.threat import Threat, resolve_threat
+from recbole_attack.utils.rng import stream
 
 USERS = 60
 
@@ -78,6 +79,33 @@ def test_the_draw_depends_on_the_seed_alone(config: Callable[..., Any]) -> None:
     for changes in ({}, {"attack": "none"}, {"attack": "ra"}, {"malicious_clients": "compromise"}, {"epochs": 9}):
         assert drawn(seed=5, **changes) == first, changes
     assert len({drawn(seed=seed) for seed in range(10)}) > 5
+
+
+def test_who_is_malicious_and_what_is_promoted_can_be_drawn_apart_from_the_training(config: Callable[..., Any]) -> None:
+    """With a seed of its own each draw is what a run with that seed draws, whatever the run's seed is."""
+    dataset = prepare_training(config()).dataset
+
+    def threat(**changes: Any) -> Threat:
+        return resolve_threat(config(malicious_ratio=0.1, target_items="random:3", **changes), dataset)
+
+    for seed in range(4):
+        own, whole = threat(seed=9, malicious_seed=seed), threat(seed=seed)
+        assert own.malicious_users.tolist() == whole.malicious_users.tolist()
+        assert own.targets.tolist() == threat(seed=9).targets.tolist()
+        own = threat(seed=9, target_seed=seed)
+        assert own.targets.tolist() == whole.targets.tolist()
+        assert own.malicious_users.tolist() == threat(seed=9).malicious_users.tolist()
+
+
+def test_the_draws_of_a_run_are_those_they_always_were(config: Callable[..., Any]) -> None:
+    """Written out from the streams they come from, so that none of them moves."""
+    experiment = prepare_training(config(malicious_ratio=0.1, target_items="random:3"))
+    drawn = stream(2020, "malicious users").choice(trainable(experiment), size=6, replace=False)
+    assert experiment.threat.malicious_users.tolist() == sorted(drawn)
+    tokens, counts = experiment.dataset.field2id_token["item_id"], experiment.dataset.split.train.popularity()
+    ranking = sorted(range(1, len(tokens)), key=lambda item: (counts[item], tokens[item]))
+    chosen = stream(2020, "targets").choice(ranking, size=3, replace=False)
+    assert experiment.threat.targets.tolist() == sorted(chosen)
 
 
 def test_every_user_with_something_to_train_on_can_be_drawn(config: Callable[..., Any]) -> None:

@@ -49,7 +49,7 @@ def _check_size(value: Any) -> None:
         )
 
 
-_MANY, _WIDE, _DEEP, _LONGEST_LIST = 100_000, 16_384, 128, 10_000
+_MANY, _WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 100_000, 16_384, 128, 10_000, 2**32 - 1
 """Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
 _ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
@@ -63,8 +63,10 @@ OPTIONS: dict[str, Option] = {
     "target_items": Option(
         "the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5", names=True
     ),
+    "target_seed": Option("draws the targets if they are random", int, low=0, high=_LAST_SEED, optional=True),
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
     "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
+    "malicious_seed": Option("draws who is malicious", int, low=0, high=_LAST_SEED, optional=True),
     "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
     "norm_budget": Option(
         "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
@@ -166,7 +168,7 @@ OPTIONS: dict[str, Option] = {
     "synthetic_size": Option(
         "size of the dataset synthetic", parse=_check_size, form="a name, or a mapping of users, items and so on"
     ),
-    "seed": Option("random seed", int, low=0, high=2**32 - 1),
+    "seed": Option("random seed", int, low=0, high=_LAST_SEED),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
@@ -195,7 +197,7 @@ def is_literal(name: str) -> bool:
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives"}
+    | {"shared_negatives", "malicious_seed"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),

@@ -9,7 +9,7 @@ from recbole_attack.data.prefixes import TRAIN_ROWS
 from recbole_attack.data.provider import ProviderSplit, parse_platform_users, split_users
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.split import LEAVE_ONE_OUT_MODES, EvaluationRows, Split
-from recbole_attack.data.targets import SELECTORS, resolve_targets
+from recbole_attack.data.targets import SELECTORS, each_target, resolve_targets
 
 __all__ = [
     "LEAVE_ONE_OUT_MODES",
@@ -25,6 +25,7 @@ __all__ = [
     "TrainBatch",
     "TrainData",
     "UserSequences",
+    "each_target",
     "item_categories",
     "parse_group",
     "parse_platform_users",

@@ -1,0 +1,89 @@
+"""Which rows may stand in one table: those that give attackers the same, and measure alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from recbole_attack.utils.errors import ConfigError, lookup
+from recbole_attack.utils.files import plain
+
+Record = Mapping[str, Any]
+
+
+def _config(name: str) -> Callable[[Record], Any]:
+    return lambda record: record["config"].get(name)
+
+
+def _budget(name: str) -> Callable[[Record], Any]:
+    """What an attacker has; nothing where there is none."""
+    return lambda record: None if record["config"]["attack"] == "none" else record["budget"].get(name)
+
+
+def _norm_budget(record: Record) -> Any:
+    """The limit on what malicious clients upload; having none is a budget as well."""
+    if record["config"]["attack"] == "none" or "norm_budget" not in record["budget"]:
+        return None
+    limit = record["budget"]["norm_budget"]
+    return "none" if limit is None else limit
+
+
+ASPECTS: dict[str, Callable[[Record], Any]] = {
+    "dataset": lambda record: record["dataset"],
+    "split": _config("eval_args"),
+    "candidates": _config("exposure_candidates"),
+    "mask_history": _config("mask_history"),
+    "valid_metric": _config("valid_metric"),
+    "evaluator": lambda record: record.get("evaluator", "unknown"),
+    "targets": lambda record: [record["config"].get(name) for name in ("target_items", "target_seed")],
+    "target_group": _config("target_group"),
+    "knowledge": lambda record: sorted(_budget("knowledge")(record) or ()) or None,
+    "malicious_share": _budget("malicious_share"),
+    "malicious_clients": _budget("mode"),
+    "gradient_scale": _budget("gradient_scale"),
+    "norm_budget": _norm_budget,
+}
+"""Protocol, aim, knowledge and budget of a record, by name; ``None`` says nothing and differs from nothing."""
+
+
+def check_comparable(rows: Mapping[str, Iterable[Record]], may_differ: Collection[str] = ()) -> None:
+    """Refuse rows whose numbers do not answer the same question.
+
+    Args:
+        rows: Row name -> the ``result.json`` of every seed.
+        may_differ: Names of :data:`ASPECTS` in which rows may differ, because the table is about them.
+
+    Raises:
+        ConfigError: Names every aspect in which they differ, and what it is in which rows.
+    """
+    for name in may_differ:
+        lookup(ASPECTS, name, "aspect that may differ")
+    records = [(row, record) for row, seeds in rows.items() for record in seeds]
+    found = {name: _by_value(records, of) for name, of in ASPECTS.items() if name not in may_differ}
+    differing = {name: values for name, values in found.items() if len(values) > 1}
+    if differing:
+        words = "; ".join(f"{name}: {_listed(values)}" for name, values in differing.items())
+        raise ConfigError(
+            f"rows do not compare: expected one {', one '.join(differing)}, found {words}. Compare rows that are "
+            f"alike, or let them differ on purpose: may_differ: [{', '.join(differing)}]"
+        )
+
+
+def _by_value(records: Iterable[tuple[str, Record]], of: Callable[[Record], Any]) -> dict[str, list[str]]:
+    """Value -> the rows that have it."""
+    values: dict[str, list[str]] = {}
+    for row, record in records:
+        value = plain(of(record))
+        if value is not None:
+            named = values.setdefault(json.dumps(value, sort_keys=True), [])
+            named += [row] if row not in named else []
+    return values
+
+
+def _listed(values: Mapping[str, list[str]]) -> str:
+    return ", ".join(f"{_short(value, 80)} ({_short(', '.join(rows), 60)})" for value, rows in values.items())
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
