@@ -58,9 +58,7 @@ POISONED = (replace(PRE_TRAIN, poisoned=True),)
 PROVIDERS: dict[str, Callable[[bool], tuple[Stage, ...]]] = {
     "none": lambda three_steps: (PRE_TRAIN,),
     "bra": lambda three_steps: POISONED,
-    "pea": lambda three_steps: (
-        (PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),)
-    ),
+    "pea": lambda three_steps: (PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
 }
 """What an attacking provider trains, by the name of the attack; see :func:`provider_stages`."""
 

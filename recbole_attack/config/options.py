@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
-from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE, check_host_options
+from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
 from recbole_attack.config.registered import registered_options
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users

@@ -17,9 +17,9 @@ from recbole.utils import argument_list
 
 from recbole_attack import AttackConfig
 from recbole_attack.config.attack_config import DERIVED_KEYS
-from recbole_attack.config.values import parse_value
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import UNSUPPORTED
+from recbole_attack.config.values import parse_value
 from recbole_attack.model import SASRec
 from recbole_attack.utils.errors import ConfigError, DataError
 
