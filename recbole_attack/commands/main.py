@@ -50,8 +50,9 @@ def _run(name: str, command: Any, words: list[str]) -> None:
         return
     if arguments.plugins is not None:
         from recbole_attack.config.plugins import load_plugins
+        from recbole_attack.config.reading import read_value
 
-        load_plugins(arguments.plugins)
+        load_plugins(read_value("plugins", arguments.plugins))
     command.run(arguments)
 
 

@@ -84,11 +84,12 @@ def _with_seconds(rows: Iterator[Row], column: str) -> Iterator[Row]:
     numeric = None
     for row in rows:
         text = row[2].strip()
-        numeric = is_number(text) if numeric is None else numeric
-        seconds = text if numeric and is_number(text) else None if numeric else _seconds(text)
-        if seconds is None:
-            form = "a number, as before" if numeric else "a number or ISO 8601, such as 2024-05-31T18:30:00"
-            raise Unreadable(f"expected a time as '{column}', {form}; found {row[2][:60]!r}")
+        number = is_number(text)
+        numeric = number if numeric is None else numeric
+        seconds = text if number else _seconds(text)
+        if seconds is None or number is not numeric:
+            form = "a number" if numeric else "ISO 8601, such as 2024-05-31T18:30:00, or numbers throughout"
+            raise Unreadable(f"expected {form} as '{column}', found {row[2][:60]!r}")
         yield [*row, seconds]
 
 
