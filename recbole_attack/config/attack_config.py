@@ -276,9 +276,10 @@ class AttackConfig(Config):
         Args:
             changes: Parameters; ``model`` may be a class.
         """
-        values, model = self.to_dict(), changes.pop("model", self.model_class)
+        before, model = self.to_dict(), changes.pop("model", self.model_class)
+        values = before
         for key in RECIPES:
-            if changes.get(key, values[key]) != values[key]:
-                own = {name for file in recipe_files(key, values[key]) for name in load_defaults(file)}
+            if changes.get(key, before[key]) != before[key]:
+                own = {name for file in recipe_files(key, before[key]) for name in load_defaults(file)}
                 values = {k: v for k, v in values.items() if k not in own}
         return type(self)(model=model, config_dict={**values, **changes})

@@ -15,9 +15,7 @@ from recbole_attack.data.targets import as_tokens
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.yaml_files import load_yaml
 
-WORDS = (
-    "1 -1 1e-3 0.5 012 1:30 yes No on ~ null None True Hit NDCG 'x' \"y\" '' 1_0 0x1F 0o17 .inf 2020-01-01 i#5 | -"
-)
+WORDS = "1 -1 1e-3 0.5 012 1:30 yes No on ~ null None True Hit NDCG 'x' \"y\" '' 1_0 0x1F 0o17 .inf 2020-01-01 i#5 | -"
 SCALARS = st.sampled_from([*WORDS.split(), "a b", "a # b", "&a 5", "!!int 5"])
 FLOWS = st.recursive(
     SCALARS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -61,22 +61,25 @@ def convert_csv(
         near = did_you_mean(file.name, [path.name for path in file.parent.glob("*")])
         raise DataError(f"{file} not found: expected a file{near}")
     default = "\t" if file.suffix == ".tsv" else ","
-    table = Table(
-        raw=file.name,
-        suffix="inter",
-        columns=tuple(columns),
-        fields={
-            "user_id:token": user,
-            "item_id:token": item,
-            **({"rating:float": rating} if rating else {}),
-            "timestamp:float": f"{time} in seconds",
-        },
-        layout=Layout({r"\t": "\t"}.get(separator or "", separator) or default),
-        derived=(f"{time} in seconds",),
-        derive=lambda rows: _with_seconds(rows, time),
-    )
+    table = _table(file.name, columns, {r"\t": "\t"}.get(separator or "", separator) or default)
     target = f"{name}.inter"
     return write_folder(out / name, lambda folder: {target: write_table(table, file, folder / target)})
+
+
+def _table(raw: str, columns: Sequence[str], delimiter: str) -> Table:
+    """The conversion of a file by its columns of users, items and times, and of ratings if there are any."""
+    user, item, time, *rating = columns
+    seconds = f"{time} in seconds"
+    fields = {"user_id:token": user, "item_id:token": item, **{"rating:float": name for name in rating}}
+    return Table(
+        raw=raw,
+        suffix="inter",
+        columns=tuple(columns),
+        fields={**fields, "timestamp:float": seconds},
+        layout=Layout(delimiter),
+        derived=(seconds,),
+        derive=lambda rows: _with_seconds(rows, time),
+    )
 
 
 def _with_seconds(rows: Iterator[Row], column: str) -> Iterator[Row]:
