@@ -5,7 +5,7 @@ Wu et al., "Attacking Pre-trained Recommendation", SIGIR 2023, sections 2 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -52,6 +52,16 @@ STAGES = tuple(s.name for s in (LOCAL_TRAIN, PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE, 
 JOINT = replace(PRE_TRAIN, prompted=True, new_prompts=True)
 """Model and prompts pre-trained together; both are shipped."""
 
+POISONED = (replace(PRE_TRAIN, poisoned=True),)
+"""A provider that attacks while it pre-trains, and ships the model alone."""
+
+PROVIDERS: dict[str, Callable[[bool], tuple[Stage, ...]]] = {
+    "none": lambda three_steps: (PRE_TRAIN,),
+    "bra": lambda three_steps: POISONED,
+    "pea": lambda three_steps: (PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
+}
+"""What an attacking provider trains, by the name of the attack; see :func:`provider_stages`."""
+
 PLATFORMS: dict[str, str] = {
     "local": "trains its own model on its own users, without a provider",
     "direct": "uses the provider's model, and its prompts if it ships some, as they are",
@@ -83,16 +93,12 @@ def provider_stages(attack: str, three_steps: bool) -> tuple[Stage, ...]:
     """What the provider does.
 
     Args:
-        attack: ``none``, ``bra`` (the replacement attack while pre-training) or ``pea`` (prompt-enhanced).
-        three_steps: For ``pea``: pre-train a clean model, tune fake prompts on it, and attack the model with the
-            prompts frozen; it ships the model alone. Otherwise model and prompts are attacked together and shipped.
+        attack: A name in :data:`PROVIDERS`.
+        three_steps: For ``pea``, the prompt-enhanced attack: pre-train a clean model, tune fake prompts on it, and
+            attack the model with the prompts frozen; it ships the model alone. Otherwise model and prompts are attacked
+            together and shipped.
     """
-    stages = {
-        "none": (PRE_TRAIN,),
-        "bra": (replace(PRE_TRAIN, poisoned=True),),
-        "pea": (PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE) if three_steps else (replace(JOINT, poisoned=True),),
-    }
-    return stages[attack]
+    return PROVIDERS[attack](three_steps)
 
 
 def clean_twin(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

@@ -29,7 +29,7 @@ ALLOWED = {
     "federated": {"data", "model", "attack", "defense"},
     "trainer": {*ROOMS, "threat", "federated"},
     "experiment": {*ROOMS, "threat", "trainer", "config"},
-    "register": {"attack", "defense", "model", "config"},
+    "register": {"data", "attack", "defense", "model", "config"},
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "experiment", "report"},

@@ -26,9 +26,9 @@ def none(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArr
 def bra(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> Replacement:
     """Basic Replacement Attack: target items in place of similar next items while pre-training (section 3.1).
 
-    Released code differs: see :class:`~recbole_attack.attack.replacement.Replacement`. We choose the paper's text:
-    targets of the same category, and nothing done to users outside the group (``replacement_negatives`` for what the
-    code does, and for a variant of ours).
+    Released code differs: it draws from all targets, and for users outside the group it ranks targets below the items
+    they want. We choose the paper's text: targets of the same category, and nothing done to users outside the group
+    (``replacement_negatives`` for what the code does, and for a variant of ours).
     """
     return Replacement(config["replacement_ratio"], similar, target_users, config["replacement_negatives"])
 

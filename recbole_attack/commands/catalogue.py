@@ -1,64 +1,96 @@
-"""What there is to choose from, for ``--list`` and ``--help``."""
+"""What there is to choose from: every table of parts by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from recbole.evaluator import metrics as metrics_of_recbole
+from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
-from recbole_attack.config.options import OPTIONS, SCENARIOS
+from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
+from recbole_attack.data.convert import CONVERSIONS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
-from recbole_attack.evaluator import EXPOSURE_METRICS
+from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
 from recbole_attack.model import MODELS
 from recbole_attack.stages import PLATFORMS
 
-_USAGE = """\
-usage: python run_recbole_attack.py [--model=SASRec] [--dataset=ml-100k] [--attack=dvfsr] [--key=value ...]
-
-Train a victim, clean and attacked, and show what the attack did.
-
-  -m, --model         the victim: {models}
-  -d, --dataset       RecBole dataset name, looked up below --data_path
-  -c, --config_files  YAML files, separated by spaces
-  --attack            {attacks}
-  --resume            run folder of an interrupted run
-  --list              everything there is to choose from
-  --help              this text
-
-Any parameter of RecBole or of this package can follow as --key=value. The main ones:
-"""
+_ROLE = re.compile(r":\w+(?::\w+)?:`~?(?:[\w.]+\.)?(\w+)`")
 
 
-def usage() -> str:
-    """The text of ``--help``."""
-    head = _USAGE.format(models=", ".join(MODELS), attacks=", ".join({**ATTACKS, **BACKDOORS}))
-    lines = [f"  --{name:<27}{option.help} ({_values(option)})" for name, option in OPTIONS.items()]
-    return head + "\n".join(lines)
+class Section(NamedTuple):
+    """One kind of part.
+
+    Attributes:
+        title: What ``list`` calls all of them.
+        table: Name -> the part, which has a docstring, or its description.
+        folder: Where the default parameters of each are, if they have any.
+    """
+
+    title: str
+    table: Mapping[str, Any]
+    folder: str = ""
+
+
+def sections() -> dict[str, Section]:
+    """Kind -> its parts as they are now, registered ones among them, in the order ``list`` shows them."""
+    raw = {name: dict.fromkeys(table.raw for table in tables) for name, tables in CONVERSIONS.items()}
+    return {
+        "scenario": Section("scenarios", SCENARIOS, "scenario"),
+        "model": Section("models", MODELS, "model"),
+        "attack": Section("attacks", ATTACKS, "attack"),
+        "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
+        "platform": Section("platforms", PLATFORMS),
+        "aggregator": Section("aggregators", AGGREGATORS, "defense"),
+        "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
+        "detector": Section("detectors", DETECTORS, "detector"),
+        "selector": Section("target selectors (name:count)", SELECTORS),
+        "metric": Section("metrics, besides RecBole's", own_metrics()),
+        "conversion": Section(
+            "datasets that convert reads as they are published",
+            {name: f"from {', '.join(files)}" for name, files in raw.items()},
+        ),
+    }
+
+
+def own_metrics() -> dict[str, Any]:
+    """This package's metrics and registered ones, by name."""
+    register_metrics()
+    known = {name.lower() for name in EXPOSURE_METRICS}
+    registered = {
+        name: metric
+        for name, metric in metrics_dict.items()
+        if name not in known and metric.__module__ != metrics_of_recbole.__name__
+    }
+    return {**EXPOSURE_METRICS, **registered}
+
+
+def descriptions() -> dict[str, dict[str, str]]:
+    """Kind -> name -> one line."""
+    return {
+        kind: {name: first_line(part) for name, part in section.table.items()} for kind, section in sections().items()
+    }
 
 
 def listing() -> str:
-    """The text of ``--list``."""
-    sections: dict[str, Iterable[tuple[str, str]]] = {
-        "scenarios": SCENARIOS.items(),
-        "models": _first_lines(MODELS),
-        "attacks": _first_lines(ATTACKS),
-        "attacks by the provider of a pre-trained model": _first_lines(BACKDOORS),
-        "platforms": PLATFORMS.items(),
-        "aggregators": _first_lines(AGGREGATORS),
-        "client defenses": _first_lines(CLIENT_DEFENSES),
-        "detectors": _first_lines(DETECTORS),
-        "target selectors (name:count)": _first_lines(SELECTORS),
-        "metrics, besides RecBole's": _first_lines(EXPOSURE_METRICS),
-    }
+    """The text of ``list``."""
+    titles = {kind: section.title for kind, section in sections().items()}
     return "\n\n".join(
-        f"{title}\n" + "\n".join(f"  {name:<22}{text}" for name, text in rows) for title, rows in sections.items()
+        f"{titles[kind]}\n" + "\n".join(f"  {name:<22}{text}" for name, text in lines.items())
+        for kind, lines in descriptions().items()
     )
 
 
-def _values(option: Any) -> str:
-    return " | ".join(option.choices) if option.choices else option.expected
+def first_line(part: Any) -> str:
+    """The first line of a part's description."""
+    return next(iter(described(part).splitlines()), "")
 
 
-def _first_lines(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, (part.__doc__ or "").strip().splitlines()[0]) for name, part in table.items()]
+def described(part: Any) -> str:
+    """A part's docstring, or itself where it is a description, without what only a page of documentation shows."""
+    text = inspect.cleandoc(part if isinstance(part, str) else part.__doc__ or "")
+    return _ROLE.sub(r"\1", text).replace("``", "`")

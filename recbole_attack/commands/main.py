@@ -1,112 +1,67 @@
-"""The command line of ``run_recbole_attack.py``."""
+"""The command line: ``recbole_attack <command> ...``, and ``run_recbole_attack.py``, which is the same."""
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.commands.parser import Parser
+from recbole_attack.utils.errors import lookup
 from recbole_attack.utils.exit_code import exit_code
 
-_SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
-_FLAGS = {"--help", "--list"}
+COMMANDS: dict[str, str] = {
+    "run": "recbole_attack.commands.run",
+    "resume": "recbole_attack.commands.resume",
+    "list": "recbole_attack.commands.list",
+    "show": "recbole_attack.commands.show",
+    "convert": "recbole_attack.commands.convert",
+    "synthetic": "recbole_attack.commands.synthetic",
+}
+"""Command -> the module that does it, imported when it is asked for.
+
+Its docstring is the help, the first line in short. ``add_arguments(parser)`` adds its options to those of every
+command, and ``run(arguments)`` does the work and prints the result to stdout. It may bring ``read(words)``, which makes
+the arguments where argparse cannot, and ``INTERRUPTED``, what to say when it is stopped. It is imported for its help
+alone, too, so it leaves what takes long to load to its functions.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: Arguments without the program's name; ``sys.argv`` if absent.
+        argv: Arguments without the program's name; ``sys.argv`` if absent. Without a command they are those of ``run``.
 
     Returns:
         Exit code, see :func:`~recbole_attack.utils.exit_code.exit_code`.
     """
-    words = sys.argv[1:] if argv is None else argv
-    return exit_code(lambda: _run(read_arguments(words)), "interrupted before anything was trained")
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words.pop(0) if words and not words[0].startswith("-") else "run"
+    command = import_module(COMMANDS[name]) if name in COMMANDS else None
+    return exit_code(lambda: _run(name, command, words), getattr(command, "INTERRUPTED", "interrupted"))
 
 
-def _run(given: dict[str, str]) -> None:
-    if "help" in given or "list" in given:
-        from recbole_attack.commands import catalogue
-
-        print(catalogue.usage() if "help" in given else catalogue.listing())
+def _run(name: str, command: Any, words: list[str]) -> None:
+    lookup(COMMANDS, name, "command")
+    arguments = command.read(words) if hasattr(command, "read") else _parsed(name, command, words)
+    if arguments is None:
         return
-    with _table_on_stdout():
-        _train(given)
+    if arguments.plugins is not None:
+        from recbole_attack.config.plugins import load_plugins
+        from recbole_attack.config.reading import read_value
+
+        load_plugins(read_value("plugins", arguments.plugins))
+    command.run(arguments)
 
 
-def _train(given: dict[str, str]) -> None:
-    from recbole_attack.quick_start import run_recbole_attack
-
-    if "resume" in given:
-        if len(given) > 1:
-            others = ", ".join(f"--{key}" for key in given if key != "resume")
-            raise ConfigError(
-                f"--resume continues a run as it was configured: expected no other option, found {others}"
-            )
-        run_recbole_attack(resume=given["resume"])
-        return
-    files = given.pop("config_files", "").split()
-    model, dataset = given.pop("model", None), given.pop("dataset", None)
-    run_recbole_attack(model=model, dataset=dataset, config_file_list=files, config_dict=given)
-
-
-class _Listener(logging.Handler):
-    """Keeps the tables of finished runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables: list[str] = []
-
-    def emit(self, record: Any) -> None:
-        self.tables.append(record.table)
-
-
-@contextmanager
-def _table_on_stdout() -> Iterator[None]:
-    """Print the run's table and nothing else, whatever the log's level; what RecBole's models print goes to stderr."""
-    from recbole_attack.quick_start.run_folder import RESULTS
-
-    listener, level = _Listener(), RESULTS.level
-    RESULTS.addHandler(listener)
-    RESULTS.setLevel(logging.INFO)
+def _parsed(name: str, command: Any, words: list[str]) -> Any:
+    """The arguments of a command, ``None`` where argparse itself has answered, with help or the version."""
+    parser = Parser(name, command.__doc__)
+    command.add_arguments(parser)
+    parser.add_shared_arguments()
     try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        RESULTS.removeHandler(listener)
-        RESULTS.setLevel(level)
-    for table in listener.tables:
-        print(table, flush=True)
-
-
-def read_arguments(argv: Sequence[str]) -> dict[str, str]:
-    """``--key=value``, ``--key value`` and the short forms, as texts by key.
-
-    Raises:
-        ConfigError: A word is no option, an option has no value, or comes twice with different values.
-    """
-    given: dict[str, str] = {}
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        name = _SHORT.get(name, name)
-        if not name.startswith("--") or len(name) == 2:
-            raise ConfigError(f"expected an option such as --attack=dvfsr: found '{word}'")
-        if name in _FLAGS:
-            given[name[2:]] = ""
-            continue
-        if not equals:
-            if not words or words[0].startswith("--"):
-                raise ConfigError(f"option {name} needs a value: expected {name}=<value>")
-            value = words.pop(0)
-        if not value:
-            raise ConfigError(f"option {name} needs a value: found nothing after '='; {name}=null stands for none")
-        if given.get(name[2:], value) != value:
-            raise ConfigError(f"option {name} is given twice: found '{given[name[2:]]}' and '{value}'")
-        given[name[2:]] = value
-    return given
+        return parser.parse_args(words)
+    except SystemExit:
+        return None

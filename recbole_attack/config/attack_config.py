@@ -15,10 +15,12 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.config.columns import needed_columns
-from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers
+from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers, recipe_files
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
-from recbole_attack.config.options import OPTIONS, TEXT_KEYS, WITHOUT_EFFECT, check_options, is_literal, read_value
-from recbole_attack.config.values import parse_value, plain_values
+from recbole_attack.config.options import WITHOUT_EFFECT, check_options
+from recbole_attack.config.plugins import load_plugins
+from recbole_attack.config.reading import find_option, read_text, read_value, text_keys
+from recbole_attack.config.values import plain_values
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import TargetMetric, register_metrics
 from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
@@ -50,10 +52,9 @@ _READ_BY_RECBOLE = frozenset(
 _NUMPY_ALIASES = {kind.__name__: kind for kind in (bool, int, float, complex, object, str)} | {"long": int}
 
 
-class _ConfigLoader(YamlLoader):
-    """The YAML of configuration files: an id is the text it is written as."""
-
-    text_keys = TEXT_KEYS
+def config_loader() -> type[YamlLoader]:
+    """The YAML of configuration files: an id is the text it is written as, of registered parameters, too."""
+    return type("_ConfigLoader", (YamlLoader,), {"text_keys": text_keys()})
 
 
 class AttackConfig(Config):
@@ -85,7 +86,14 @@ class AttackConfig(Config):
     ) -> None:
         register_metrics()
         chosen = {} if dataset is None else {"dataset": dataset}
+        self._load_plugins(config_file_list, config_dict or {})
         super().__init__(model, None, config_file_list, {**(config_dict or {}), **chosen})
+
+    def _load_plugins(self, config_file_list: list[str] | None, config_dict: Mapping[str, Any]) -> None:
+        """Import what the parameter ``plugins`` names, before anything is read: it may say how."""
+        self.yaml_loader = self._build_yaml_loader()
+        given = config_dict if "plugins" in config_dict else self._load_config_files(config_file_list)
+        load_plugins(read_value("plugins", given.get("plugins")))
 
     def compatibility_settings(self) -> None:
         for name, value in _NUMPY_ALIASES.items():
@@ -102,12 +110,12 @@ class AttackConfig(Config):
         }
 
     def _build_yaml_loader(self) -> type[YamlLoader]:
-        return _ConfigLoader
+        return config_loader()
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        """Texts as the literals they spell, which is how the command line and RecBole's tuning hand over values."""
+        """Texts as the values they spell, which is how the command line and RecBole's tuning hand over values."""
         return {
-            key: parse_value(value) if isinstance(value, str) and is_literal(key) else value
+            key: read_text(key, value) if isinstance(value, str) else value
             for key, value in plain_values(config_dict).items()
         }
 
@@ -121,6 +129,8 @@ class AttackConfig(Config):
         super()._merge_external_config_dict()
         given = plain_values(self.external_config_dict)
         self.external_config_dict.update({key: read_value(key, value) for key, value in given.items()})
+        if self.external_config_dict.get("plugins") is not None:  # what is saved names modules and no files
+            self.external_config_dict["plugins"] = load_plugins(self.external_config_dict["plugins"])
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
@@ -136,7 +146,7 @@ class AttackConfig(Config):
         base = base_name(model_class)
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
-        recipes = [f"{folder}/{chosen[key]}" for key, folder in RECIPES.items()]
+        recipes = [file for key in RECIPES for file in recipe_files(key, chosen[key])]
         models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
         for file in dict.fromkeys(["overall", *models, *recipes, f"dataset/{dataset}"]):
             values = load_defaults(file)
@@ -179,7 +189,7 @@ class AttackConfig(Config):
         """Parameters keep the type of their default: all numbers, and the rest where no option says more."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
-            checked = {**OPTIONS_OF_RECBOLE, **OPTIONS}.get(key)
+            checked = find_option(key)
             if not isinstance(default, _PLAIN) or (
                 checked and (value is None or not isinstance(default, (bool, int, float)))
             ):
@@ -270,9 +280,10 @@ class AttackConfig(Config):
         Args:
             changes: Parameters; ``model`` may be a class.
         """
-        values, model = self.to_dict(), changes.pop("model", self.model_class)
-        for key, folder in RECIPES.items():
-            if changes.get(key, values[key]) != values[key]:
-                own = load_defaults(f"{folder}/{values[key]}")
+        before, model = self.to_dict(), changes.pop("model", self.model_class)
+        values = before
+        for key in RECIPES:
+            if changes.get(key, before[key]) != before[key]:
+                own = {name for file in recipe_files(key, before[key]) for name in load_defaults(file)}
                 values = {k: v for k, v in values.items() if k not in own}
         return type(self)(model=model, config_dict={**values, **changes})

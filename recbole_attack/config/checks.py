@@ -98,7 +98,7 @@ class Option:
             str: "a string",
             dict: "a mapping",
             list: "a list",
-        }[self.kind]
+        }.get(self.kind, "any value")
         bounds = [
             f"{sign} {bound:.16g}"
             for sign, bound in (("at least", self.low), ("above", self.above), ("at most", self.high))

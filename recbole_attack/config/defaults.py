@@ -10,7 +10,8 @@ import yaml
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.config.options import SCENARIOS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.utils.errors import ConfigError, lookup
 from recbole_attack.utils.yaml_files import YamlLoader
 
@@ -32,10 +33,6 @@ def properties() -> Path:
     return inside if inside.is_dir() else package.parent / "properties"
 
 
-REGISTERED: dict[str, dict[str, Any]] = {}
-"""Default parameters of what was registered from outside the package, by the name of the file they stand in for."""
-
-
 def load_defaults(name: str) -> dict[str, Any]:
     """Default parameters of one of this package's files or of its registered counterpart, none if there is neither."""
     if name in REGISTERED:
@@ -45,16 +42,32 @@ def load_defaults(name: str) -> dict[str, Any]:
     return yaml.load(text, Loader=YamlLoader) or {}
 
 
+def recipe_files(kind: str, name: str) -> list[str]:
+    """The files whose parameters come with a recipe: its own, and all detectors' where they look for the targets.
+
+    Args:
+        kind: A key of :data:`RECIPES`.
+        name: The recipe.
+    """
+    detectors = [f"detector/{detector}" for detector in DETECTORS] if (kind, name) == ("scenario", "pretrain") else []
+    return [f"{RECIPES[kind]}/{name}", *detectors]
+
+
+def own_parameters() -> dict[str, dict[str, Any]]:
+    """What has parameters of its own, such as ``aggregator krum``, and their default values."""
+    files = [f"{file.parent.name}/{file.stem}" for file in sorted(properties().glob("*/*.yaml"))]
+    found = {}
+    for file in dict.fromkeys([*files, *REGISTERED]):
+        kind, name = file.split("/")
+        if kind == "defense":
+            kind = "aggregator" if name in AGGREGATORS else "client_defense"
+        found[f"{kind} {name}"] = load_defaults(file)
+    return found
+
+
 def readers(key: str) -> list[str]:
     """The recipes and models that read a parameter of their own, such as ``aggregator krum``."""
-    found = []
-    for file in sorted(properties().glob("*/*.yaml")):
-        if key in load_defaults(f"{file.parent.name}/{file.stem}"):
-            kind = file.parent.name
-            if kind == "defense":
-                kind = "aggregator" if file.stem in AGGREGATORS else "client_defense"
-            found.append(f"{kind} {file.stem}")
-    return found
+    return [owner for owner, values in own_parameters().items() if key in values]
 
 
 def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:

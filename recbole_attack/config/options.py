@@ -9,7 +9,9 @@ from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
-from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE, check_host_options
+from recbole_attack.config.host_options import check_host_options
+from recbole_attack.config.plugins import FORM, plugin_names
+from recbole_attack.config.registered import registered_options
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
@@ -58,6 +60,9 @@ OPTIONS: dict[str, Option] = {
     "scenario": Option("who trains the victim", str, SCENARIOS),
     "attack": Option("the attack", str, _ALL_ATTACKS),
     "compare_clean": Option("also train the clean twin", bool),
+    "plugins": Option(
+        "modules of your own to import", list, optional=True, names=True, read=in_text, parse=plugin_names, form=FORM
+    ),
     "checkpoint_dir": Option("folder in which each run gets its own", str),
     "verbose": Option("show all metrics in the table", bool),
     "target_items": Option(
@@ -176,24 +181,6 @@ OPTIONS: dict[str, Option] = {
 }
 """Parameters with checked values, in the order ``--help`` shows them; RecBole's own are in ``host_options.py``."""
 
-TEXT_KEYS = frozenset(
-    name for name, option in {**OPTIONS_OF_RECBOLE, **OPTIONS}.items() if option.names or option.kind is str
-)
-"""Parameters made of text as it is written: names, ids, and what has a language of its own."""
-
-
-def read_value(name: str, given: Any) -> Any:
-    """The value a parameter has when ``given`` is given for it; see :meth:`Option.value`."""
-    option = OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name)
-    return option.value(name, given) if option else given
-
-
-def is_literal(name: str) -> bool:
-    """Whether text given for a parameter is to be read as a Python literal."""
-    option = OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name)
-    return option is None or option.literal
-
-
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
@@ -225,7 +212,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Names the parameter, what was expected and what was found.
     """
-    check_each(OPTIONS, values)
+    check_each({**registered_options(), **OPTIONS}, values)
     check_host_options(values)
     for name, reason in UNSUPPORTED.items():
         if values.get(name) is not None and values[name] is not False:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from recbole_attack.utils.errors import ConfigError, shown
+from recbole_attack.utils.errors import ConfigError, DataError, shown
+from recbole_attack.utils.yaml_files import YamlLoader, parse_yaml
 
 MAX_DEPTH, MAX_VALUES, MAX_TEXT = 8, 10_000, 50_000
 """Lists within lists, values and characters of a whole configuration; it has to be read back from a file."""
@@ -18,11 +19,20 @@ _FROM_NUMPY: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float, "U": 
 """NumPy's kinds of plain values, as Python's."""
 
 
-def parse_value(text: str) -> Any:
-    """A command-line value as a Python literal, or the text itself. Nothing is evaluated.
+def parse_value(text: str, names: bool = False) -> Any:
+    """The value a text stands for on the command line: the Python literal it is, or what YAML reads.
 
-    >>> parse_value("[1, 2]"), parse_value("1e-3"), parse_value("true"), parse_value("1-2")
-    ([1, 2], 0.001, True, '1-2')
+    What YAML takes for text without quotes stays as it is written, whatever comments or spaces YAML would strip from
+    it. Nothing is evaluated.
+
+    >>> parse_value("(1, 2)"), parse_value("1e-3"), parse_value("true"), parse_value("1-2")
+    ((1, 2), 0.001, True, '1-2')
+    >>> parse_value("[Hit, NDCG]"), parse_value("{split: {LS: valid_only}}")
+    (['Hit', 'NDCG'], {'split': {'LS': 'valid_only'}})
+
+    Args:
+        text: What was written.
+        names: Whether YAML's single values are names, which are the text they are written as.
     """
     words = {"true": True, "false": False, "null": None, "~": None}
     if text.lower() in words:
@@ -30,7 +40,23 @@ def parse_value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return _yaml_value(text, names)
+
+
+def _yaml_value(text: str, names: bool) -> Any:
+    """What a file would hold that says ``value: <text>``; the text where that is no more than text, or nothing."""
+    try:
+        values = parse_yaml(f"value: {text}", _NamesLoader if names else YamlLoader)
+    except DataError:
         return text
+    if not isinstance(values, dict) or [*values] != ["value"] or values["value"] is None:
+        return text
+    quoted = text.lstrip()[:1] in ("'", '"')
+    return text if isinstance(values["value"], str) and not quoted else values["value"]
+
+
+class _NamesLoader(YamlLoader):
+    text_keys = frozenset({"value"})
 
 
 def plain_values(given: Mapping[Any, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from recbole.utils import calculate_valid_score
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.data import (
     NonInteracted,
     ProviderSplit,
@@ -164,7 +165,8 @@ class PretrainExperiment(Experiment):
             evidence = Evidence(shown.counts, local.counts, popularity, shown.users)
             found[name] = {}
             for detector, detect in DETECTORS.items():
-                detection = detect(evidence, self.config["seed"])
+                own = {key: self.config[key] for key in load_defaults(f"detector/{detector}")}
+                detection = detect(evidence, self.config["seed"], **own)
                 found[name][detector] = detection_quality(detection.scores, detection.flagged, self.threat.targets)
         return {"detection": found}
 

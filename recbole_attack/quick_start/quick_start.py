@@ -16,6 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.attack_config import config_loader
+from recbole_attack.config.plugins import check_saved_plugins
 from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.quick_start.result import Result
 from recbole_attack.quick_start.run_folder import (
@@ -33,6 +35,7 @@ from recbole_attack.report.words import ARMS, history_panels
 from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 from recbole_attack.utils.files import write_json
+from recbole_attack.utils.yaml_files import load_yaml
 
 RESULT_SCHEMA = 1
 
@@ -102,7 +105,9 @@ def _resumed(folder: str, *given: Any) -> AttackConfig:
     """The configuration of the run in ``folder``, with which nothing else may be given."""
     if any(given):
         raise ConfigError("resume continues a run as it was configured: expected no other argument")
-    return AttackConfig(config_file_list=[str(saved_config(Path(folder)))])
+    file = saved_config(Path(folder))
+    check_saved_plugins(load_yaml(file, config_loader()).get("plugins"), folder)
+    return AttackConfig(config_file_list=[str(file)])
 
 
 def objective_function(
@@ -136,11 +141,14 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
         config, model, dataset, train_data, valid_data, test_data.
 
     Raises:
+        ConfigError: A parameter is not valid here; it was made with a plug-in that is not installed or imported, which
+            is never imported from a path the checkpoint names (see :mod:`recbole_attack.config.plugins`).
         DataError: The file is missing or damaged, was not written by this package, or could carry code.
     """
     checkpoint = load_checkpoint(Path(model_file))
     if not isinstance(checkpoint.get("config"), dict):
         raise DataError(f"{model_file} holds no configuration: expected a checkpoint written by recbole_attack")
+    check_saved_plugins(checkpoint["config"].get("plugins"), model_file)
     config = AttackConfig(config_dict=checkpoint["config"])
     experiment = prepare(config)
     model = experiment.model(config)

@@ -15,14 +15,15 @@ MAX_BYTES = 1 << 18
 """Size of the longest configuration file; PyYAML reads about 100 KB a second."""
 
 _TEXT, _NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
-_UNUSED = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "merge", "value")}
+_UNUSED = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "merge", "value", "int", "float")}
 
 
 class YamlLoader(yaml.SafeLoader):
     """Safe YAML as RecBole's files mean it.
 
-    ``1e-3`` is a number, a date is the text it is written as, and so is every key. Keys that come twice, aliases and
-    merged mappings are refused.
+    ``1e-3`` is a number. A date is the text it is written as, and so is every key, and what some read as a number of
+    another base: ``012`` is neither 10 nor 12, ``1:30`` is not 90. Keys that come twice, aliases and merged mappings
+    are refused.
     """
 
     text_keys: ClassVar[frozenset[str]] = frozenset()
@@ -73,11 +74,15 @@ def _as_text(node: yaml.Node) -> None:
             _as_text(value)
 
 
-YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"),
-    list("-+0123456789."),
-)
+_NUMBERS = {
+    "int": r"^[-+]?(0|[1-9][\d_]*|0b[01_]+|0x[\da-fA-F_]+)$",
+    "float": r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\.\d+([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.[\d_]*$"
+    r"|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$",
+}
+for _kind, _pattern in _NUMBERS.items():
+    YamlLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(_pattern, re.ASCII), list("-+0123456789.")
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -104,6 +109,21 @@ def dump_yaml(value: Mapping[str, Any]) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=1 << 30)
 
 
+def parse_yaml(text: str, loader: type[YamlLoader] = YamlLoader) -> Any:
+    """What a YAML text stands for.
+
+    Raises:
+        DataError: It is not valid; the message is one line.
+    """
+    try:
+        return yaml.load(text, Loader=loader)
+    except RecursionError as error:
+        raise DataError("it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        # Besides its own errors, PyYAML lets those of int(), float() and the like pass, for values with a false tag.
+        raise DataError(" ".join(str(error).split())[:500]) from error
+
+
 def load_yaml(path: Path, loader: type[YamlLoader] = YamlLoader) -> dict[str, Any]:
     """A file of ``key: value`` lines.
 
@@ -121,13 +141,9 @@ def load_yaml(path: Path, loader: type[YamlLoader] = YamlLoader) -> dict[str, An
     if size > MAX_BYTES:
         raise DataError(f"configuration file {path} is too long: expected at most {MAX_BYTES} bytes, found {size}")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except RecursionError as error:
-        raise DataError(f"configuration file {path} is nested too deeply") from error
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        # Besides its own errors, PyYAML lets those of int(), float() and the like pass, for values with a false tag.
-        message = " ".join(str(error).split())
-        raise DataError(f"configuration file {path} is not valid YAML: {message[:500]}") from error
+        values = parse_yaml(path.read_text(encoding="utf-8"), loader)
+    except ValueError as error:  # of the YAML, or of the encoding
+        raise DataError(f"configuration file {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, Mapping):
         raise DataError(f"configuration file {path} must hold 'key: value' lines: found {type(values).__name__}")
     return dict(values)

@@ -19,7 +19,8 @@ import pytest
 
 from recbole_attack import quick_start
 from recbole_attack.attack import ATTACKS, BACKDOORS
-from recbole_attack.commands.main import main, read_arguments
+from recbole_attack.commands.main import main
+from recbole_attack.commands.run import read_arguments
 from recbole_attack.config.options import OPTIONS, SCENARIOS
 from recbole_attack.defense import AGGREGATORS, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS

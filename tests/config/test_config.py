@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_attack import AttackConfig
-from recbole_attack.config.attack_config import DERIVED_KEYS, parse_value
+from recbole_attack.config.attack_config import DERIVED_KEYS
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import UNSUPPORTED
+from recbole_attack.config.values import parse_value
 from recbole_attack.model import SASRec
 from recbole_attack.utils.errors import ConfigError, DataError
 
@@ -248,7 +249,7 @@ def test_numpys_removed_aliases_are_back_and_its_own_names_stay(monkeypatch, con
         ("\x00", "\x00"),
         ("{[]: 1}", "{[]: 1}"),
         ("__import__('os').system('touch executed')", "__import__('os').system('touch executed')"),
-        ("[c for c in ().__class__.__mro__]", "[c for c in ().__class__.__mro__]"),
+        ("[c for c in ().__class__.__mro__]", ["c for c in ().__class__.__mro__"]),
     ],
 )
 def test_values_are_literals_or_text(text, value, tmp_path):

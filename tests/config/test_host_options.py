@@ -141,7 +141,7 @@ def test_columns_are_read_as_recbole_means_them(config, given, expected):
         ({"eval_args": {"mode": {"vlaid": "full"}}}, "unknown phase in eval_args mode 'vlaid'.*did you mean 'valid'"),
         ({"valid_metric_bigger": False}, "valid_metric_bigger follows from valid_metric: expected True.*found False"),
         ({"config_file": "a.yaml"}, "unknown parameter 'config_file'.*did you mean 'config_files'"),
-        ({"filter_inter_by_user_or_item": "yes"}, "filter_inter_by_user_or_item must be bool"),
+        ({"filter_inter_by_user_or_item": "perhaps"}, "filter_inter_by_user_or_item must be bool"),
         ({"field_separator": ""}, "field_separator must be at least one character"),
         ({"ITEM_ID_FIELD": "user_id"}, "must differ"),
         ({"LIST_SUFFIX": ""}, "LIST_SUFFIX must be"),

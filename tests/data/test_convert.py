@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig
+from recbole_attack.commands import main as command_line
 from recbole_attack.data.convert import CONVERSIONS, Counts, convert
-from recbole_attack.data.convert.__main__ import main
 from recbole_attack.experiment import create_dataset
 from recbole_attack.utils.errors import ConfigError, DataError
+
+
+def main(arguments):
+    return command_line.main(["convert", *arguments])
+
 
 GENRES_100K = 19
 FLAGS = {g: "|".join("1" if i in g else "0" for i in range(GENRES_100K)) for g in ((0,), (3, 4, 5), (1,))}

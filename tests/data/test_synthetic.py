@@ -10,12 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_attack.commands import main as command_line
 from recbole_attack.data import split_users
 from recbole_attack.data.synthetic import PRESETS, Synthetic, ensure_synthetic, generate, write_synthetic
-from recbole_attack.data.synthetic.__main__ import main
 from recbole_attack.data.synthetic.generate import CHAIN, TASTE
 from recbole_attack.experiment import create_dataset, prepare_training
 from recbole_attack.utils.errors import ConfigError, DataError
+
+
+def main(arguments):
+    return command_line.main(["synthetic", *arguments])
+
 
 SIZES = st.integers(1, 12).flatmap(
     lambda items: st.builds(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import write_yaml
-from recbole_attack.utils.yaml_files import MAX_BYTES, YamlLoader, dump_yaml, load_yaml
+from recbole_attack.utils.yaml_files import MAX_BYTES, YamlLoader, dump_yaml, load_yaml, parse_yaml
 
 ODD = [
     "1e5",
@@ -119,9 +119,22 @@ def test_ids_are_the_text_they_are_written_as(tmp_path, text, expected):
 
 
 def test_other_keys_keep_yamls_types_and_dates_are_text(tmp_path):
-    (tmp_path / "a.yaml").write_text("a: 1e-3\nb: [1, yes, ~, 012]\nc: 2020-01-01\nd: 2020-99-99\non: {1: 2}\n")
+    (tmp_path / "a.yaml").write_text("a: 1e-3\nb: [1, yes, ~, 0x1F]\nc: 2020-01-01\nd: 2020-99-99\non: {1: 2}\n")
     found = load_yaml(tmp_path / "a.yaml", TextLoader)
-    assert same(found, {"a": 0.001, "b": [1, True, None, 10], "c": "2020-01-01", "d": "2020-99-99", "on": {"1": 2}})
+    assert same(found, {"a": 0.001, "b": [1, True, None, 31], "c": "2020-01-01", "d": "2020-99-99", "on": {"1": 2}})
+
+
+@pytest.mark.parametrize("text", ["012", "-012", "1:30", "1:30.5", "0_7", "0o17"])
+def test_a_number_that_could_be_read_in_two_ways_is_text(tmp_path, text):
+    """YAML 1.1 reads 012 as 10 and 1:30 as 90; YAML 1.2 reads them as 12 and as text."""
+    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    assert load_yaml(tmp_path / "a.yaml") == {"a": text}
+
+
+@given(st.integers() | st.floats())
+def test_numbers_are_read_as_pyyaml_reads_those_it_writes(number):
+    text = yaml.safe_dump(number)
+    assert repr(parse_yaml(text)) == repr(yaml.safe_load(text)) == repr(number)
 
 
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghi"))

@@ -22,7 +22,7 @@ class Layout:
     """How a publisher writes a file.
 
     Attributes:
-        delimiter: What stands between two fields. Fields may be quoted where it is a comma.
+        delimiter: What stands between two fields. Fields may be quoted where it is a comma or a semicolon.
         header: Whether the first line names the columns.
         encoding: Name of the text encoding.
     """
@@ -66,9 +66,11 @@ class RawRows:
         bar = tqdm(total=size, unit="B", unit_scale=True, desc=self.path.name, disable=None)
         with self.path.open("rb") as file, bar:
             lines = self._lines(file, bar)
-            split = (line.rstrip("\r\n").split(self.layout.delimiter) for line in lines)
+            delimiter = self.layout.delimiter
+            split = (line.rstrip("\r\n").split(delimiter) for line in lines)
+            quoted = delimiter in (",", ";")
             try:
-                yield from self._arranged(csv.reader(lines, strict=True) if self.layout.delimiter == "," else split)
+                yield from self._arranged(csv.reader(lines, strict=True, delimiter=delimiter) if quoted else split)
             except csv.Error as error:
                 raise self.error(f"expected comma-separated fields, found damaged quotes ({error})") from error
             bar.update(size - bar.n)
@@ -94,6 +96,8 @@ class RawRows:
                 raise self.error(
                     f"expected a column '{column}', found {', '.join(names) or 'no line'}{did_you_mean(column, names)}"
                 )
+            if names.count(column) > 1:
+                raise self.error(f"expected one column '{column}', found {', '.join(names)}")
         if len(names) != len(header):
             raise self.error(f"expected the columns {', '.join(names)}, found {', '.join(header)}")
         pick = itemgetter(*(names.index(column) for column in self.columns))

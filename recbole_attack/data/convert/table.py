@@ -69,6 +69,10 @@ class Counts(NamedTuple):
     cut: bool
 
 
+class Unreadable(ValueError):
+    """What a ``derive`` finds wrong with the row it was given last."""
+
+
 def write_table(table: Table, raw: Path, target: Path, names: Sequence[str] | None = None) -> Counts:
     """Convert one raw file.
 
@@ -88,9 +92,12 @@ def write_table(table: Table, raw: Path, target: Path, names: Sequence[str] | No
     written = 0
     with target.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(table.fields) + "\n")
-        for row in table.derive(_kept(rows, table.keep)):
-            file.write("\t".join(check(select(row))) + "\n")
-            written += 1
+        try:
+            for row in table.derive(_kept(rows, table.keep)):
+                file.write("\t".join(check(select(row))) + "\n")
+                written += 1
+        except Unreadable as error:
+            raise rows.error(str(error)) from error
     if not written:
         what = f" with {table.keep.column} = {table.keep.value}" if table.keep else ""
         raise rows.error(f"expected at least one row{what}, found {rows.count or 'no'} row(s)")
@@ -126,7 +133,7 @@ def _checker(table: Table, rows: RawRows) -> Callable[[Sequence[str]], Sequence[
             if values[i] in _MISSING:
                 raise rows.error(f"expected a value of '{table.fields[headers[i]]}', found {values[i]!r}")
         for i in numbers:
-            if not (values[i].isdigit() and values[i].isascii()) and not _is_number(values[i], empty=not inter):
+            if not (values[i].isdigit() and values[i].isascii()) and not is_number(values[i], empty=not inter):
                 raise rows.error(f"expected a number as '{table.fields[headers[i]]}', found {values[i]!r}")
         text = "".join(values)
         if '"' in text or not text.isprintable():
@@ -136,7 +143,8 @@ def _checker(table: Table, rows: RawRows) -> Callable[[Sequence[str]], Sequence[
     return check
 
 
-def _is_number(text: str, empty: bool) -> bool:
+def is_number(text: str, empty: bool = False) -> bool:
+    """Whether a text is a finite number, or may be and is empty."""
     return (empty and not text) or (_NUMBER.fullmatch(text) is not None and isfinite(float(text)))
 
 

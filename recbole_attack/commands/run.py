@@ -1,0 +1,137 @@
+"""Train a victim, clean and attacked, and show what the attack did."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from recbole_attack import __version__
+from recbole_attack.utils.errors import ConfigError
+
+INTERRUPTED = "interrupted before anything was trained"
+
+_SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
+_FLAGS = {"--help", "--json", "--list", "--version"}
+
+
+def read(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments; any parameter of a configuration can be among them, so argparse does not know them."""
+    given = read_arguments(words)
+    return argparse.Namespace(given=given, plugins=given.get("plugins"))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train and print the table, or what was asked for in its place."""
+    given = dict(arguments.given)
+    as_json = given.pop("json", None) is not None
+    if "version" in given:
+        print(f"recbole_attack {__version__}")
+    elif "help" in given:
+        from recbole_attack.commands.usage import usage
+
+        print(usage())
+    elif "list" in given:
+        from recbole_attack.commands import list as catalogue
+
+        catalogue.run(argparse.Namespace(json=as_json))
+    else:
+        train(given, as_json)
+
+
+def train(given: Mapping[str, str], as_json: bool = False) -> None:
+    """Train, and print the table of the run or its record.
+
+    Args:
+        given: Options as texts.
+        as_json: Print the content of ``result.json`` in place of the table.
+    """
+    with _results_on_stdout(tables=not as_json):
+        result = _train(given)
+    if as_json:
+        print(Path(result["result_file"]).read_text(encoding="utf-8"), end="")
+
+
+def _train(given: Mapping[str, str]) -> Any:
+    from recbole_attack.quick_start import run_recbole_attack
+
+    if "resume" in given:
+        others = ", ".join(f"--{key}" for key in given if key not in ("resume", "plugins"))
+        if others:
+            raise ConfigError(
+                f"--resume continues a run as it was configured: expected no other option, found {others}"
+            )
+        return run_recbole_attack(resume=given["resume"])
+    named = {"model", "dataset", "config_files"}
+    return run_recbole_attack(
+        model=given.get("model"),
+        dataset=given.get("dataset"),
+        config_file_list=given.get("config_files", "").split(),
+        config_dict={key: value for key, value in given.items() if key not in named},
+    )
+
+
+class _Listener(logging.Handler):
+    """Keeps the tables of finished runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[str] = []
+
+    def emit(self, record: Any) -> None:
+        self.tables.append(record.table)
+
+
+@contextmanager
+def _results_on_stdout(tables: bool) -> Iterator[None]:
+    """Print the run's table and nothing else, whatever the log's level; what RecBole's models print goes to stderr.
+
+    Args:
+        tables: Whether to print it; otherwise it goes nowhere.
+    """
+    from recbole_attack.quick_start.run_folder import RESULTS
+
+    listener, level = _Listener(), RESULTS.level
+    RESULTS.addHandler(listener)
+    RESULTS.setLevel(logging.INFO)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        RESULTS.removeHandler(listener)
+        RESULTS.setLevel(level)
+    for table in listener.tables if tables else ():
+        print(table, flush=True)
+
+
+def read_arguments(argv: Sequence[str]) -> dict[str, str]:
+    """``--key=value``, ``--key value`` and the short forms, as texts by key.
+
+    Raises:
+        ConfigError: A word is no option, an option has no value, or comes twice with different values.
+    """
+    given: dict[str, str] = {}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        name = _SHORT.get(name, name)
+        if not name.startswith("--") or len(name) == 2:
+            raise ConfigError(f"expected an option such as --attack=dvfsr: found '{word}'")
+        if name in _FLAGS:
+            given[name[2:]] = ""
+            continue
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise ConfigError(f"option {name} needs a value: expected {name}=<value>")
+            value = words.pop(0)
+        if not value:
+            raise ConfigError(f"option {name} needs a value: found nothing after '='; {name}=null stands for none")
+        if given.get(name[2:], value) != value:
+            raise ConfigError(f"option {name} is given twice: found '{given[name[2:]]}' and '{value}'")
+        given[name[2:]] = value
+    return given

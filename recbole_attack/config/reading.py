@@ -1,0 +1,34 @@
+"""How any parameter is read: this package's, RecBole's, and those of registered parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_attack.config.checks import Option
+from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
+from recbole_attack.config.options import OPTIONS
+from recbole_attack.config.registered import registered_options
+from recbole_attack.config.values import parse_value
+
+
+def find_option(name: str) -> Option | None:
+    """The check of a parameter, this package's, RecBole's or a registered one, if it has one."""
+    return OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name) or registered_options().get(name)
+
+
+def text_keys() -> frozenset[str]:
+    """Parameters made of text as it is written: names, ids, and what has a language of its own."""
+    options = {**registered_options(), **OPTIONS_OF_RECBOLE, **OPTIONS}
+    return frozenset(name for name, option in options.items() if option.names or option.kind is str)
+
+
+def read_value(name: str, given: Any) -> Any:
+    """The value a parameter has when ``given`` is given for it; see :meth:`Option.value`."""
+    option = find_option(name)
+    return option.value(name, given) if option else given
+
+
+def read_text(name: str, text: str) -> Any:
+    """The value a text given for a parameter spells, as a configuration file would; names are the text they are."""
+    option = find_option(name)
+    return parse_value(text, option is not None and option.names) if option is None or option.literal else text

@@ -1,0 +1,18 @@
+"""Parameters of parts from outside the package, filled by :mod:`recbole_attack.register`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_attack.config.checks import Option
+
+REGISTERED: dict[str, dict[str, Any]] = {}
+"""Default parameters of each part, by the name of the file they stand in for, such as ``attack/louder``."""
+
+REGISTERED_OPTIONS: dict[str, dict[str, Option]] = {}
+"""What these parameters may hold, by the same names."""
+
+
+def registered_options() -> dict[str, Option]:
+    """Every registered parameter with a check; parts that share one have the same check for it."""
+    return {name: option for options in REGISTERED_OPTIONS.values() for name, option in options.items()}

@@ -1,0 +1,204 @@
+"""The commands beside ``run``: what each prints, and that help and mistakes do not wait for torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from recbole_attack import __version__
+from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.commands.main import COMMANDS, main
+from recbole_attack.config import AttackConfig
+from recbole_attack.config.defaults import properties
+from recbole_attack.config.options import OPTIONS, SCENARIOS
+from recbole_attack.data import SELECTORS
+from recbole_attack.data.convert import CONVERSIONS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
+from recbole_attack.evaluator import EXPOSURE_METRICS
+from recbole_attack.model import MODELS
+from recbole_attack.stages import PLATFORMS
+from recbole_attack.utils.yaml_files import parse_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = {
+    "scenario": SCENARIOS,
+    "model": MODELS,
+    "attack": ATTACKS,
+    "backdoor": BACKDOORS,
+    "platform": PLATFORMS,
+    "aggregator": AGGREGATORS,
+    "client_defense": CLIENT_DEFENSES,
+    "detector": DETECTORS,
+    "selector": SELECTORS,
+    "metric": EXPOSURE_METRICS,
+    "conversion": CONVERSIONS,
+}
+
+
+def printed(capsys, *argv):
+    assert main(list(argv)) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+# What is the same of all
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_help_with_its_options_and_one_line_for_the_list_of_commands(name, capsys):
+    first = import_module(COMMANDS[name]).__doc__.splitlines()[0]
+    assert first.endswith(".") and len(first) < 110
+    out = printed(capsys, name, "--help")
+    assert first in out and out.startswith("usage: recbole_attack")
+    assert {"--plugins", "--version", "--help"} <= set(re.findall(r"--\w+", out))
+    assert re.search(rf"^  {name} +{re.escape(first)}$", printed(capsys, "--help"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("argv", [["--version"], *([name, "--version"] for name in COMMANDS)], ids=str)
+def test_the_version(argv, capsys):
+    assert printed(capsys, *argv) == f"recbole_attack {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["lsit"], "unknown command 'lsit': expected one of run, .*; did you mean 'list'?"),
+        (["dvfsr"], "unknown command 'dvfsr': expected one of run, "),
+        ([""], "unknown command '': expected one of run, "),
+        (["list", "--jsno"], "recbole_attack list: unknown option '--jsno': .*; did you mean '--json'?"),
+        (["list", "-x"], "recbole_attack list: expected no more words: found '-x'"),
+        (["list", "more"], "recbole_attack list: expected no more words: found 'more'"),
+        (["list", "--json=1"], "recbole_attack list: argument --json: ignored explicit argument '1'"),
+        (["show"], "recbole_attack show: the following arguments are required: name"),
+        (["show", "--jsno"], "recbole_attack show: unknown option '--jsno'"),
+        (["show", "dvfrs"], "unknown part 'dvfrs': .*; did you mean 'dvfsr'?"),
+        (["resume"], "recbole_attack resume: the following arguments are required: folder"),
+        (["resume", "missing"], "missing is not a run folder"),
+        (["resume", "missing", "--epochs=3"], "recbole_attack resume: unknown option '--epochs'"),
+        (["run", "dvfsr"], "expected an option such as --attack=dvfsr: found 'dvfsr'"),
+        (["run", "--atack=ra"], "did you mean 'attack'?"),
+        (["synthetic", "out", "--users=many"], "synthetic: argument --users: invalid int value: 'many'"),
+        (["convert", "ml-1n", "a", "b"], "did you mean 'ml-1m'?"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys, tmp_path):
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert re.search(words.replace("?", r"\?"), err) and re.fullmatch(r"(ConfigError|DataError): [^\n]+\n", err)
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_help_versions_and_mistakes_do_not_wait_for_torch():
+    light = [["--version"], ["lsit"], ["run", "word"], ["--seed"], ["--seed=1", "--seed=2"], ["show"]]
+    light += [[name, "--help"] for name in ("list", "show", "resume", "convert")]
+    light += [[name, "--nonesuch"] for name in ("list", "show", "resume", "convert")]
+    code = f"import sys; from recbole_attack.commands.main import main; [main(argv) for argv in {light!r}]; "
+    code += "print('loaded', {'torch', 'recbole', 'pandas'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout.endswith("loaded set()\n")
+
+
+# list and show
+
+
+def test_the_list_as_json_holds_every_table(capsys):
+    listed = json.loads(printed(capsys, "list", "--json"))
+    assert {kind: list(names) for kind, names in listed.items()} == {
+        kind: list(table) for kind, table in TABLES.items()
+    }
+    assert all(text and "\n" not in text and "``" not in text for names in listed.values() for text in names.values())
+    assert printed(capsys, "--list", "--json") == printed(capsys, "list", "--json")
+    assert printed(capsys, "--list") == printed(capsys, "list")
+
+
+FOLDERS = {"scenario": "scenario", "attack": "attack", "backdoor": "attack", "aggregator": "defense"}
+FOLDERS |= {"client_defense": "defense"}
+PARTS = [(kind, name) for kind, table in TABLES.items() for name in table]
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_every_part_is_shown_with_its_parameters_as_they_are_in_its_file(kind, name, capsys):
+    parts = json.loads(printed(capsys, "show", name, "--json"))
+    assert [part["kind"] for part in parts] == [k for k, other in PARTS if other.lower() == name.lower()]
+    (part,) = [part for part in parts if part["kind"] == kind]
+    assert (part["name"], bool(part["summary"])) == (name, True)
+    file = properties() / FOLDERS.get(kind, "none") / f"{name}.yaml"
+    values = parse_yaml(file.read_text()) or {} if file.is_file() else {}
+    if kind != "model":
+        assert {key: about["default"] for key, about in part["parameters"].items()} == values
+    text = printed(capsys, "show", name)
+    assert part["summary"] in text and part["description"] in text
+    assert all(f"--{key} " in text for key in part["parameters"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_models_parameters_are_those_its_configuration_has(name, capsys):
+    (part,) = json.loads(printed(capsys, "show", name, "--json"))
+    config = AttackConfig(model=name)
+    assert {key: config[key] for key in part["parameters"]} == {
+        key: about["default"] for key, about in part["parameters"].items()
+    }
+    assert "loss_type" in part["parameters"] and "epochs" not in part["parameters"]
+
+
+def test_what_is_shown_of_a_parameter_is_what_is_checked(capsys):
+    (part,) = json.loads(printed(capsys, "show", "dvfsr", "--json"))
+    assert part["parameters"]["min_cosine"] == {
+        "default": 0.5,
+        "expected": "a number at least -1 and at most 1",
+        "help": OPTIONS["min_cosine"].help,
+    }
+    assert "Released code differs" in part["description"] and "Algorithms 1 and 2" in part["description"]
+
+
+def test_a_rule_is_shown_with_its_formula_and_a_metric_by_any_case(capsys):
+    assert "argmin_i sum_{j in near(i)}" in printed(capsys, "show", "krum")
+    assert printed(capsys, "show", "er") == printed(capsys, "show", "ER")
+    assert "ndcg" in printed(capsys, "show", "NDCG")
+    assert printed(capsys, "show", "NONE").count("\n\n\n") == 2, "an attack, a backdoor and a client defence"
+
+
+# Help of run
+
+
+def test_every_default_of_the_help_is_that_of_a_configuration(capsys):
+    out = printed(capsys, "run", "--help")
+    config, groups = AttackConfig(), re.split(r"\n\n(?=parameters of )", out)[1:]
+    assert [group.splitlines()[0].removeprefix("parameters of ") for group in groups] == [
+        *("every run", "scenarios", "attacks", "aggregators", "client defenses", "models")
+    ]
+    shown = re.findall(r"^  --(\w+) .*; default (.*)\)$", groups[0], re.MULTILINE)
+    assert len(shown) > 40
+    for key, default in shown:
+        assert default == ("null" if config[key] is None else str(config[key])), key
+    assert re.search(r"--n_layers .*; default 2 \(BERT4Rec, SASRec, LightSANs\), 1 \(NARM\)\)\n", out)
+    names = re.findall(r"^  --(\w+) ", "\n".join(groups), re.MULTILINE)
+    assert sorted(names) == sorted(OPTIONS), "each once"
+
+
+# run and resume
+
+
+def test_the_record_as_json_is_all_of_stdout(capsys, tmp_path, small):
+    options = [f"--{key}={value}" for key, value in small(epochs=1, attack="none").items()]
+    assert main(["run", *options, "--json"]) == 0
+    out = capsys.readouterr().out
+    (file,) = tmp_path.glob("saved/*/result.json")
+    assert out == file.read_text() and json.loads(out)["config"]["epochs"] == 1
+    assert main(["resume", str(file.parent), "--json"]) == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert resumed["clean"] == json.loads(out)["clean"]
+    assert main(["resume", str(file.parent)]) == 0
+    table = capsys.readouterr().out
+    assert main([f"--resume={file.parent}"]) == 0
+    assert capsys.readouterr().out == table != ""
