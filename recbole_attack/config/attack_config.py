@@ -12,7 +12,7 @@ from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
-from recbole.utils import argument_list
+from recbole.utils import ModelType, argument_list
 
 from recbole_attack.config.columns import needed_columns
 from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers
@@ -21,7 +21,7 @@ from recbole_attack.config.options import OPTIONS, TEXT_KEYS, WITHOUT_EFFECT, ch
 from recbole_attack.config.values import parse_value, plain_values
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import TargetMetric, register_metrics
-from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
+from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, Victim, base_name, find_model, find_recbole_model
 from recbole_attack.stages import plans
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
@@ -129,7 +129,8 @@ class AttackConfig(Config):
         model = model or self.external_config_dict.get("model", "SASRec")
         dataset = self.external_config_dict.get("dataset", "ml-100k")
         OPTIONS_OF_RECBOLE["dataset"].check("dataset", dataset)
-        model_class = find_model(model)
+        find = find_recbole_model if self.external_config_dict.get("scenario") == "recbole" else find_model
+        model_class = find(model)
         return model_class.__name__, model_class, dataset
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
@@ -137,7 +138,8 @@ class AttackConfig(Config):
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
         recipes = [f"{folder}/{chosen[key]}" for key, folder in RECIPES.items()]
-        models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        lineage = reversed(model_class.__mro__) if issubclass(model_class, Victim) else ()
+        models = [f"model/{cls.__name__}" for cls in lineage]
         for file in dict.fromkeys(["overall", *models, *recipes, f"dataset/{dataset}"]):
             values = load_defaults(file)
             self.internal_config_dict.update(values)
@@ -149,9 +151,10 @@ class AttackConfig(Config):
         self._check_known()
         self._check_types()
         self._complete_evaluation()
+        self._complete_negatives()
         check_options(self.final_config_dict)
-        lookup(dict.fromkeys(self.model_class.loss_types), self.final_config_dict["loss_type"], "loss_type")
-        self._check_victim()
+        if issubclass(self.model_class, Victim):
+            self._check_victim()
         given = "load_col" in self.external_config_dict
         self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._check_metrics()
@@ -180,9 +183,9 @@ class AttackConfig(Config):
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
             checked = {**OPTIONS_OF_RECBOLE, **OPTIONS}.get(key)
-            if not isinstance(default, _PLAIN) or (
-                checked and (value is None or not isinstance(default, (bool, int, float)))
-            ):
+            if not isinstance(default, _PLAIN) or (value is None and default == "None"):
+                continue
+            if checked and (value is None or not isinstance(default, (bool, int, float))):
                 continue
             if value is None:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")
@@ -197,9 +200,21 @@ class AttackConfig(Config):
         for key in ("metrics", "topk"):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
 
+    def _complete_negatives(self) -> None:
+        """Fill what RecBole's own training asks for: its defaults, or no negatives where the loss takes all items."""
+        values, given = self.final_config_dict, self.external_config_dict.get("train_neg_sample_args")
+        if values["scenario"] != "recbole":
+            return
+        sequential = not hasattr(self.model_class, "input_type") and values["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        if "train_neg_sample_args" not in self.external_config_dict and sequential and values["loss_type"] == "CE":
+            values["train_neg_sample_args"] = None
+        elif isinstance(given, Mapping):
+            values["train_neg_sample_args"] = {**self.internal_config_dict["train_neg_sample_args"], **given}
+
     def _check_victim(self) -> None:
-        """Prompts, replaced next items and single prefixes are not for every model."""
+        """Losses, prompts, replaced next items and single prefixes are not for every model."""
         values, scenario = self.final_config_dict, self.final_config_dict["scenario"]
+        lookup(dict.fromkeys(self.model_class.loss_types), values["loss_type"], "loss_type")
         if self.model_class.needs_draws and values["train_rows"] != "users":
             raise ConfigError(f"train_rows of model '{self.model}': expected 'users', found '{values['train_rows']}'")
         if issubclass(self.model_class, PromptSASRec) and scenario != "pretrain":
@@ -258,6 +273,8 @@ class AttackConfig(Config):
         """
         values = {k: v for k, v in self.final_config_dict.items() if k not in DERIVED_KEYS}
         values["data_path"] = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
+        if self.external_config_dict.get("train_neg_sample_args"):
+            values["train_neg_sample_args"] = self.external_config_dict["train_neg_sample_args"]
         return values
 
     def replace(self, **changes: Any) -> AttackConfig:

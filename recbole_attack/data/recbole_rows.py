@@ -44,6 +44,7 @@ class PrefixRows(RaggedSequentialDataset):
     def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
         """Split; see :meth:`RaggedSequentialDataset.build`."""
         train, *evaluation = super().build(sequences)
+        self._aug_presets()  # lengths of the fields of sequences, which some models ask for
         kept = self.split.train
         later = np.setdiff1d(np.arange(len(kept.items)), kept.offsets[:-1][kept.lengths > 0])
         train.inter_feat = _interaction(self._prefixes(kept, later))

@@ -14,7 +14,7 @@ from recbole_attack.data.recbole_rows import ROWS
 from recbole_attack.experiment.base import create_dataset, evaluation_loader
 from recbole_attack.experiment.training import TrainingExperiment
 from recbole_attack.experiment.validation import check_valid_metric
-from recbole_attack.model.recbole_models import trainable
+from recbole_attack.model.recbole_models import refusing
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.trainer.recbole_trainer import trainer_of
@@ -34,13 +34,15 @@ class RecBoleExperiment(TrainingExperiment):
             ConfigError: It cannot be built.
         """
         init_seed(config["seed"], config["reproducibility"])
-        with trainable(config.model_class):
+        with refusing(config.model_class, "built"):
             # The loader's configuration names the fields its transform adds to a batch.
             return config.model_class(self.train_data.config, self.train_data._dataset).to(config["device"])
 
     def trainer(self, config: AttackConfig) -> AttackTrainer:
         """A new model in RecBole's trainer."""
-        return trainer_of(config.model_class)(config, self.model(config), self.threat, self.dataset.split)
+        model = self.model(config)
+        with refusing(config.model_class, "trained"):
+            return trainer_of(config.model_class)(config, model, self.threat, self.dataset.split)
 
 
 def prepare_recbole(config: AttackConfig) -> RecBoleExperiment:

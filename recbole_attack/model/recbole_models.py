@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType, get_trainer
 
 from recbole_attack.model.adapter import FOREIGN, side_inputs
+from recbole_attack.model.graphs import GRAPH_MODELS
 from recbole_attack.model.host import sequential_recommender
 from recbole_attack.model.victim import Victim
-from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, did_you_mean, shown
 
 _TYPES = (ModelType.GENERAL, ModelType.TRADITIONAL, ModelType.SEQUENTIAL)
 _OTHERS = {
@@ -60,7 +62,7 @@ _ALL = dict([*_found(general_recommender), *_found(sequential_recommender)])
 NEEDS: dict[str, str] = {name: reason for name, model in _ALL.items() if (reason := _needs(model))}
 """RecBole's general and sequential models that need more than interactions -> what they need."""
 
-RECBOLE_MODELS: dict[str, type[Any]] = {name: model for name, model in _ALL.items() if name not in NEEDS}
+RECBOLE_MODELS: dict[str, type[Any]] = {n: GRAPH_MODELS.get(n, model) for n, model in _ALL.items() if n not in NEEDS}
 """RecBole's general and sequential models that learn from interactions alone, by name."""
 
 
@@ -76,7 +78,7 @@ def find_recbole_model(model: Any) -> type[Any]:
     if isinstance(model, type) and issubclass(model, AbstractRecommender):
         name, needed = model.__name__, _needs(model)
         if needed is None:
-            return model
+            return RECBOLE_MODELS[name] if _ALL.get(name) is model else model
     elif isinstance(model, str):
         name = model
         if name in RECBOLE_MODELS:
@@ -100,12 +102,22 @@ def _other_need(name: str) -> str | None:
 
 
 @contextmanager
-def trainable(model: type[Any]) -> Iterator[None]:
-    """Errors of a model's own constructor as a :class:`ConfigError`."""
+def refusing(model: type[Any], verb: str) -> Iterator[None]:
+    """Errors of a model's own code, which was not made for every configuration and dataset, as a :class:`ConfigError`.
+
+    What it prints goes to stderr.
+
+    Args:
+        model: The model's class.
+        verb: What is done with it within the block: built or trained.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
+    except (ConfigError, DataError, TrainingError):
+        raise
     except (*FOREIGN, ImportError) as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"model '{model.__name__}' cannot be built from this configuration and dataset: {reason}"
+            f"model '{model.__name__}' cannot be {verb} with this configuration and dataset: {reason}"
         ) from error

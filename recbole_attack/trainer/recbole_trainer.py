@@ -8,6 +8,7 @@ import torch
 from recbole.utils import get_trainer
 
 from recbole_attack.data import Split
+from recbole_attack.model.recbole_models import refusing
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.utils.errors import TrainingError
@@ -44,7 +45,8 @@ class RecBoleTrainer(AttackTrainer):
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> float:
         """Mean loss per batch of one epoch; of a loss in several parts, their sum."""
-        losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress=False)
+        with refusing(type(self.model), "trained"):
+            losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress=False)
         return (sum(losses) if isinstance(losses, tuple) else losses) / len(train_data)
 
     def _check_nan(self, loss: torch.Tensor) -> None:
