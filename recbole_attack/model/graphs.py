@@ -34,7 +34,7 @@ def normalised_graph(interactions: Any, left: float, right: float) -> torch.Tens
     degrees = np.asarray(graph.sum(axis=1)).ravel() + _EPSILON
     scaled = sparse.coo_matrix(sparse.diags(degrees**left) @ graph @ sparse.diags(degrees**right))
     index = torch.from_numpy(np.stack([scaled.row, scaled.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(index, torch.from_numpy(scaled.data).float(), scaled.shape)
+    return torch.sparse_coo_tensor(index, torch.from_numpy(scaled.data).float(), scaled.shape, check_invariants=False)
 
 
 def _symmetric(model: Any) -> torch.Tensor:

@@ -15,11 +15,11 @@ from recbole_attack.utils.errors import TrainingError
 
 
 class RecBoleTrainer(AttackTrainer):
-    """A RecBole model trained on RecBole's batches; stands before RecBole's trainer of that model, see :func:`trainer_of`.
+    """A RecBole model trained on RecBole's batches; stands before RecBole's trainer of it, see :func:`trainer_of`.
 
-    Evaluated after every ``eval_step`` epochs and stopped early as RecBole does. An interrupted training starts anew and
-    ends the same: some models keep counters that no checkpoint holds (the annealing of variational auto-encoders), so
-    no state to resume from is written.
+    Randomness is RecBole's, too: drawn from the global states that its ``init_seed`` sets. An interrupted training
+    starts anew and ends the same: some models keep counters that no checkpoint holds (the annealing of variational
+    auto-encoders), so no state to resume from is written.
     """
 
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
