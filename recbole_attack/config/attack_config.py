@@ -12,12 +12,13 @@ from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
-from recbole.utils import ModelType, argument_list
+from recbole.utils import argument_list
 
 from recbole_attack.config.columns import needed_columns
 from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import OPTIONS, TEXT_KEYS, WITHOUT_EFFECT, check_options, is_literal, read_value
+from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import parse_value, plain_values
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import TargetMetric, register_metrics
@@ -138,8 +139,11 @@ class AttackConfig(Config):
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
         recipes = [f"{folder}/{chosen[key]}" for key, folder in RECIPES.items()]
-        lineage = reversed(model_class.__mro__) if issubclass(model_class, Victim) else ()
-        models = [f"model/{cls.__name__}" for cls in lineage]
+        if issubclass(model_class, Victim):
+            models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        else:  # RecBole's own word for nothing is the text None
+            models = []
+            self.internal_config_dict = {k: None if v == "None" else v for k, v in self.internal_config_dict.items()}
         for file in dict.fromkeys(["overall", *models, *recipes, f"dataset/{dataset}"]):
             values = load_defaults(file)
             self.internal_config_dict.update(values)
@@ -151,7 +155,9 @@ class AttackConfig(Config):
         self._check_known()
         self._check_types()
         self._complete_evaluation()
-        self._complete_negatives()
+        if self.final_config_dict["scenario"] == "recbole":
+            known = (self.external_config_dict, self.internal_config_dict)
+            self.final_config_dict = complete_training(self.final_config_dict, *known, self.model_class)
         check_options(self.final_config_dict)
         if issubclass(self.model_class, Victim):
             self._check_victim()
@@ -183,9 +189,9 @@ class AttackConfig(Config):
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
             checked = {**OPTIONS_OF_RECBOLE, **OPTIONS}.get(key)
-            if not isinstance(default, _PLAIN) or (value is None and default == "None"):
-                continue
-            if checked and (value is None or not isinstance(default, (bool, int, float))):
+            if not isinstance(default, _PLAIN) or (
+                checked and (value is None or not isinstance(default, (bool, int, float)))
+            ):
                 continue
             if value is None:
                 raise ConfigError(f"{key} must not be empty (default {default!r})")
@@ -199,17 +205,6 @@ class AttackConfig(Config):
         values["eval_args"] = {"group_by": "user", **self.internal_config_dict["eval_args"], **values["eval_args"]}
         for key in ("metrics", "topk"):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
-
-    def _complete_negatives(self) -> None:
-        """Fill what RecBole's own training asks for: its defaults, or no negatives where the loss takes all items."""
-        values, given = self.final_config_dict, self.external_config_dict.get("train_neg_sample_args")
-        if values["scenario"] != "recbole":
-            return
-        sequential = not hasattr(self.model_class, "input_type") and values["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        if "train_neg_sample_args" not in self.external_config_dict and sequential and values["loss_type"] == "CE":
-            values["train_neg_sample_args"] = None
-        elif isinstance(given, Mapping):
-            values["train_neg_sample_args"] = {**self.internal_config_dict["train_neg_sample_args"], **given}
 
     def _check_victim(self) -> None:
         """Losses, prompts, replaced next items and single prefixes are not for every model."""

@@ -59,13 +59,15 @@ def prepare_recbole(config: AttackConfig) -> RecBoleExperiment:
         raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
     check_valid_metric(config, dataset.split, threat, threat.dishonest_users)
     own, by_row = _private(config), _private(config)
+    own["valid_neg_sample_args"] = own["test_neg_sample_args"] = {"distribution": "none"}  # all items are ranked
     try:
         sampler, _, _ = create_samplers(own, dataset, built)
     except ValueError as error:
         raise DataError(f"dataset '{config['dataset']}': {' '.join(str(error).split())}") from error
-    train_data = get_dataloader(own, "train")(own, train, sampler, shuffle=own["shuffle"])
     by_row["MODEL_TYPE"] = ModelType.SEQUENTIAL  # else RecBole's loader masks its own idea of a user's history
-    valid_data, test_data = (evaluation_loader(by_row, part, threat.dishonest_users) for part in (valid, test))
+    with refusing(config.model_class, "trained"):
+        train_data = get_dataloader(own, "train")(own, train, sampler, shuffle=own["shuffle"])
+        valid_data, test_data = (evaluation_loader(by_row, part, threat.dishonest_users) for part in (valid, test))
     return RecBoleExperiment(config, dataset, threat, train_data, valid_data, test_data)
 
 

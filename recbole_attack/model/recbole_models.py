@@ -1,4 +1,4 @@
-"""RecBole's own models, as they are: baselines beside the victims."""
+"""RecBole's own models: baselines beside the victims."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType, get_trainer
 
 from recbole_attack.model.adapter import FOREIGN, side_inputs
-from recbole_attack.model.graphs import GRAPH_MODELS
 from recbole_attack.model.host import sequential_recommender
+from recbole_attack.model.repairs import REPAIRED
 from recbole_attack.model.victim import Victim
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, did_you_mean, shown
 
@@ -62,12 +62,12 @@ _ALL = dict([*_found(general_recommender), *_found(sequential_recommender)])
 NEEDS: dict[str, str] = {name: reason for name, model in _ALL.items() if (reason := _needs(model))}
 """RecBole's general and sequential models that need more than interactions -> what they need."""
 
-RECBOLE_MODELS: dict[str, type[Any]] = {n: GRAPH_MODELS.get(n, model) for n, model in _ALL.items() if n not in NEEDS}
+RECBOLE_MODELS: dict[str, type[Any]] = {n: REPAIRED.get(n, model) for n, model in _ALL.items() if n not in NEEDS}
 """RecBole's general and sequential models that learn from interactions alone, by name."""
 
 
 def find_recbole_model(model: Any) -> type[Any]:
-    """A model of RecBole's, unchanged.
+    """A model of RecBole's, unchanged but for :data:`~recbole_attack.model.repairs.REPAIRED`.
 
     Args:
         model: A name in :data:`RECBOLE_MODELS`, or a class of RecBole's kind.

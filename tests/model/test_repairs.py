@@ -1,4 +1,4 @@
-"""The graphs of RecBole's graph models, edge by edge."""
+"""Repaired models: graphs edge by edge, counts one by one; the rest is RecBole's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from recbole_attack.model.graphs import GRAPH_MODELS, normalised_graph
+from recbole_attack.model.repairs import REPAIRED, normalised_graph
 
 counts = arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.integers(0, 2))
 
@@ -35,13 +35,45 @@ def test_a_repeated_interaction_is_one_edge():
     assert torch.equal(normalised_graph(twice, -0.5, -0.5).to_dense(), normalised_graph(once, -0.5, -0.5).to_dense())
 
 
-@pytest.mark.parametrize("name", GRAPH_MODELS)
+@pytest.mark.parametrize("name", REPAIRED)
 def test_a_repaired_model_is_recboles_but_for_one_method(name):
-    model = GRAPH_MODELS[name]
+    model = REPAIRED[name]
     (host,) = model.__bases__
     assert host.__module__.startswith("recbole.model.general_recommender") and host.__name__ == model.__name__ == name
     changed = {key for key in vars(model) if not key.startswith("__")}
     assert len(changed) == 1 and changed <= set(vars(host))
+
+
+def _bare(name, n_users=4, n_items=6):
+    """A model of that size, without a dataset behind it."""
+
+    class Sizes:
+        def num(self, field):
+            return n_users if field == "user_id" else n_items
+
+    fields = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_", "device": "cpu", "seed": 1}
+    return REPAIRED[name](fields, Sizes())
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_pop_counts_every_row_of_every_batch(batches):
+    model = _bare("Pop")
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    for batch in batches:
+        loss = model.calculate_loss({"item_id": torch.tensor(batch)})
+        loss.backward()
+        optimiser.step()
+        assert loss == 0.0
+    items = [item for batch in batches for item in batch]
+    counts = torch.tensor([float(items.count(item)) for item in range(6)], dtype=torch.float64)
+    scores = model.full_sort_predict({"user_id": torch.tensor([1, 2])}).view(2, 6)
+    assert torch.equal(scores, (counts / counts.max()).expand(2, 6))
+
+
+def test_random_leaves_the_ranking_to_the_pairs():
+    model = _bare("Random")
+    with pytest.raises(NotImplementedError):
+        model.full_sort_predict({"user_id": torch.tensor([1, 2])})
 
 
 def test_spectral_filters_get_the_laplacian_of_the_graph():
@@ -50,8 +82,8 @@ def test_spectral_filters_get_the_laplacian_of_the_graph():
     class Model:
         n_users, n_items = 2, 3
         interaction_matrix = sparse.coo_matrix(np.array([[0, 1, 1], [0, 1, 0]]))
-        get_eye_mat = GRAPH_MODELS["SpectralCF"].get_eye_mat
+        get_eye_mat = REPAIRED["SpectralCF"].get_eye_mat
 
-    laplacian = GRAPH_MODELS["SpectralCF"].get_laplacian_matrix(Model()).to_dense()
+    laplacian = REPAIRED["SpectralCF"].get_laplacian_matrix(Model()).to_dense()
     assert torch.allclose(laplacian.sum(dim=1), torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0]), atol=1e-6)
     assert torch.equal(laplacian.diagonal(), torch.ones(5))

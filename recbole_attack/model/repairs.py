@@ -1,7 +1,7 @@
-"""RecBole's graph models with today's SciPy.
+"""RecBole's models that would not run or would not do what they say, each with one method replaced.
 
-They fill the matrix of the graph through ``dok_matrix._update``, which SciPy no longer has. The one method that does is
-replaced here; everything else of these models is RecBole's.
+Graph models fill the matrix of the graph through ``dok_matrix._update``, which SciPy no longer has. Pop counts an item
+once a batch, however often the batch has it. Random ranks all users of a batch alike.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.model.general_recommender import GCMC, NGCF, LightGCN, SpectralCF
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.model.general_recommender import GCMC, NGCF, LightGCN, Pop, Random, SpectralCF
 from scipy import sparse
 
 _EPSILON = 1e-7
@@ -45,14 +46,25 @@ def _laplacian(model: Any) -> torch.Tensor:
     return model.get_eye_mat(model.n_users + model.n_items) - normalised_graph(model.interaction_matrix, -1.0, 0.0)
 
 
-def _repaired(host: type[Any], name: str, method: Callable[[Any], torch.Tensor]) -> type[Any]:
+def _count(model: Any, interaction: Any) -> torch.Tensor:
+    """Pop's ``calculate_loss``: count every row of the batch."""
+    items = interaction[model.ITEM_ID]
+    model.item_cnt.index_add_(0, items, torch.ones_like(items)[:, None])
+    model.max_cnt = model.item_cnt.max(dim=0)[0]
+    return model.fake_loss.sum() * 0.0
+
+
+def _repaired(host: type[Any], name: str, method: Callable[..., torch.Tensor]) -> type[Any]:
     return type(host.__name__, (host,), {name: method, "__doc__": host.__doc__, "__module__": __name__})
 
 
-GRAPH_MODELS: dict[str, type[Any]] = {
+REPAIRED: dict[str, type[Any]] = {
     "GCMC": _repaired(GCMC, "get_norm_adj_mat", _symmetric),
     "LightGCN": _repaired(LightGCN, "get_norm_adj_mat", _symmetric),
     "NGCF": _repaired(NGCF, "get_norm_adj_mat", _symmetric),
+    "Pop": _repaired(Pop, "calculate_loss", _count),
+    # RecBole's trainer then asks for one pair of user and item after the other.
+    "Random": _repaired(Random, "full_sort_predict", AbstractRecommender.full_sort_predict),
     "SpectralCF": _repaired(SpectralCF, "get_laplacian_matrix", _laplacian),
 }
-"""RecBole's models that would not run otherwise, by name."""
+"""The repaired models by RecBole's name."""
