@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from recbole_attack.attack import ATTACKS
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
-from recbole_attack.experiment import prepare_training
+from recbole_attack.experiment import prepare, prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
-from recbole_attack.model import HOSTS, MODELS
+from recbole_attack.model import HOSTS, MODELS, NEEDS, RECBOLE_MODELS
 from recbole_attack.report.words import markdown
 from recbole_attack.utils.errors import ConfigError
 
@@ -42,7 +42,7 @@ _HEAD = """\
 # What runs with what
 
 Made by `python -m recbole_attack.capabilities`, which trains one tiny round of every model, backend, attack and
-aggregator, and a central epoch of every model.
+aggregator, a central epoch of every model, and an epoch of RecBole's own models.
 
 How the updates of honest clients are computed (`--backend=vectorised`, one local step):
 
@@ -53,6 +53,15 @@ How the updates of honest clients are computed (`--backend=vectorised`, one loca
 
 In one pass, malicious clients are computed together as well, otherwise one after the other.
 """
+
+
+_BASELINES = """\
+## RecBole's own models as baselines
+
+With `--scenario=recbole`, RecBole's own trainer trains any of these on the same split, targets and metrics.
+"""
+_OF_FEW_ITEMS = {name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")}
+"""What the tiny dataset is too small for otherwise."""
 
 
 class Combination(NamedTuple):
@@ -95,13 +104,28 @@ def failure(**choices: Any) -> str | None:
     return None
 
 
+def baseline_failure(model: str) -> str | None:
+    """Train one tiny epoch of a model of RecBole's and test it; why it fails, ``None`` if it does not.
+
+    Args:
+        model: A name in :data:`~recbole_attack.model.RECBOLE_MODELS`.
+    """
+    few = {"scenario": "recbole", "train_batch_size": 8, **_OF_FEW_ITEMS.get(model, {})}
+    try:
+        (run,) = prepare(AttackConfig(model, config_dict={**_SETTING, **few})).arms().values()
+        run(Path(model), saved=False, verbose=False)
+    except Exception as error:  # as in failure
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
 def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> str:
     """The text of ``docs/capabilities.md``.
 
     Args:
         refused: See :func:`refusals`.
-        failures: Why a :class:`Combination`, a (model, "central") or a (model, client defence) fails; those that are
-            not named or have no reason run.
+        failures: Why a :class:`Combination`, a (model, "central"), a (model, "recbole") or a (model, client defence)
+            fails; those that are not named or have no reason run.
     """
     models = {name: _trainer(name, attack="none")[0].model for name in MODELS}
     aggregators = {name: _trainer("SASRec", attack="none", aggregator=name)[0].aggregator for name in AGGREGATORS}
@@ -124,8 +148,18 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
             *(markdown(["", *models], attacks + others), ""),
             *("## Models of RecBole's that are refused", ""),
             markdown(["model", "why"], [[name, reason] for name, reason in refused.items()]),
+            "",
+            *_baselines(failures),
         ]
     )
+
+
+def _baselines(failures: Mapping[Any, str | None]) -> list[str]:
+    others = {name: f"it needs {need}" for name, need in NEEDS.items()}
+    others |= {name: why for name in RECBOLE_MODELS if (why := failures.get((name, "recbole")))}
+    running = ", ".join(sorted(RECBOLE_MODELS.keys() - others.keys()))
+    table = markdown(["model", "why not"], [[name, others[name]] for name in sorted(others)])
+    return [_BASELINES, f"{running}.", "", table]
 
 
 @contextlib.contextmanager
@@ -155,6 +189,8 @@ def main() -> None:
             failures[model, "central"] = failure(model=model, scenario="central", attack="none")
             for defense in CLIENT_DEFENSES:
                 failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
+        for model in RECBOLE_MODELS:
+            failures[model, "recbole"] = baseline_failure(model)
         text = document(refused, failures)
     print(text)
 

@@ -20,10 +20,11 @@ from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import WITHOUT_EFFECT, check_options
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.config.reading import find_option, read_text, read_value, text_keys
+from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import plain_values
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import TargetMetric, register_metrics
-from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, base_name, find_model
+from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, Victim, base_name, find_model, find_recbole_model
 from recbole_attack.stages import plans
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
@@ -139,7 +140,8 @@ class AttackConfig(Config):
         model = model or self.external_config_dict.get("model", "SASRec")
         dataset = self.external_config_dict.get("dataset", "ml-100k")
         OPTIONS_OF_RECBOLE["dataset"].check("dataset", dataset)
-        model_class = find_model(model)
+        find = find_recbole_model if self.external_config_dict.get("scenario") == "recbole" else find_model
+        model_class = find(model)
         return model_class.__name__, model_class, dataset
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
@@ -147,7 +149,11 @@ class AttackConfig(Config):
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
         recipes = [file for key in RECIPES for file in recipe_files(key, chosen[key])]
-        models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        if issubclass(model_class, Victim):
+            models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        else:  # RecBole's own word for nothing is the text None
+            models = []
+            self.internal_config_dict = {k: None if v == "None" else v for k, v in self.internal_config_dict.items()}
         for file in dict.fromkeys(["overall", *models, *recipes, f"dataset/{dataset}"]):
             values = load_defaults(file)
             self.internal_config_dict.update(values)
@@ -159,9 +165,12 @@ class AttackConfig(Config):
         self._check_known()
         self._check_types()
         self._complete_evaluation()
+        if self.final_config_dict["scenario"] == "recbole":
+            known = (self.external_config_dict, self.internal_config_dict)
+            self.final_config_dict = complete_training(self.final_config_dict, *known, self.model_class)
         check_options(self.final_config_dict)
-        lookup(dict.fromkeys(self.model_class.loss_types), self.final_config_dict["loss_type"], "loss_type")
-        self._check_victim()
+        if issubclass(self.model_class, Victim):
+            self._check_victim()
         given = "load_col" in self.external_config_dict
         self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._check_metrics()
@@ -208,8 +217,9 @@ class AttackConfig(Config):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
 
     def _check_victim(self) -> None:
-        """Prompts, replaced next items and single prefixes are not for every model."""
+        """Losses, prompts, replaced next items and single prefixes are not for every model."""
         values, scenario = self.final_config_dict, self.final_config_dict["scenario"]
+        lookup(dict.fromkeys(self.model_class.loss_types), values["loss_type"], "loss_type")
         if self.model_class.needs_draws and values["train_rows"] != "users":
             raise ConfigError(f"train_rows of model '{self.model}': expected 'users', found '{values['train_rows']}'")
         if issubclass(self.model_class, PromptSASRec) and scenario != "pretrain":
@@ -272,6 +282,8 @@ class AttackConfig(Config):
         """
         values = {k: v for k, v in self.final_config_dict.items() if k not in DERIVED_KEYS}
         values["data_path"] = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
+        if self.external_config_dict.get("train_neg_sample_args"):
+            values["train_neg_sample_args"] = self.external_config_dict["train_neg_sample_args"]
         return values
 
     def replace(self, **changes: Any) -> AttackConfig:

@@ -22,6 +22,7 @@ ATTACKS_OF: dict[str, Mapping[str, Any]] = {
     "federated": ATTACKS,
     "central": {"none": ATTACKS["none"]},
     "pretrain": BACKDOORS,
+    "recbole": {"none": ATTACKS["none"]},
 }
 """Scenario -> the attacks there are."""
 

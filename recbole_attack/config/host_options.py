@@ -78,6 +78,33 @@ def _is_discretization(value: Any) -> bool:
     return set(value) == DISCRETIZATION[value["method"]] and type(bucket) is int and 1 <= bucket <= 10**6
 
 
+_WEIGHTS_FORM = "a number at least 0, or a list of such where a model has several"
+
+
+def _are_weights(value: Any) -> bool:
+    weights = value if isinstance(value, list) else [value]
+    return bool(weights) and all(_number(weight) and weight >= 0 for weight in weights)
+
+
+_NEGATIVES_FORM = "a mapping such as {'distribution': 'uniform', 'sample_num': 1}"
+_NEGATIVES: dict[str, Option] = {
+    "distribution": Option("how negatives are distributed", str, ("uniform", "popularity")),
+    "sample_num": Option("negatives of each row", int, low=1, high=10**4),
+    "alpha": Option("power of popularity", float, low=0.0),
+    "dynamic": Option("take the candidate with the highest score", bool),
+    "candidate_num": Option("candidates of each negative", int, low=0, high=10**4),
+}
+"""The parts of ``train_neg_sample_args``."""
+
+
+def _check_negatives(value: Mapping[str, Any]) -> None:
+    for key, part in value.items():
+        option = lookup(_NEGATIVES, key, "part of train_neg_sample_args")
+        option.check(f"train_neg_sample_args {key}", part)
+    if value.get("dynamic") and not value.get("candidate_num"):
+        raise ConfigError("train_neg_sample_args: dynamic needs candidate_num of at least 1, found none")
+
+
 def _number(value: Any) -> bool:
     return type(value) in (int, float) and isfinite(value)
 
@@ -129,7 +156,12 @@ OPTIONS_OF_RECBOLE: dict[str, Option] = {
     ),
     "wandb_project": Option("project at W&B", str),
     "loss_decimal_place": Option("decimals of losses", int, low=0, high=20),
-    "reg_weight": Option("weight of a model's own regularisation", float, low=0.0, optional=True),
+    "reg_weight": Option(
+        "weight of a model's own regularisation",
+        parse=check_that("reg_weight", _WEIGHTS_FORM, _are_weights),
+        form=_WEIGHTS_FORM,
+        optional=True,
+    ),
     "tail_ratio": Option("share of items TailPercentage calls tail", float, above=0.0, optional=True),
     **{
         key: _filled(key, "separator in atomic files", r"at least one character, such as \t", read=_separator)
@@ -175,6 +207,9 @@ OPTIONS_OF_RECBOLE: dict[str, Option] = {
     "threshold": _of_fields("threshold", "values from which a label is 1", "a number", _number),
     "preload_weight": _of_fields(
         "preload_weight", "fields of weights by id field", "the name of a field", lambda name: isinstance(name, str)
+    ),
+    "train_neg_sample_args": Option(
+        "negatives of RecBole's own training", dict, optional=True, parse=_check_negatives, form=_NEGATIVES_FORM
     ),
     "discretization": _of_fields(
         "discretization",

@@ -24,6 +24,7 @@ SCENARIOS = {
     "federated": "clients train one model with a server; malicious clients may join",
     "central": "one server trains the same model on all data: the baseline without federation",
     "pretrain": "a provider trains a model, a platform uses it; the provider may be the attacker",
+    "recbole": "RecBole's own trainer trains RecBole's own model: the baselines beside the victims",
 }
 
 
@@ -190,6 +191,7 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
     "central": WITHOUT_FEDERATION,
     "pretrain": WITHOUT_FEDERATION | {"epochs", "learning_rate", "stopping_step"},
+    "recbole": WITHOUT_FEDERATION | {"train_rows", "chunk_tokens"},
 }
 """Scenario -> parameters it does not read, though all scenarios have them."""
 
@@ -206,22 +208,28 @@ UNSUPPORTED: dict[str, str] = {
 """RecBole parameters that have no effect here, with the reason."""
 
 
+READ_BY_RECBOLE_ALONE = frozenset({"train_neg_sample_args", "transform", "enable_amp", "ft_ratio", "loss_type"})
+"""Parameters of RecBole's own trainer and models, which take effect in the scenario ``recbole``."""
+
+
 def check_options(values: Mapping[str, Any]) -> None:
     """Check every parameter on its own, then those that depend on each other.
 
     Raises:
         ConfigError: Names the parameter, what was expected and what was found.
     """
-    check_each({**registered_options(), **OPTIONS}, values)
+    theirs = READ_BY_RECBOLE_ALONE if values["scenario"] == "recbole" else frozenset()
+    ours = {**registered_options(), **OPTIONS}
+    check_each({name: option for name, option in ours.items() if name not in theirs}, values)
     check_host_options(values)
     for name, reason in UNSUPPORTED.items():
-        if values.get(name) is not None and values[name] is not False:
+        if name not in theirs and values.get(name) is not None and values[name] is not False:
             raise ConfigError(f"{name} is not supported: {reason}; found {shown(values[name])}")
     _check_negatives(values)
     _check_evaluation(values["eval_args"])
     _check_clipping(values.get("clip_grad_norm"))
     _check_wandb(values.get("log_wandb"))
-    if "n_heads" in values and values["hidden_size"] % values["n_heads"]:
+    if "n_heads" in values and values.get("hidden_size", 0) % values["n_heads"]:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
         )

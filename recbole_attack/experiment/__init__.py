@@ -2,6 +2,7 @@
 
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset
 from recbole_attack.experiment.pretrain import PretrainExperiment, prepare_pretrain
+from recbole_attack.experiment.recbole_models import RecBoleExperiment, prepare_recbole
 from recbole_attack.experiment.scenarios import PREPARE, prepare
 from recbole_attack.experiment.training import TrainingExperiment, prepare_training, run_arm
 
@@ -10,10 +11,12 @@ __all__ = [
     "ArmResult",
     "Experiment",
     "PretrainExperiment",
+    "RecBoleExperiment",
     "TrainingExperiment",
     "create_dataset",
     "prepare",
     "prepare_pretrain",
+    "prepare_recbole",
     "prepare_training",
     "run_arm",
 ]

@@ -116,8 +116,14 @@ class Experiment(ABC):
         return {}
 
 
-def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
+def create_dataset(
+    config: AttackConfig, kind: type[RaggedSequentialDataset] = RaggedSequentialDataset
+) -> RaggedSequentialDataset:
     """Load, filter and remap the dataset as RecBole does; never from a cache.
+
+    Args:
+        config: The configuration.
+        kind: What its rows are to be.
 
     Raises:
         DataError: The dataset is missing, a file is not what it should be, or filters leave nothing.
@@ -126,7 +132,7 @@ def create_dataset(config: AttackConfig) -> RaggedSequentialDataset:
         # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
         warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
         try:
-            return RaggedSequentialDataset(config)
+            return kind(config)
         except DataError:
             raise
         except (ValueError, LookupError) as error:

@@ -20,7 +20,7 @@ _NEEDED = ["item_seq", "item_seq_len"]
 _SIDE_INPUTS = {"selected_features", "get_preload_weight"}
 """What constructors read that take more than items: features of items, embeddings trained elsewhere."""
 
-_FOREIGN = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, SystemExit)
+FOREIGN = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, SystemExit)
 """What a model's own code raises on parameters and data it was not made for; some of it leaves the process."""
 
 
@@ -89,11 +89,16 @@ def obstacle(host: type[Any]) -> str | None:
     takes = list(inspect.signature(host.forward).parameters)[1:]
     if takes != _NEEDED:
         return f"its forward takes ({', '.join(takes)}), expected ({', '.join(_NEEDED)})"
-    code = host.__init__.__code__
-    side_inputs = _SIDE_INPUTS & {*code.co_names, *code.co_consts}
-    if side_inputs:
-        return f"it reads side inputs ({', '.join(side_inputs)}), expected item sequences alone"
+    inputs = side_inputs(host)
+    if inputs:
+        return f"it reads side inputs ({', '.join(inputs)}), expected item sequences alone"
     return None
+
+
+def side_inputs(host: type[Any]) -> list[str]:
+    """What the constructor of a RecBole model reads besides interactions, by the names in its code."""
+    code = host.__init__.__code__
+    return sorted(_SIDE_INPUTS & {*code.co_names, *code.co_consts})
 
 
 def adapt(host: type[Any]) -> type[Any]:
@@ -119,7 +124,7 @@ def _refusing(host: type[Any], reason: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except _FOREIGN as error:
+    except FOREIGN as error:
         raise ConfigError(
             f"model '{host.__name__}' cannot be attacked: {reason}: {type(error).__name__} {error}"
         ) from error

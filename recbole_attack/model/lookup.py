@@ -13,6 +13,7 @@ from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.host import sequential_recommender
 from recbole_attack.model.prompt import PromptSASRec
+from recbole_attack.model.recbole_models import RECBOLE_MODELS
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import Victim
 from recbole_attack.utils.errors import ConfigError, did_you_mean
@@ -58,5 +59,6 @@ def find_model(model: Any) -> type[Any]:
 
 
 def base_name(model_class: type[Any]) -> str:
-    """The name of the RecBole model a victim is derived from, whose default parameters it has; else its own."""
-    return next((cls.__name__ for cls in model_class.__mro__ if cls in HOSTS.values()), model_class.__name__)
+    """The name of the RecBole model a class is derived from, whose default parameters it has; else its own."""
+    hosts = {*HOSTS.values(), *RECBOLE_MODELS.values()}
+    return next((cls.__name__ for cls in model_class.__mro__ if cls in hosts), model_class.__name__)

@@ -119,7 +119,11 @@ def _federated(config: Mapping[str, Any]) -> str:
     return f"federated, {clients}, server {_optimiser(config)}, {config['aggregator']}"
 
 
-_TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated}
+def _recbole(config: Mapping[str, Any]) -> str:
+    return f"RecBole's own trainer, {_optimiser(config)}"
+
+
+_TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated, "recbole": _recbole}
 
 
 def _optimiser(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,83 @@
+"""The same split in the rows RecBole's own models are trained and evaluated on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
+
+from recbole_attack.data.dataset import RaggedSequentialDataset
+from recbole_attack.data.sequences import Int, UserSequences
+from recbole_attack.data.split import EvaluationRows
+
+
+class InteractionRows(RaggedSequentialDataset):
+    """What RecBole's general models get: one training row for each interaction, and users without their histories."""
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """``[n_users, n_items]`` sparse matrix of the interactions, as RecBole's :class:`Dataset` has it."""
+        return Dataset.inter_matrix(self, form, value_field)
+
+    def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
+        """Split; see :meth:`RaggedSequentialDataset.build`."""
+        train, *evaluation = super().build(sequences)
+        train.inter_feat = _interaction({k: v.numpy() for k, v in train.inter_feat.interaction.items()})
+        return [train, *evaluation]
+
+    def _rows(self, rows: EvaluationRows) -> Interaction:
+        full = self.split.full
+        truth = full.items[full.offsets[rows.users] + rows.history]
+        return _interaction({self.uid_field: rows.users, self.iid_field: truth, "history_length": rows.history})
+
+
+class PrefixRows(RaggedSequentialDataset):
+    """What RecBole's sequential models get: one row for each position but a user's first.
+
+    A row is a user, the item to predict, and the last ``MAX_ITEM_LIST_LENGTH`` items before it, padded to that length.
+    RecBole's ``data_augmentation`` makes the same rows of the same order.
+    """
+
+    def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
+        """Split; see :meth:`RaggedSequentialDataset.build`."""
+        train, *evaluation = super().build(sequences)
+        self._aug_presets()  # lengths of the fields of sequences, which some models ask for
+        kept = self.split.train
+        later = np.setdiff1d(np.arange(len(kept.items)), kept.offsets[:-1][kept.lengths > 0])
+        train.inter_feat = _interaction(self._prefixes(kept, later))
+        return [train, *evaluation]
+
+    def _rows(self, rows: EvaluationRows) -> Interaction:
+        full = self.split.full
+        found = self._prefixes(full, full.offsets[rows.users] + rows.history)
+        return _interaction({**found, "history_length": rows.history})
+
+    def _prefixes(self, sequences: UserSequences, places: Int) -> dict[str, Int]:
+        """Rows whose items to predict stand at ``places`` in ``sequences.items``."""
+        users = np.searchsorted(sequences.offsets, places, side="right") - 1
+        lengths = np.minimum(places - sequences.offsets[users], self.max_item_list_len)
+        steps = np.arange(self.max_item_list_len)
+        real = steps < lengths[:, None]
+        before = np.where(real, (places - lengths)[:, None] + steps, 0)
+        return {
+            self.uid_field: users,
+            self.iid_field: sequences.items[places],
+            self.iid_field + self.config["LIST_SUFFIX"]: np.where(real, sequences.items[before], 0),
+            self.item_list_length_field: lengths,
+        }
+
+
+ROWS: dict[ModelType, type[RaggedSequentialDataset]] = {
+    ModelType.GENERAL: InteractionRows,
+    ModelType.TRADITIONAL: InteractionRows,
+    ModelType.SEQUENTIAL: PrefixRows,
+}
+"""RecBole's type of a model -> its dataset."""
+
+
+def _interaction(values: dict[str, Int]) -> Interaction:
+    """RecBole's models index and compare with int64 only."""
+    return Interaction({key: torch.from_numpy(np.asarray(column, dtype=np.int64)) for key, column in values.items()})
