@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from texttable import Texttable
 
+from recbole_attack.report.numbers import rounded
 from recbole_attack.report.pictures import Panel
 
 ARMS = ("local", "clean", "attacked")
@@ -172,11 +173,6 @@ def _table(record: Mapping[str, Any], key: str, delta: Mapping[str, float] | Non
         row = [metric, *(number(values[metric]) for values in arms.values())]
         table.add_row(row + ([number(delta[metric], sign=True)] if delta else []))
     return table.draw()
-
-
-def rounded(value: float, digits: int = 2) -> str:
-    """So many significant digits, written out: 120 and not 1.2e+02."""
-    return f"{float(f'{value:.{digits}g}'):.12g}"
 
 
 def number(value: float | None, sign: bool = False) -> str:
