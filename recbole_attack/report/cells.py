@@ -30,12 +30,6 @@ class Estimate(NamedTuple):
     margin: float | None
     seeds: int
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of the interval; the mean itself with one seed."""
-        margin = self.margin or 0.0
-        return self.mean - margin, self.mean + margin
-
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:
     """Mean and 95 % interval over seeds; None if no value is defined.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 from recbole_attack.report.cells import Cells, Estimate, Row, estimate
 from recbole_attack.report.matrices import Labels, joined, share_of
@@ -10,6 +11,12 @@ from recbole_attack.report.numbers import LOST
 from recbole_attack.report.pictures import Panel, Trade
 
 Course = list[tuple[float, Estimate]]
+
+
+def line_names(cells: Cells) -> list[str]:
+    """What lines of attacks are called, in the order of the rows."""
+    of = Labels(cells.rows)
+    return [joined(of.attack(row), of.rule(row)) for row in cells.rows]
 
 
 def share_panels(cells: Cells) -> list[Panel]:
@@ -26,18 +33,22 @@ def share_panels(cells: Cells) -> list[Panel]:
 
 
 def epoch_panels(cells: Cells) -> list[Panel]:
-    """Exposure over the epochs of attacked models, a panel for each place and share, on the data they were validated on.
+    """Exposure over the epochs of attacked models, on the data they were validated on.
 
-    Means are over seeds, up to the last epoch all of them have.
+    Means are over seeds, up to the last epoch all of them have. Panels are for each place and share with a line for
+    each attack, or the other way round if that makes fewer.
     """
     of = Labels(cells.rows)
-    found: dict[str, dict[str, Course]] = {}
-    for row in cells.rows:
-        course = _history(row, cells.exposure) if row.configured and row.attacked else []
+    by_share: dict[str, dict[str, Course]] = {}
+    by_attack: dict[str, dict[str, Course]] = {}
+    attacked = [row for row in cells.rows if row.configured and row.attacked]
+    for row in sorted(attacked, key=lambda row: share_of(row) if of.share(row) else 0.0):
+        course = _history(row, cells.exposure)
         if course:
-            place = joined(of.place(row), of.share(row))
-            found.setdefault(place, {}).setdefault(joined(of.attack(row), of.rule(row)), course)
-    return _panels(found, cells.exposure or "")
+            place, attack, share = of.place(row), joined(of.attack(row), of.rule(row)), of.share(row)
+            by_share.setdefault(joined(place, share), {})[attack] = course
+            by_attack.setdefault(joined(place, attack), {})[share or "attacked"] = course
+    return _panels(min(by_share, by_attack, key=len), cells.exposure or "")
 
 
 def _history(row: Row, metric: str | None) -> Course:
@@ -65,11 +76,16 @@ def _panels(found: dict[str, dict[str, Course]], metric: str) -> list[Panel]:
 
 
 def _band(course: Course) -> list[tuple[float, float, float]]:
-    """The 95 % interval where there are several seeds, as far as it lies between 0 and 1."""
-    if not any(value.margin is not None for _, value in course):
+    """The 95 % intervals as far as they lie between 0 and 1, NaN at a point of one seed; none without several seeds."""
+    if all(value.margin is None for _, value in course):
         return []
-    ends = ((x, *value.interval) for x, value in course)
-    return [(x, min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)) for x, low, high in ends]
+    return [(x, *_ends(value)) for x, value in course]
+
+
+def _ends(value: Estimate) -> tuple[float, float]:
+    if value.margin is None:
+        return nan, nan
+    return max(value.mean - value.margin, 0.0), min(value.mean + value.margin, 1.0)
 
 
 def trades(cells: Cells) -> list[Trade]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -42,6 +43,10 @@ class Labels:
         self._parts = parts([(row.settings, row.records[0]) for row in rows])
         self._several_rankings = len({row.ranking for row in rows}) > 1
         self.rules_differ = bool(self._parts["rule"])
+        self._alike: set[int] = set()
+        places = {id(row): (self.place(row), self.attack(row), self.rule(row), self.share(row)) for row in rows}
+        count = Counter(places.values())
+        self._alike = {row for row, place in places.items() if count[place] > 1}
 
     def place(self, row: Row) -> str:
         """What was attacked, and how it was ranked."""
@@ -54,9 +59,9 @@ class Labels:
 
     def attack(self, row: Row) -> str:
         """The attack, with what is special about it; never empty."""
+        name = label({"attack": row.records[0]["config"].get("attack", "none")})
         special = [key for key in self._parts["attack"] if key != "attack"]
-        config = row.records[0]["config"]
-        return joined(label({"attack": config.get("attack", "none")}), self._label(row, special))
+        return joined(name, self._label(row, special), row.name if id(row) in self._alike else "")
 
     def share(self, row: Row) -> str:
         """The malicious share; empty where there is none."""

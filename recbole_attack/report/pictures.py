@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 from recbole_attack.report.numbers import is_share, rounded
 from recbole_attack.utils.files import write_atomically
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_INK = "#010203"
+"""Black, so that a page can tell it from other colours and take that of its text instead."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", _INK, "#E69F00", "#56B4E9")
 """Okabe and Ito's palette without yellow, which is hard to see on white."""
 MARKERS = "osD^vPX*"
 STROKES = ("-", "--", ":", "-.")
-_INK = "#010203"
-"""Stands for the colour of the text, which a page has for itself."""
 _TITLE = 44
 """Letters in a line of a panel's title."""
+_FEW = 12
+"""Points up to which each has a marker and its interval a bar of its own."""
 
 
 class Panel(NamedTuple):
@@ -58,6 +60,34 @@ class Trade(NamedTuple):
     front: Sequence[tuple[float, float]]
 
 
+class Drawing(NamedTuple):
+    """Panels, and how one is drawn.
+
+    Attributes:
+        panels: At least one.
+        draw: Fills a pair of axes with a panel, its lines in their styles.
+        styles: Label -> its look, the same in all panels.
+        labels: The labels of a panel.
+    """
+
+    panels: Sequence[Any]
+    draw: Callable[[Any, Any, Mapping[str, Any]], None]
+    styles: Mapping[str, Mapping[str, Any]]
+    labels: Callable[[Any], Iterable[str]]
+
+    def together(self) -> Any:
+        """One figure of all panels, at most two in a row."""
+        return self._figure(self.panels)
+
+    def apart(self) -> dict[str, Any]:
+        """Title -> a figure of its panel alone."""
+        return {panel.title: self._figure([panel]) for panel in self.panels}
+
+    def _figure(self, panels: Sequence[Any]) -> Any:
+        shown = {label for panel in panels for label in self.labels(panel)}
+        return _figure(panels, self.draw, {label: style for label, style in self.styles.items() if label in shown})
+
+
 def plot_panels(panels: Sequence[Panel], xlabel: str, path: Path) -> None:
     """Draw panels, at most two in a row.
 
@@ -66,72 +96,88 @@ def plot_panels(panels: Sequence[Panel], xlabel: str, path: Path) -> None:
         xlabel: What all of them are drawn against; the malicious share has a logarithmic axis in per cent.
         path: Where the picture goes; its suffix says what it is: ``.png``, ``.pdf`` or ``.svg``.
     """
-    save(draw_panels(panels, xlabel), path)
+    save(curves_drawing(panels, xlabel).together(), path)
 
 
-def draw_panels(panels: Sequence[Panel], xlabel: str) -> Any:
-    """The figure of :func:`plot_panels`."""
+def curves_drawing(panels: Sequence[Panel], xlabel: str, order: Iterable[str] = ()) -> Drawing:
+    """Lines against ``xlabel``, see :func:`plot_panels`; in the looks of ``order``, as far as they are there."""
+    highest = {panel.ylabel: _highest(p for p in panels if p.ylabel == panel.ylabel) for panel in panels}
 
-    def draw(axes: Any, panel: Panel, style: Mapping[str, Any]) -> None:
+    def draw(axes: Any, panel: Panel, styles: Mapping[str, Any]) -> None:
         for label, points in panel.lines.items():
-            band = panel.bands.get(label, ())
-            if band:
-                low_high = zip(*band, strict=True)
-                axes.fill_between(*low_high, color=style[label]["color"], alpha=0.18, linewidth=0)
+            _draw_band(axes, panel.bands.get(label, ()), styles[label]["color"])
             if points:
-                axes.plot(*zip(*points, strict=True), **style[label])
+                axes.plot(*zip(*points, strict=True), **styles[label], markevery=1 + len(points) // _FEW)
         axes.set(xlabel=xlabel, ylabel=panel.ylabel)
         if xlabel == "malicious_ratio":
             _share_axis(axes, sorted({x for points in panel.lines.values() for x, _ in points}))
-        _from_zero(axes, [y for points in panel.lines.values() for _, y in points])
+        _from_zero(axes, highest[panel.ylabel])
         _per_cent(axes.yaxis, panel.ylabel)
 
-    return _figure(panels, draw, [label for panel in panels for label in panel.lines])
+    return Drawing(panels, draw, _styles([p.lines for p in panels], STROKES, order), lambda panel: panel.lines)
 
 
-def draw_trades(trades: Sequence[Trade]) -> Any:
-    """A figure of points with their fronts, at most two pairs of axes in a row."""
+def trades_drawing(trades: Sequence[Trade], order: Iterable[str] = ()) -> Drawing:
+    """Points with their fronts, otherwise as :func:`curves_drawing`."""
+    highest = max(y for trade in trades for points in trade.points.values() for _, y in points)
 
-    def draw(axes: Any, trade: Trade, style: Mapping[str, Any]) -> None:
+    def draw(axes: Any, trade: Trade, styles: Mapping[str, Any]) -> None:
         if len(trade.front) > 1:
             axes.plot(*zip(*trade.front, strict=True), color=_INK, linewidth=1, linestyle=":", zorder=1)
         for label, points in trade.points.items():
-            axes.plot(*zip(*points, strict=True), **{**style[label], "linestyle": "none"})
+            axes.plot(*zip(*points, strict=True), **styles[label])
         axes.plot(*zip(*trade.front, strict=True), "o", markersize=11, markerfacecolor="none", color=_INK)
         axes.set(xlabel=trade.xlabel, ylabel=trade.ylabel)
         axes.axvline(0, color=_INK, linewidth=0.6, alpha=0.5)
         axes.margins(x=0.08)
-        _from_zero(axes, [y for points in trade.points.values() for _, y in points])
+        _from_zero(axes, highest)
         for axis, metric in ((axes.xaxis, trade.xlabel), (axes.yaxis, trade.ylabel)):
             _per_cent(axis, metric)
 
-    return _figure(trades, draw, [label for trade in trades for label in trade.points])
+    return Drawing(trades, draw, _styles([t.points for t in trades], ["none"], order), lambda trade: trade.points)
 
 
-def _figure(panels: Sequence[Any], draw: Callable[[Any, Any, Mapping[str, Any]], None], labels: Iterable[str]) -> Any:
+def _draw_band(axes: Any, band: Sequence[tuple[float, float, float]], colour: str) -> None:
+    if band:
+        x, low, high = zip(*band, strict=True)
+        axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+        if len(band) <= _FEW:
+            axes.vlines(x, low, high, color=colour, alpha=0.7, linewidth=1)
+
+
+def _highest(panels: Iterable[Panel]) -> float:
+    """The top of all lines and bands of panels."""
+    several = list(panels)
+    values = [y for panel in several for points in panel.lines.values() for _, y in points]
+    ends = [high for panel in several for band in panel.bands.values() for _, _, high in band]
+    return max(filter(isfinite, [*values, *ends]), default=0.0)
+
+
+def _figure(
+    panels: Sequence[Any], draw: Callable[[Any, Any, Mapping[str, Any]], None], styles: Mapping[str, Mapping[str, Any]]
+) -> Any:
     """Panels at most two in a row, one legend for all of them below."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    style = _styles(dict.fromkeys(labels))
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    wide = 1 if columns > 1 else 1.4
-    in_row = max(1, int(columns * wide * 60 / (max(map(len, style), default=0) + 8)))
-    legend_rows = -(-len(style) // in_row)
+    in_row = max(1, 60 * columns // (max(map(len, styles), default=0) + 8))
+    height = 3.1 * rows + 0.25 * -(-len(styles) // in_row)
     with _settings():
-        figure = Figure(figsize=(4.5 * columns * wide, 3.1 * rows + 0.25 * legend_rows), layout="constrained")
+        figure = Figure(figsize=(4.5 * columns, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.06)
         places = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in places[len(panels) :]:
             axes.set_axis_off()
         for axes, panel in zip(places, panels, strict=False):
-            draw(axes, panel, style)
+            draw(axes, panel, styles)
             axes.set_title(fill(panel.title, _TITLE), fontsize="medium")
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", alpha=0.25, linewidth=0.6)
-        handles = [Line2D([], [], **kind) for kind in style.values()]
+        handles = [Line2D([], [], **style) for style in styles.values()]
         # matplotlib leaves out labels that begin with an underscore
-        names = [f"\u200a{label}" if label.startswith("_") else label for label in style]
+        names = [f"\u200a{label}" if label.startswith("_") else label for label in styles]
         figure.legend(handles, names, loc="outside lower center", ncols=in_row, frameon=False, fontsize="small")
     return figure
 
@@ -143,17 +189,19 @@ def _settings() -> AbstractContextManager[None]:
     return rc_context({**ink, "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "recbole_attack"})
 
 
-def _styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A look of its own for each line, the same in all panels."""
+def _styles(panels: Iterable[Iterable[str]], strokes: Sequence[str], order: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A look of its own for each label of the panels, in ``order`` and then as they come."""
+    labels = dict.fromkeys(label for panel in panels for label in panel)
+    first = [label for label in dict.fromkeys(order) if label in labels]
     return {
         label: {
             "color": COLOURS[number % len(COLOURS)],
             "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": STROKES[number % len(STROKES)],
+            "linestyle": strokes[number % len(strokes)],
             "markersize": 5,
             "clip_on": False,
         }
-        for number, label in enumerate(labels)
+        for number, label in enumerate(dict.fromkeys([*first, *labels]))
     }
 
 
@@ -165,10 +213,9 @@ def _share_axis(axes: Any, shares: Sequence[float]) -> None:
     axes.set_xlabel("malicious clients, %")
 
 
-def _from_zero(axes: Any, values: Iterable[float]) -> None:
+def _from_zero(axes: Any, highest: float) -> None:
     """Room below zero and above the highest value, so that no line lies on the frame."""
-    highest = max((value for value in values if isfinite(value)), default=0.0) or 1.0
-    axes.set_ylim(-0.04 * highest, 1.05 * highest)
+    axes.set_ylim(-0.04 * (highest or 1.0), 1.05 * (highest or 1.0))
 
 
 def _per_cent(axis: Any, metric: str) -> None:

@@ -18,6 +18,9 @@ RULE = ("aggregator", "client_defense")
 MAIN = (*PLACE, *RULE, "attack", SHARE)
 """Parameters that tell rows apart before any other does."""
 
+_OWNERS = ("scenario", "model", "attack", "aggregator")
+"""What decides which other parameters a run has."""
+
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
 """What does nothing without an attack, unless malicious users are left out of the evaluation."""
 
@@ -78,7 +81,9 @@ def distinguishing(rows: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
         rows: Row name -> one of its records.
     """
     values = {name: _shown_values(record) for name, record in rows.items()}
-    keys = list(dict.fromkeys([*MAIN, *(key for row in values.values() for key in row)]))
+    configs = [record["config"] for record in rows.values()]
+    named = dict.fromkeys([*MAIN, *(key for row in values.values() for key in row)])
+    keys = [key for key in named if not _recorded_later(key, configs)]
     chosen: list[str] = []
     for key in keys:
         before, after = ({_key(row, [*chosen, *more]) for row in values.values()} for more in ([], [key]))
@@ -86,6 +91,14 @@ def distinguishing(rows: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
         if varies and (key in MAIN or len(after) > len(before)):
             chosen.append(key)
     return {name: {key: row.get(key) for key in chosen} for name, row in values.items()}
+
+
+def _recorded_later(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some records only do not know a parameter yet: no two differ in it, and no other explains its absence."""
+    known = {_key(config, [key]) for config in configs if key in config}
+    switched = any(config.get(key) is True for config in configs)
+    absent = any(key not in config for config in configs)
+    return absent and len(known) == 1 and not switched and not _belongs(key, _OWNERS, configs)
 
 
 def _shown_values(record: Record) -> dict[str, Any]:
@@ -175,13 +188,13 @@ def parts(rows: Sequence[tuple[Mapping[str, Any], Record]]) -> dict[str, list[st
     """
     keys = [key for key in (rows[0][0] if rows else ()) if key != SHARE]
     place = [key for key in keys if key in PLACE]
-    rule = [key for key in keys if key in RULE or _belongs(key, RULE, rows) and not _belongs(key, ("attack",), rows)]
+    configs = [record["config"] for _, record in rows]
+    rule = [k for k in keys if k in RULE or _belongs(k, RULE, configs) and not _belongs(k, ("attack",), configs)]
     return {"place": place, "rule": rule, "attack": [key for key in keys if key not in (*place, *rule)]}
 
 
-def _belongs(key: str, owners: Sequence[str], rows: Sequence[tuple[Mapping[str, Any], Record]]) -> bool:
+def _belongs(key: str, owners: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a parameter is there with certain values of its owners and not with others."""
-    configs = [record["config"] for _, record in rows]
     having = {_key(config, owners) for config in configs if key in config}
     lacking = {_key(config, owners) for config in configs if key not in config}
     return bool(lacking) and not having & lacking
