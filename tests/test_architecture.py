@@ -34,7 +34,7 @@ ALLOWED = {
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "experiment", "report"},
     "benchmark": {*ROOMS, "config", "trainer", "experiment", "quick_start", "report"},
-    "commands": {*ROOMS, "config", "quick_start"},
+    "commands": {*ROOMS, "config", "quick_start", "benchmark", "report"},
     "__init__": {"config", "evaluator", "quick_start", "register", "benchmark"},
 }
 """Which parts of the package each part may import, besides itself and the free ones."""

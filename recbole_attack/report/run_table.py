@@ -7,12 +7,12 @@ from typing import Any
 
 from texttable import Texttable
 
-from recbole_attack.report.words import ARMS, caption, details, nearest, number, percent
+from recbole_attack.report.numbers import base, heading, is_share, number, percent
+from recbole_attack.report.words import ARMS, caption, details, nearest
 
 MAIN = ("hit", "ndcg", "er")
 """The metrics of a short table."""
 
-_SHARES = {"hit", "recall", "precision", "er", "exposure_share", "itemcoverage", "tailpercentage"}
 _ONE_ITEM = {"recall": "hit", "map": "mrr"}
 _ERRORS = {"test_result": "standard_error", "test_result_full": "standard_error_full"}
 
@@ -81,7 +81,7 @@ def metric_rows(record: Mapping[str, Any], key: str = "test_result") -> list[lis
     head, rows = ["metric", *arms, *(["delta"] if delta else [])], []
     for metric in _shown(list(next(iter(arms.values()))[key]), record) if arms else []:
         write = percent if is_share(metric) else number
-        row = [f"{metric}, %" if is_share(metric) else metric]
+        row = [heading(metric)]
         for arm in arms.values():
             error = (arm.get(_ERRORS.get(key)) or {}).get(metric)
             row.append(write(arm[key][metric]) + ("" if error is None else f" \N{PLUS-MINUS SIGN} {write(error)}"))
@@ -108,16 +108,6 @@ def _meant(metric: str, record: Mapping[str, Any]) -> str:
     name, at, k = metric.partition("@")
     if record["config"].get("target_group", "all") == "all":
         name = name.removesuffix("_in")
-    if _base(name) == "exposure_share" and k.isdecimal() and len(record["budget"]["target_items"]) <= int(k):
+    if base(name) == "exposure_share" and k.isdecimal() and len(record["budget"]["target_items"]) <= int(k):
         name = name.replace("exposure_share", "er")
     return f"{_ONE_ITEM.get(name, name)}{at}{k}"
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share of users, places or items, which is read best in per cent."""
-    return _base(metric) in _SHARES
-
-
-def _base(metric: str) -> str:
-    """The metric's name without group and cut-off."""
-    return metric.split("@")[0].removesuffix("_in").removesuffix("_out")

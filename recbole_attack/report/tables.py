@@ -7,8 +7,9 @@ from statistics import mean
 from typing import Any
 
 from recbole_attack.evaluator import paired_t_test
+from recbole_attack.report.numbers import number, rounded
 from recbole_attack.report.pictures import Panel
-from recbole_attack.report.words import ARMS, caption, exposure_course, markdown, number, rounded
+from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
+from recbole_attack.report.numbers import rounded
 from recbole_attack.report.pictures import Panel
 
 ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
-
-_DASH = "-"
 
 
 def caption(record: Mapping[str, Any]) -> str:
@@ -133,25 +132,6 @@ def _optimiser(config: Mapping[str, Any]) -> str:
 def nearest(cut_offs: Sequence[int], k: int = 10) -> int:
     """The cut-off nearest to ``k``, the smaller one of two."""
     return min(cut_offs, key=lambda cut_off: (abs(cut_off - k), cut_off))
-
-
-def rounded(value: float, digits: int = 2) -> str:
-    """So many significant digits, written out: 120 and not 1.2e+02."""
-    return f"{float(f'{value:.{digits}g}'):.12g}"
-
-
-def number(value: float | None, sign: bool = False) -> str:
-    """Four decimals, or a dash for what is undefined or was not measured."""
-    if value is None or value != value:
-        return _DASH
-    return f"{value:+.4f}" if sign else f"{value:.4f}"
-
-
-def percent(share: float | None, sign: bool = False) -> str:
-    """A share in per cent with two decimals, without the unit; a dash for what is undefined or was not measured."""
-    if share is None or share != share:
-        return _DASH
-    return f"{100 * share:+.2f}" if sign else f"{100 * share:.2f}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

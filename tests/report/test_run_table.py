@@ -12,7 +12,8 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack import AttackConfig
-from recbole_attack.report.run_table import is_share, metric_rows, result_table
+from recbole_attack.report.numbers import is_share
+from recbole_attack.report.run_table import metric_rows, result_table
 from recbole_attack.report.words import nearest
 
 NAMES = ("hit", "ndcg", "er", "target_ndcg", "exposure_share")

@@ -1,0 +1,110 @@
+"""What an attacker knows, controls and may do, and what all rows of a report share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recbole_attack.report.cells import Cells, Row, estimate
+from recbole_attack.report.numbers import rounded
+from recbole_attack.report.settings import Record
+
+TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
+"""What a threat card says, in its order."""
+
+
+def threat(row: Row) -> dict[str, str]:
+    """A row's threat card: :data:`TERMS` -> words; a dash for what was not recorded or does not apply."""
+    record = row.records[0]
+    budget, config = record["budget"], record["config"]
+    values = (
+        "; ".join(map(str, budget.get("knowledge", ()))),
+        _controls(budget),
+        _promotes(budget, config),
+        _limits(budget),
+        _upload(row.records, "malicious_weight", 100),
+        _upload(row.records, "norm_ratio", 1),
+    )
+    return dict(zip(TERMS, (value or "-" for value in values), strict=True))
+
+
+def _controls(budget: Mapping[str, Any]) -> str:
+    if "malicious_clients" not in budget:
+        return "the model that the provider ships" if "stages" in budget else ""
+    count = budget["malicious_clients"]
+    verb = {"clone": "cloned", "compromise": "compromised"}.get(budget["mode"], budget["mode"])
+    return (
+        f"{count} malicious client{'s' if count != 1 else ''} ({rounded(100 * budget['malicious_share'])} % of the "
+        f"users, {verb}) with {budget['malicious_interactions']} interactions"
+    )
+
+
+def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    items = budget["target_items"]
+    what = f"item {items[0]}" if len(items) == 1 else f"{len(items)} items"
+    group = budget.get("target_group")
+    return f"{what} ({config['target_items']})" + (f" to users {group}" if group else "")
+
+
+def _limits(budget: Mapping[str, Any]) -> str:
+    """How loud uploads may be."""
+    if "malicious_clients" not in budget:
+        return ""
+    scale, quantile = budget.get("gradient_scale", 1), budget.get("norm_budget")
+    times = "uploads as computed" if scale == 1 else f"uploads times {rounded(scale)}"
+    limit = "of any length" if quantile is None else f"no longer than the {rounded(quantile)} quantile of honest ones"
+    return f"{times}, {limit}"
+
+
+def _upload(records: Iterable[Record], key: str, scale: float) -> str:
+    """Mean over seeds of what was measured of uploads."""
+    found = estimate((record.get("attacked") or {}).get("uploads", {}).get(key) for record in _with_uploads(records))
+    return rounded(scale * found.mean, 3) if found else ""
+
+
+def _with_uploads(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if (record.get("attacked") or {}).get("uploads")]
+
+
+def _data(record: Record) -> str:
+    data = record["dataset"]
+    return f"{data['name']}: {data['users']} users, {data['items']} items, {data['interactions']} interactions"
+
+
+def _ranking(record: Record) -> str:
+    candidates = record["config"]["exposure_candidates"]
+    ranked = "all items" if candidates == "full" else f"{candidates} sampled items"
+    return f"{ranked}, history {'masked' if record['config']['mask_history'] else 'not masked'}"
+
+
+def _training(record: Record) -> str:
+    config = record["config"]
+    clients = f", {config['clients_per_round']} clients a round" if config["scenario"] == "federated" else ""
+    return f"{config['scenario']}{clients}, {config['epochs']} epochs, {config['learner']} {config['learning_rate']:g}"
+
+
+def _of(key: str) -> Any:
+    return lambda record: str(record["config"][key]) if record["config"].get(key) is not None else None
+
+
+FACTS = {
+    "data": _data,
+    "victim": _of("model"),
+    "training": _training,
+    "rule": _of("aggregator"),
+    "ranking": _ranking,
+    "targets": _of("target_items"),
+    "attack": _of("attack"),
+    "malicious clients": _of("malicious_clients"),
+}
+
+
+def shared_facts(cells: Cells) -> dict[str, str]:
+    """What is the same in all rows, in the words of a header, with their seeds."""
+    records = [record for row in cells.rows for record in row.records]
+    found = {term: {fact(record) for record in records} for term, fact in FACTS.items()}
+    seeds = {tuple(record["seed"] for record in row.records) for row in cells.rows}
+    counts = sorted(map(len, seeds))
+    same = {term: str(values.pop()) for term, values in found.items() if len(values) == 1 and None not in values}
+    several = f"{counts[0]} to {counts[-1]} a row" if counts[0] != counts[-1] else f"{counts[0]} a row"
+    return {**same, "seeds": ", ".join(map(str, *seeds)) if len(seeds) == 1 else several}
