@@ -22,10 +22,10 @@ from recbole_attack.config.plugins import load_plugins
 from recbole_attack.config.reading import find_option, read_text, read_value, text_keys
 from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import plain_values
+from recbole_attack.config.victims import check_victim
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import TargetMetric, register_metrics
-from recbole_attack.model import BERT4Rec, PromptSASRec, SASRec, Victim, base_name, find_model, find_recbole_model
-from recbole_attack.stages import plans
+from recbole_attack.model import Victim, base_name, find_model, find_recbole_model
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -77,6 +77,8 @@ class AttackConfig(Config):
     """
 
     external_config_dict: dict[str, Any]
+    internal_config_dict: dict[str, Any]
+    final_config_dict: dict[str, Any]
 
     def __init__(
         self,
@@ -170,7 +172,7 @@ class AttackConfig(Config):
             self.final_config_dict = complete_training(self.final_config_dict, *known, self.model_class)
         check_options(self.final_config_dict)
         if issubclass(self.model_class, Victim):
-            self._check_victim()
+            check_victim(self.model_class, self.final_config_dict)
         given = "load_col" in self.external_config_dict
         self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._check_metrics()
@@ -215,24 +217,6 @@ class AttackConfig(Config):
         values["eval_args"] = {"group_by": "user", **self.internal_config_dict["eval_args"], **values["eval_args"]}
         for key in ("metrics", "topk"):
             values[key] = list(values[key]) if isinstance(values[key], (list, tuple)) else [values[key]]
-
-    def _check_victim(self) -> None:
-        """Losses, prompts, replaced next items and single prefixes are not for every model."""
-        values, scenario = self.final_config_dict, self.final_config_dict["scenario"]
-        lookup(dict.fromkeys(self.model_class.loss_types), values["loss_type"], "loss_type")
-        if self.model_class.needs_draws and values["train_rows"] != "users":
-            raise ConfigError(f"train_rows of model '{self.model}': expected 'users', found '{values['train_rows']}'")
-        if issubclass(self.model_class, PromptSASRec) and scenario != "pretrain":
-            raise ConfigError(f"model '{self.model}': expected scenario 'pretrain', found '{scenario}'")
-        stages = [stage for arm in plans(values).values() for stage in arm] if scenario == "pretrain" else []
-        if any(stage.prompted for stage in stages) and self.model_class not in (SASRec, PromptSASRec):
-            chosen = f"attack '{values['attack']}', platform '{values['platform']}'"
-            raise ConfigError(f"prompts ({chosen}): expected model 'SASRec', found '{self.model}'")
-        if any(stage.poisoned for stage in stages) and issubclass(self.model_class, BERT4Rec):
-            raise ConfigError(
-                f"attack '{values['attack']}' replaces the item that follows: expected a model that predicts it, "
-                f"such as 'SASRec', found '{self.model}'"
-            )
 
     def _check_metrics(self) -> None:
         metrics, topk = self.final_config_dict["metrics"], self.final_config_dict["topk"]

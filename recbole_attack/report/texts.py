@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 def full_table(cells: Cells) -> Table:
-    """Every row with its settings and figures; the settings besides the main ones in one column, the usual ones unsaid."""
+    """Every row with its settings and figures; settings besides the main ones share a column, usual ones are unsaid."""
     ranked = len({row.ranking for row in cells.rows}) > 1
     unsaid = settings.usual(row.settings for row in cells.rows)
     main = [key for key in cells.rows[0].settings if key in settings.MAIN]
