@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
-from recbole_attack.report.numbers import rounded
+from recbole_attack.report.numbers import percent, rounded
 from recbole_attack.report.pictures import Panel
 
 ARMS = ("local", "clean", "attacked")
