@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import mkdtemp
+from textwrap import shorten
 from traceback import extract_tb
 from typing import Any
 
@@ -23,6 +24,7 @@ import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from recbole_attack.benchmark.plan import Arm
 from recbole_attack.quick_start import TrainedArm
@@ -74,7 +76,8 @@ def outcomes(
         try:
             yield from pool(joblib.delayed(_outcome)(train, arm, place, memory_gb) for arm in arms)
         except Exception as error:  # arms' own errors are outcomes: this is a process that is no more
-            raise TrainingError(f"a worker was killed, as happens when memory runs out: {_line(error)}") from error
+            text = shorten(_line(error), 300, placeholder=" ...")
+            raise TrainingError(f"the workers broke down, as when memory runs out and one is killed: {text}") from error
 
 
 @contextmanager
@@ -102,12 +105,15 @@ def _cluster(address: str) -> Iterator[None]:
             f"scheduler must be the address of a Dask scheduler, such as tcp://host:8786: found {address} ({error})"
         ) from error
     with client, joblib.parallel_config("dask", client=client):
+        if not client.ncores():
+            raise ConfigError(f"scheduler {address} has no workers: expected some, such as of dask worker {address}")
         yield
 
 
 def _start_worker(parent: int) -> None:
     """End with the process that started this one, however that ends; only that one is told of Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own is shared with other processes, and outlives one that is killed
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
