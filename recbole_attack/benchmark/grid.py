@@ -48,6 +48,13 @@ class _RowLoader(YamlLoader):
     text_keys = TEXT_KEYS
 
 
+class _PaperLoader(YamlLoader):
+    """Of what a paper printed, where one row may stand for another."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+
 class _GridLoader(_RowLoader):
     def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
         """Those of all parts, of each row and of each combination."""
@@ -94,7 +101,7 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     folder = folder.resolve()
     files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     names = [name for name in files if name not in ABOUT_A_TABLE and not name[0].isupper()]
-    order = [name for name in _read(folder / "paper.yaml") if name in names]
+    order = [name for name in _read(folder / "paper.yaml", _PaperLoader) if name in names]
     levels = [folder]
     while (levels[-1].parent / "common.yaml").is_file():
         levels.append(levels[-1].parent)
@@ -108,8 +115,8 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     return rows
 
 
-def _read(file: Path) -> dict[str, Any]:
-    return load_yaml(file, _RowLoader) if file.is_file() and file.stat().st_size else {}
+def _read(file: Path, loader: type[YamlLoader] = _RowLoader) -> dict[str, Any]:
+    return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
 
 
 def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:

@@ -16,7 +16,7 @@ def written(tmp_path, small):
     def write(name="grid.yaml", fixed=None, **parts):
         file = tmp_path / name
         varied = parts.get("grid", {})
-        shared = {key: value for key, value in small(epochs=1, **(fixed or {})).items() if key not in varied}
+        shared = {key: value for key, value in small(**{"epochs": 1, **(fixed or {})}).items() if key not in varied}
         values = {"fixed": shared, **parts}
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         return file

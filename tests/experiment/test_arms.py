@@ -36,7 +36,7 @@ def configured(small, pretrain):
 
     def configured(name):
         make = pretrain if name in PRETRAINED else small
-        return AttackConfig(config_dict=make(**{**RUNS, **PRETRAINED}[name]))
+        return AttackConfig(config_dict=make(**{"epochs": 1, **{**RUNS, **PRETRAINED}[name]}))
 
     return configured
 
