@@ -270,9 +270,14 @@ class AttackConfig(Config):
         Args:
             changes: Parameters; ``model`` may be a class.
         """
-        values, model = self.to_dict(), changes.pop("model", self.model_class)
+        model = changes.pop("model", self.model_class)
+        return type(self)(model=model, config_dict=self.replaced(**changes))
+
+    def replaced(self, **changes: Any) -> dict[str, Any]:
+        """The parameters of :meth:`replace`, which are not checked."""
+        values = self.to_dict()
         for key, folder in RECIPES.items():
             if changes.get(key, values[key]) != values[key]:
                 own = load_defaults(f"{folder}/{values[key]}")
                 values = {k: v for k, v in values.items() if k not in own}
-        return type(self)(model=model, config_dict={**values, **changes})
+        return {**values, **changes}

@@ -1,7 +1,8 @@
 """Experiments: one run's data, its threat, and the arms trained on them."""
 
+from recbole_attack.experiment.arms import arm_parameters, data_hashes
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset
-from recbole_attack.experiment.pretrain import PretrainExperiment, prepare_pretrain
+from recbole_attack.experiment.pretrain import PretrainExperiment, detections, prepare_pretrain
 from recbole_attack.experiment.scenarios import PREPARE, prepare
 from recbole_attack.experiment.training import TrainingExperiment, prepare_training, run_arm
 
@@ -11,7 +12,10 @@ __all__ = [
     "Experiment",
     "PretrainExperiment",
     "TrainingExperiment",
+    "arm_parameters",
     "create_dataset",
+    "data_hashes",
+    "detections",
     "prepare",
     "prepare_pretrain",
     "prepare_training",

@@ -152,21 +152,17 @@ class PretrainExperiment(Experiment):
         """Lists of the detection that are shorter than the catalogue."""
         return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
 
+    def evidence(self, arm: ArmResult) -> dict[str, Any]:
+        """What detectors read of one arm; see :func:`detections`."""
+        shown = arm.item_exposure
+        if shown is None:
+            return {}
+        popularity, targets = self.train_data.sequences.popularity(), self.threat.targets
+        return {"counts": shown.counts, "users": shown.users, "popularity": popularity, "targets": targets}
+
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
-        local = arms["local"].item_exposure if "local" in arms else None
-        popularity = self.train_data.sequences.popularity()
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for name, arm in arms.items():
-            if name == "local" or arm.item_exposure is None or local is None:
-                continue
-            shown = arm.item_exposure
-            evidence = Evidence(shown.counts, local.counts, popularity, shown.users)
-            found[name] = {}
-            for detector, detect in DETECTORS.items():
-                detection = detect(evidence, self.config["seed"])
-                found[name][detector] = detection_quality(detection.scores, detection.flagged, self.threat.targets)
-        return {"detection": found}
+        return {"detection": detections({n: self.evidence(arm) for n, arm in arms.items()}, self.config["seed"])}
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""
@@ -186,6 +182,26 @@ class PretrainExperiment(Experiment):
                 name: [stage.name for stage in stages] for name, stages in plans(self.config.final_config_dict).items()
             },
         }
+
+
+def detections(arms: Mapping[str, Mapping[str, Any]], seed: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Arm -> detector -> how well it finds the targets; nothing without the platform's own model.
+
+    Args:
+        arms: Arm -> its :meth:`PretrainExperiment.evidence`.
+        seed: The run's.
+    """
+    local = arms.get("local")
+    if not local:
+        return {}
+    shown = {name: arm for name, arm in arms.items() if name != "local" and arm}
+    return {name: _found(arm, local["counts"], seed) for name, arm in shown.items()}
+
+
+def _found(arm: Mapping[str, Any], local: Any, seed: int) -> dict[str, dict[str, float]]:
+    evidence = Evidence(arm["counts"], local, arm["popularity"], int(arm["users"]))
+    found = {detector: detect(evidence, seed) for detector, detect in DETECTORS.items()}
+    return {name: detection_quality(d.scores, d.flagged, arm["targets"]) for name, d in found.items()}
 
 
 def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackConfig:
