@@ -1,1 +1,20 @@
 """Many runs: a grid's plan, workers, store and statistics, and frames of their results."""
+
+from recbole_attack.benchmark.grid import Row, default_store, read_grid
+from recbole_attack.benchmark.plan import Plan, make_plan
+from recbole_attack.benchmark.run import run_grid
+from recbole_attack.benchmark.store import Store
+from recbole_attack.benchmark.words import describe_plan
+from recbole_attack.benchmark.workers import default_jobs
+
+__all__ = [
+    "Plan",
+    "Row",
+    "Store",
+    "default_jobs",
+    "default_store",
+    "describe_plan",
+    "make_plan",
+    "read_grid",
+    "run_grid",
+]

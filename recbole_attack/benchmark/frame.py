@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_attack.benchmark.store import Store
+from recbole_attack.experiment.arms import PLACE
 from recbole_attack.report.words import ARMS
-from recbole_attack.trainer.resuming import MAY_CHANGE
 from recbole_attack.utils.errors import DataError, did_you_mean, shown
 
 Record = Mapping[str, Any]
@@ -19,7 +20,7 @@ COLUMNS = ("run", "arm", "protocol", "metric", "value", "seed", "epoch")
 
 _PROTOCOLS = {"test_result": "configured", "test_result_full": "full"}
 _NEEDED = {"config", "seed", "history"}
-_NO_PARAMETER = MAY_CHANGE | {"seed"}
+_NO_PARAMETER = PLACE | {"seed"}
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
@@ -73,35 +74,40 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     """The test metrics of all runs below a folder; see :func:`tidy`.
 
     Args:
-        folder: A run's folder, or one with folders of runs at any depth; records that lie in it as ``<name>.json`` are
-            read as well. Runs that have no result yet are left out. A run is called by its path from here.
+        folder: A run's folder, a grid's store, or one with any number of them at any depth; records that lie in it as
+            ``<name>.json`` are read as well. Runs that have no result yet are left out. A run is called by its path
+            from here, one in a store by its row, with the store's path from here in front.
 
     Raises:
-        DataError: There is no such folder, no run in it, or a file that should hold a record does not.
+        DataError: There is no such folder, no run in it, a file that should hold a record does not, or a store cannot
+            be read.
     """
     place = Path(folder)
-    files = {_name(file, place): file for file in _files(place)}
-    if not files:
+    files = {*place.rglob("result.json"), *place.glob("*.json")} - {place / "dataset.json"}
+    records = [{**_read(file), "run": _name(file, place)} for file in sorted(files)]
+    for cells in sorted(place.rglob("cells.jsonl")):
+        within = cells.parent.relative_to(place)
+        for row, of_seeds in Store(cells.parent).records().items():
+            records += [{**record, "run": (within / row).as_posix()} for record in of_seeds]
+    if not records:
         found = "a folder without one" if place.is_dir() else "no such folder"
         others = [other.name for other in place.absolute().parent.glob("*/") if _holds_runs(other)]
         hint = did_you_mean(place.absolute().name, others)
-        raise DataError(f"{place} holds no run: expected result.json in it or below it, found {found}{hint}")
-    return tidy({**_read(files[name]), "run": name} for name in sorted(files))
-
-
-def _files(place: Path) -> set[Path]:
-    return {*place.rglob("result.json"), *place.glob("*.json")} - {place / "dataset.json"}
+        raise DataError(
+            f"{place} holds no run: expected result.json or cells.jsonl in it or below it, found {found}{hint}"
+        )
+    return tidy(records)
 
 
 def _holds_runs(folder: Path) -> bool:
-    """Whether it is a run's folder or holds one: not further down, where there may be anything."""
-    return any(True for pattern in ("result.json", "*/result.json") for _ in folder.glob(pattern))
+    """Whether it is a run's folder or a store, or holds one: not further down, where there may be anything."""
+    return any(True for name in ("result.json", "cells.jsonl") for part in ("", "*/") for _ in folder.glob(part + name))
 
 
 def _name(file: Path, place: Path) -> str:
     if file.name != "result.json":
         return file.stem
-    return place.absolute().name if file.parent == place else str(file.parent.relative_to(place))
+    return place.absolute().name if file.parent == place else file.parent.relative_to(place).as_posix()
 
 
 def _read(file: Path) -> dict[str, Any]:

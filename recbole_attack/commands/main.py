@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "show": "recbole_attack.commands.show",
     "convert": "recbole_attack.commands.convert",
     "synthetic": "recbole_attack.commands.synthetic",
+    "grid": "recbole_attack.commands.grid",
     "report": "recbole_attack.commands.report",
 }
 """Command -> the module that does it, imported when it is asked for.

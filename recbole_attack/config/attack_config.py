@@ -276,10 +276,14 @@ class AttackConfig(Config):
         Args:
             changes: Parameters; ``model`` may be a class.
         """
-        before, model = self.to_dict(), changes.pop("model", self.model_class)
-        values = before
+        model = changes.pop("model", self.model_class)
+        return type(self)(model=model, config_dict=self.replaced(**changes))
+
+    def replaced(self, **changes: Any) -> dict[str, Any]:
+        """The parameters of :meth:`replace`, which are not checked."""
+        values = before = self.to_dict()
         for key in RECIPES:
             if changes.get(key, before[key]) != before[key]:
                 own = {name for file in recipe_files(key, before[key]) for name in load_defaults(file)}
                 values = {k: v for k, v in values.items() if k not in own}
-        return type(self)(model=model, config_dict={**values, **changes})
+        return {**values, **changes}

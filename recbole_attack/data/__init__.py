@@ -2,7 +2,7 @@
 
 from recbole_attack.data.batches import CentralEpoch, TrainBatch, TrainData
 from recbole_attack.data.categories import SimilarTargets, item_categories, similar_targets
-from recbole_attack.data.dataset import RaggedSequentialDataset
+from recbole_attack.data.dataset import RaggedSequentialDataset, located
 from recbole_attack.data.groups import parse_group, user_group
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.prefixes import TRAIN_ROWS
@@ -27,6 +27,7 @@ __all__ = [
     "UserSequences",
     "each_target",
     "item_categories",
+    "located",
     "parse_group",
     "parse_platform_users",
     "resolve_targets",

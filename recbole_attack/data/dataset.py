@@ -29,6 +29,26 @@ _FILTERS = (
 )
 
 
+def located(config: Any) -> Path:
+    """The folder of the configured dataset, ``<name>/<name>.inter`` and so on; ``synthetic`` is generated first.
+
+    Raises:
+        DataError: It is not there.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if name == "synthetic":
+        name = ensure_synthetic(synthetic_size(config["synthetic_size"]), folder.parent)
+        folder = folder.with_name(name)
+    inter = folder / f"{name}.inter"
+    if not inter.is_file():
+        found = sorted(p.name for p in folder.parent.glob("*") if (p / f"{p.name}.inter").is_file())
+        raise DataError(
+            f"dataset '{name}' not found: expected {inter}; "
+            f"found in {folder.parent}: {', '.join(found) or 'no dataset'}{did_you_mean(name, found)}"
+        )
+    return folder
+
+
 class RaggedSequentialDataset(SequentialDataset):
     """A :class:`SequentialDataset` that keeps one ragged array of item sequences.
 
@@ -57,21 +77,8 @@ class RaggedSequentialDataset(SequentialDataset):
     def _get_preset(self) -> None:
         super()._get_preset()
         self._found = {}
-        if self.dataset_name == "synthetic":
-            folder = Path(self.dataset_path).parent
-            self.dataset_name = ensure_synthetic(synthetic_size(self.config["synthetic_size"]), folder)
-            self.dataset_path = str(folder / self.dataset_name)
-
-    def _load_data(self, token: str, dataset_path: str) -> None:
-        inter = Path(dataset_path) / f"{token}.inter"
-        if not inter.is_file():
-            folder = Path(dataset_path).parent
-            found = sorted(p.name for p in folder.glob("*") if (p / f"{p.name}.inter").is_file())
-            raise DataError(
-                f"dataset '{token}' not found: expected {inter}; "
-                f"found in {folder}: {', '.join(found) or 'no dataset'}{did_you_mean(token, found)}"
-            )
-        super()._load_data(token, dataset_path)
+        folder = located(self.config)
+        self.dataset_name, self.dataset_path = folder.name, str(folder)
 
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
         loaded, left_out = self._get_load_and_unload_col(source)

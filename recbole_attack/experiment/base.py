@@ -17,10 +17,10 @@ from recbole.utils import init_seed
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset, TrainData
 from recbole_attack.evaluator import OUTCOMES, ItemExposure, Outcomes, standard_errors, write_outcomes
+from recbole_attack.experiment.arms import atomic_hashes
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
-from recbole_attack.utils.files import sha256
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,21 @@ class Experiment(ABC):
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data: users and items without padding."""
-        split, name = self.dataset.split, self.dataset.dataset_name
-        files = [Path(self.dataset.dataset_path) / f"{name}.{suffix}" for suffix in ("inter", "user", "item")]
+        split = self.dataset.split
         return {
-            "name": name,
+            "name": self.dataset.dataset_name,
             "users": split.full.n_users - 1,
             "items": split.full.n_items - 1,
             "interactions": len(split.full.items),
             "train_interactions": len(split.train.items),
             "valid_users": len(split.valid.users),
             "test_users": len(split.test.users),
-            "sha256": {file.name: sha256(file) for file in files if file.is_file()},
+            "sha256": atomic_hashes(Path(self.dataset.dataset_path), self.config["additional_feat_suffix"] or ()),
         }
+
+    def evidence(self, arm: ArmResult) -> dict[str, Any]:
+        """Arrays from which :meth:`findings` of arms follow that were trained apart."""
+        return {}
 
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """What ``result.json`` says besides the arms' metrics."""

@@ -15,7 +15,6 @@ from recbole.utils import calculate_valid_score
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
-from recbole_attack.config.defaults import load_defaults
 from recbole_attack.data import (
     NonInteracted,
     ProviderSplit,
@@ -29,9 +28,9 @@ from recbole_attack.data import (
     user_group,
 )
 from recbole_attack.data.batches import Poison
-from recbole_attack.defense import CUTOFFS, DETECTORS, Evidence
-from recbole_attack.evaluator import detection_quality
+from recbole_attack.defense import CUTOFFS
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
+from recbole_attack.experiment.detection import detections
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.stages import Party, Stage, plans
@@ -153,22 +152,18 @@ class PretrainExperiment(Experiment):
         """Lists of the detection that are shorter than the catalogue."""
         return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
 
+    def evidence(self, arm: ArmResult) -> dict[str, Any]:
+        """What detectors read of one arm; see :func:`~recbole_attack.experiment.detection.detections`."""
+        shown = arm.item_exposure
+        if shown is None:
+            return {}
+        popularity, targets = self.train_data.sequences.popularity(), self.threat.targets
+        return {"counts": shown.counts, "users": shown.users, "popularity": popularity, "targets": targets}
+
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
-        local = arms["local"].item_exposure if "local" in arms else None
-        popularity = self.train_data.sequences.popularity()
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for name, arm in arms.items():
-            if name == "local" or arm.item_exposure is None or local is None:
-                continue
-            shown = arm.item_exposure
-            evidence = Evidence(shown.counts, local.counts, popularity, shown.users)
-            found[name] = {}
-            for detector, detect in DETECTORS.items():
-                own = {key: self.config[key] for key in load_defaults(f"detector/{detector}")}
-                detection = detect(evidence, self.config["seed"], **own)
-                found[name][detector] = detection_quality(detection.scores, detection.flagged, self.threat.targets)
-        return {"detection": found}
+        evidence = {name: self.evidence(arm) for name, arm in arms.items()}
+        return {"detection": detections(evidence, self.config.final_config_dict)}
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -19,6 +16,7 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.plugins import check_saved_plugins
 from recbole_attack.experiment import ArmResult, Experiment, prepare
+from recbole_attack.quick_start.arm import comparison, environment
 from recbole_attack.quick_start.result import Result
 from recbole_attack.quick_start.run_folder import (
     LOG,
@@ -31,7 +29,7 @@ from recbole_attack.quick_start.run_folder import (
 )
 from recbole_attack.report.pictures import plot_panels
 from recbole_attack.report.run_table import result_table
-from recbole_attack.report.words import ARMS, history_panels
+from recbole_attack.report.words import history_panels
 from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 from recbole_attack.utils.files import write_json
@@ -183,13 +181,7 @@ def _recbole_result(config: AttackConfig, arms: Mapping[str, ArmResult]) -> dict
 
 
 def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
-    """Metrics of both arms and attacked minus clean; ``None`` for what was not run."""
-    clean, attacked = arms.get("clean"), arms.get("attacked")
-    delta = None
-    if clean and attacked and clean.test_result and attacked.test_result:
-        delta = {key: value - clean.test_result[key] for key, value in attacked.test_result.items()}
-    expected = [name for name in ARMS if name in {"clean", "attacked", *arms}]
-    return {**{name: arms[name].report() if name in arms else None for name in expected}, "delta": delta}
+    return comparison({name: arm.report() for name, arm in arms.items()})
 
 
 def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult]) -> dict[str, Any]:
@@ -206,13 +198,7 @@ def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, 
         **experiment.findings(arms),
         "history": {name: arm.history for name, arm in arms.items()},
         "timing": {name: arm.seconds for name, arm in arms.items()},
-        "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(config["device"]),
-            "threads": torch.get_num_threads(),
-        },
+        "environment": environment(config),
     }
 
 

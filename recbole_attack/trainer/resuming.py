@@ -9,7 +9,7 @@ from typing import Any
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.files import plain
 
-MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "verbose", "worker"}
+_MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "verbose", "worker"}
 """Parameters that say where and how loudly a run runs, and nothing about what comes out."""
 
 
@@ -25,7 +25,7 @@ def check_same_parameters(trained: Mapping[str, Any], now: Mapping[str, Any], fi
         ConfigError: Names the first that differs.
     """
     before, now = plain(trained), plain(now)
-    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+    for key in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
         if before.get(key) != now.get(key):
             raise ConfigError(f"{file} cannot be continued: expected {key} {before.get(key)!r}, found {now.get(key)!r}")
 

@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -25,6 +26,7 @@ from recbole_attack.utils.yaml_files import dump_yaml
 T = TypeVar("T")
 
 _TOKEN = "[0-9a-f]" * 8
+_WORKING_DIRECTORY = threading.Lock()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -81,10 +83,11 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 def working_elsewhere() -> Iterator[None]:
     """Work in a temporary folder: for code that writes where it stands and cannot be told another place.
 
-    What it leaves there is gone at the end of the block. The working directory is one for all threads.
+    What it leaves there is gone at the end of the block. The working directory is that of all threads, so one thread is
+    in such a block at a time.
     """
-    before = Path.cwd()
-    with TemporaryDirectory() as folder:
+    with _WORKING_DIRECTORY, TemporaryDirectory() as folder:
+        before = Path.cwd()
         os.chdir(folder)
         try:
             yield
@@ -133,6 +136,11 @@ def _remove(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    write_atomically(path, lambda target: target.write_bytes(content))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,11 +44,15 @@ class YamlLoader(yaml.SafeLoader):
 
     def compose_document(self) -> Any:
         root = super().compose_document()
-        if isinstance(root, yaml.MappingNode):
-            for key, value in root.value:
+        for node in self.parameters(root) if isinstance(root, yaml.MappingNode) else ():
+            for key, value in node.value:
                 if key.value in self.text_keys and value.tag != _NULL:
                     _as_text(value)
         return root
+
+    def parameters(self, root: yaml.MappingNode) -> Iterable[yaml.MappingNode]:
+        """The mappings whose keys are parameters: the document itself."""
+        return [root]
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from recbole_attack import load_runs, run_recbole_attack
 from recbole_attack.benchmark.frame import COLUMNS, tidy
+from recbole_attack.benchmark.store import writing
+from recbole_attack.quick_start import TrainedArm
 from recbole_attack.utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,7 @@ RECORD = st.fixed_dictionaries(
 )
 
 
-def record(value: float = 0.5, seed: int = 1, **config: object) -> dict:
+def record_of_a_run(value: float = 0.5, seed: int = 1, **config: object) -> dict:
     arm = {"test_result": {"er@10": value}, "test_result_full": None, "tested_epoch": 3}
     return {"config": {"attack": "ra", **config}, "seed": seed, "history": {}, "clean": None, "attacked": arm}
 
@@ -79,15 +81,15 @@ def test_parameters_that_vary_have_a_column_and_no_others(records):
 
 
 def test_a_record_may_bring_its_name():
-    frame = tidy({**record(seed=seed), "run": row} for row in ("a", "b") for seed in (1, 2))
+    frame = tidy({**record_of_a_run(seed=seed), "run": row} for row in ("a", "b") for seed in (1, 2))
     assert frame["run"].tolist() == ["a", "a", "b", "b"]
     assert frame["seed"].tolist() == [1, 2, 1, 2]
     assert frame["epoch"].tolist() == [3] * 4
 
 
 def test_runs_are_read_from_any_depth_by_their_path(tmp_path):
-    write(tmp_path / "saved" / "one" / "result.json", record(0.25, attack="eb"))
-    write(tmp_path / "saved" / "two" / "result.json", record(0.75))
+    write(tmp_path / "saved" / "one" / "result.json", record_of_a_run(0.25, attack="eb"))
+    write(tmp_path / "saved" / "two" / "result.json", record_of_a_run(0.75))
     write(tmp_path / "saved" / "two" / "dataset.json", {"name": "tiny"})
     (tmp_path / "saved" / "interrupted").mkdir()
     frame = load_runs(tmp_path)
@@ -108,6 +110,32 @@ def test_a_run_is_read_as_it_ended(small, tmp_path):
         assert set(own["epoch"]) == {0} and set(own["protocol"]) == {"configured"}
 
 
+def test_a_store_is_read_row_by_row(planned, tmp_path):
+    plan = planned(grid={"attack": ["ra", "eb"], "seed": [2, 1]})
+    with writing(tmp_path / "grids" / "small") as store:
+        store.begin(plan)
+        for number, arm in enumerate(plan.arms.values()):
+            record = {"version": "0", "dataset": {}, "budget": {}, "best_valid_result": None, "uploads": None}
+            record |= {"test_result": {"er@10": number / 8}, "test_result_full": None, "tested_epoch": number}
+            record |= {"standard_error": None, "standard_error_full": None}
+            store.add(arm, TrainedArm(record, [], {"seconds": 1.0, "epochs": [], "environment": {}}, {}))
+    write(tmp_path / "alone" / "result.json", record_of_a_run(0.5, attack="c_fsr"))
+    numbers = {key: number / 8 for number, key in enumerate(plan.arms)}
+    expected = {
+        (f"grids/small/{cell.row}", arm, cell.seed): numbers[key]
+        for cell in plan.cells
+        for arm, key in cell.arms.items()
+    }
+    frame = load_runs(tmp_path)
+    found = frame.set_index(["run", "arm", "seed"])["value"].to_dict()
+    assert found == {**expected, ("alone", "attacked", 1): 0.5}
+    assert set(frame["attack"]) == {"ra", "eb", "c_fsr"}
+    own = load_runs(tmp_path / "grids" / "small")
+    assert set(own["run"]) == {cell.row for cell in plan.cells}
+    with pytest.raises(DataError, match="did you mean 'grids'"):
+        load_runs(tmp_path / "grid")
+
+
 def test_published_runs_are_read():
     folder = ROOT / "results" / "runs"
     names = sorted(file.stem for file in folder.glob("SASRec-ml-100k-*.json"))[:1]
@@ -125,17 +153,15 @@ def test_published_runs_are_read():
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (
-            "save",
-            "save holds no run: expected result.json in it or below it, found no such folder; did you mean 'saved'?",
-        ),
+        ("save", "save holds no run: expected result.json or cells.jsonl in it or below it, found no such folder"),
+        ("save", "; did you mean 'saved'?"),
         ("sawed", "found a folder without one; did you mean 'saved'?"),
         ("elsewhere", "found no such folder$"),
         ("saved/one/result.json", "found no such folder"),
     ],
 )
 def test_a_folder_without_runs_is_refused_with_the_nearest_that_has_some(tmp_path, asked, words):
-    write(tmp_path / "saved" / "one" / "result.json", record())
+    write(tmp_path / "saved" / "one" / "result.json", record_of_a_run())
     (tmp_path / "sawed").mkdir()
     with pytest.raises(DataError, match=words.replace("?", r"\?")) as raised:
         load_runs(tmp_path / asked)

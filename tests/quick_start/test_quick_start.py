@@ -242,7 +242,7 @@ def test_full_rankings_and_groups_have_standard_errors_too(pretrain):
 def test_the_log_says_what_is_not_as_usual_and_where_all_of_it_is(finished, small):
     log = (finished.folder / "run.log").read_text()
     (line,) = [line for line in log.splitlines() if "other than the defaults" in line]
-    head, _, rest = line.partition("SASRec on tiny; other than the defaults: ")
+    _, _, rest = line.partition("SASRec on tiny; other than the defaults: ")
     shown, _, where = rest.partition(" (all parameters: ")
     assert where == f"{finished.folder / 'config.yaml'})"
     changed = {**small(), "checkpoint_dir": str(finished.folder.parent)}

@@ -1,0 +1,210 @@
+"""A grid as it is written: one YAML file of lists and named rows, or a folder with one file a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_attack.config.options import TEXT_KEYS
+from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
+from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
+
+Parameters = dict[str, Any]
+
+PARTS = {
+    "fixed": "parameters of all rows",
+    "grid": "parameters with a list of values each: all combinations are run",
+    "exclude": "combinations that are not run: some of the grid's parameters, with one value each",
+    "rows": "name -> parameters of one more row",
+}
+"""What a grid's file holds, all of it optional but for one of ``grid`` and ``rows``."""
+
+ABOUT_A_TABLE = frozenset({"columns", "common", "comparisons", "figure", "paper"})
+"""Names of files in a folder of rows that are no rows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration, run once with each seed.
+
+    Attributes:
+        name: What a table calls it.
+        parameters: Without a seed.
+        seeds: None leaves it to the defaults.
+    """
+
+    name: str
+    parameters: Parameters
+    seeds: tuple[int, ...] | None
+
+
+class _RowLoader(YamlLoader):
+    text_keys = TEXT_KEYS
+
+
+class _PaperLoader(YamlLoader):
+    """Of what a paper printed, where one row may stand for another."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+
+class _GridLoader(_RowLoader):
+    def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+        """Those of all parts, of each row and of each combination."""
+        for key, part in root.value:
+            nodes = [part]
+            if key.value == "rows" and isinstance(part, yaml.MappingNode):
+                nodes = [row for _, row in part.value]
+            elif key.value == "exclude" and isinstance(part, yaml.SequenceNode):
+                nodes = part.value
+            yield from (node for node in nodes if isinstance(node, yaml.MappingNode))
+
+
+def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[str, Any] | None = None) -> list[Row]:
+    """The rows of a grid.
+
+    A grid's combinations are rows named after what sets them apart, such as ``attack=ra, aggregator=median``; named
+    rows follow. Every row is run with every ``seed`` of the grid.
+
+    Args:
+        path: A YAML file with the :data:`PARTS`, or a folder whose YAML files are rows. What rows of a folder share
+            stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of those above it that have a
+            ``common.yaml``; rows come in the order of ``paper.yaml``, if there is one.
+        seeds: Stand in for the grid's own.
+        changes: Parameters that win over the grid's.
+
+    Raises:
+        ConfigError: A part is not what it should be, or no combination is left.
+        DataError: A file is missing or no YAML mapping.
+    """
+    if not path.exists():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
+        raise DataError(f"{path} not found: expected a grid's YAML file, or a folder of rows{near}")
+    if path.is_dir():
+        rows = [Row(name, values, None) for name, values in _rows_of_folder(path).items()]
+    else:
+        rows = _rows_of_file(load_yaml(path, _GridLoader), seeds)
+    if not rows:
+        raise ConfigError(f"{path}: expected at least one row, found none")
+    given = None if seeds is None else tuple(dict.fromkeys(seeds))
+    return [Row(row.name, {**row.parameters, **(changes or {})}, given or row.seeds) for row in rows]
+
+
+def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
+    folder = folder.resolve()
+    files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    names = [name for name in files if name not in ABOUT_A_TABLE and not name[0].isupper()]
+    order = [name for name in _read(folder / "paper.yaml", _PaperLoader) if name in names]
+    levels = [folder]
+    while (levels[-1].parent / "common.yaml").is_file():
+        levels.append(levels[-1].parent)
+    rows = {}
+    for name in dict.fromkeys([*order, *names]):
+        own = _read(files[name])
+        values: Parameters = {}
+        for level in reversed(levels):
+            values |= _read(level / "common.yaml") | _read(level / f"{own.get('model')}.yaml")
+        rows[name] = values | own
+    return rows
+
+
+def _read(file: Path, loader: type[YamlLoader] = _RowLoader) -> dict[str, Any]:
+    return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
+
+
+def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:
+    for part in parts:
+        lookup(PARTS, part, "part of a grid")
+    fixed, axes, named = (_mapping(part, parts.get(part)) for part in ("fixed", "grid", "rows"))
+    for axis, values in axes.items():
+        _check_axis(axis, values, fixed)
+    if seeds is not None:
+        axes["seed"] = list(dict.fromkeys(seeds))
+    elif "seed" in fixed:
+        axes["seed"] = [fixed["seed"]]
+    fixed.pop("seed", None)
+    excluded = _exclusions(parts.get("exclude"), axes)
+    rows = [] if named and not axes.keys() - {"seed"} else list(_combinations(fixed, axes, excluded))
+    every = tuple(axes["seed"]) if "seed" in axes else None
+    for name, own in named.items():
+        values = _mapping(f"row '{name}'", own)
+        if "seed" in values:
+            raise ConfigError(f"row '{name}': expected its seeds under grid, found seed {shown(values['seed'])}")
+        rows.append(Row(name, {**fixed, **values}, every))
+    twice = {row.name for row in rows[: len(rows) - len(named)]} & named.keys()
+    if twice:
+        raise ConfigError(f"rows: expected names of their own, found '{twice.pop()}', which is one of the grid's")
+    return rows
+
+
+def _mapping(part: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{part} must hold 'key: value' lines: found {shown(value)}")
+    return dict(value)
+
+
+def _check_axis(axis: str, values: Any, fixed: Parameters) -> None:
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"grid: {axis} must be a list of values, such as [{shown(values)}]: found {shown(values)}")
+    if len({_canonical(value) for value in values}) < len(values):
+        raise ConfigError(f"grid: {axis} must list every value once: found {shown(values)}")
+    if axis in fixed:
+        raise ConfigError(f"grid: {axis} is given twice: found it in fixed, too")
+
+
+def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str]]:
+    """Partial combinations, values as :func:`_canonical` text."""
+    if given is not None and not isinstance(given, list):
+        raise ConfigError(f"exclude must be a list of combinations, such as [{{attack: ra}}]: found {shown(given)}")
+    found = []
+    for combination in given or []:
+        values = _mapping("a combination of exclude", combination)
+        if not values:
+            raise ConfigError("exclude: expected combinations of at least one parameter, found one of none")
+        for axis, value in values.items():
+            known = {_canonical(v): v for v in lookup(axes, axis, "parameter in exclude")}
+            if _canonical(value) not in known:
+                near = did_you_mean(str(value), map(str, known.values()))
+                raise ConfigError(f"exclude: {axis} must be one of {shown(axes[axis])}: found {shown(value)}{near}")
+        found.append({axis: _canonical(value) for axis, value in values.items()})
+    return found
+
+
+def _combinations(
+    fixed: Parameters, axes: Mapping[str, list[Any]], excluded: Sequence[Mapping[str, str]]
+) -> Iterator[Row]:
+    varied = [axis for axis in axes if axis != "seed"]
+    seeds = axes.get("seed", [None])
+    for values in product(*(axes[axis] for axis in varied)):
+        own = dict(zip(varied, values, strict=True))
+        left = [seed for seed in seeds if not any(_matches({**own, "seed": seed}, some) for some in excluded)]
+        if left:
+            name = ", ".join(f"{axis}={_word(value)}" for axis, value in own.items()) or "all"
+            yield Row(name, {**fixed, **own}, None if left == [None] else tuple(left))
+
+
+def _matches(combination: Mapping[str, Any], some: Mapping[str, str]) -> bool:
+    return all(_canonical(combination[axis]) == value for axis, value in some.items())
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else "+".join(map(_word, value)) if isinstance(value, list) else str(value)
+
+
+def default_store(path: Path) -> Path:
+    """Where the results of a grid are kept if nothing else is said: below ``saved``, named after it and its folder."""
+    place = path.resolve()
+    return Path("saved") / f"{place.parent.name}-{place.stem}"

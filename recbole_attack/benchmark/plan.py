@@ -1,0 +1,123 @@
+"""What a grid comes to: the arms its rows consist of, each found by a hash of all that decides how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_attack.benchmark.grid import Parameters, Row
+from recbole_attack.config import AttackConfig
+from recbole_attack.config.options import OPTIONS
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.experiment import arm_parameters, data_hashes
+from recbole_attack.utils.errors import ConfigError, DataError
+from recbole_attack.utils.files import plain
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training, whichever rows it belongs to.
+
+    Attributes:
+        key: Hash of name, parameters, data and the evaluator's version.
+        name: ``local``, ``clean`` or ``attacked``.
+        parameters: All that decide how it ends; see :func:`~recbole_attack.experiment.arm_parameters`.
+        data: File name -> SHA-256 of the dataset's files.
+        place: Parameters that say where it finds them, and on which device it is trained.
+    """
+
+    key: str
+    name: str
+    parameters: Parameters
+    data: dict[str, str]
+    place: Parameters = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a row with one seed.
+
+    Attributes:
+        row: Its name.
+        seed: Its seed.
+        config: All parameters.
+        arms: Arm -> key, in the order of ``result.json``.
+    """
+
+    row: str
+    seed: int
+    config: Parameters
+    arms: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a grid, and the arms to be trained for them.
+
+    Attributes:
+        cells: The runs.
+        arms: Key -> arm, in the order of the runs.
+    """
+
+    cells: tuple[Cell, ...]
+    arms: dict[str, Arm]
+
+    def users(self, key: str) -> list[Cell]:
+        """The runs that share an arm."""
+        return [cell for cell in self.cells if key in cell.arms.values()]
+
+
+def make_plan(rows: Iterable[Row]) -> Plan:
+    """Check every row, and find out what has to be trained.
+
+    Raises:
+        ConfigError: A row is not valid; the message names it.
+        DataError: A row's dataset is not there.
+    """
+    cells: list[Cell] = []
+    arms: dict[str, Arm] = {}
+    hashes: dict[str, dict[str, str]] = {}
+    for row in rows:
+        try:
+            for cell, own in _runs(row, hashes):
+                cells.append(cell)
+                for arm in own:
+                    arms.setdefault(arm.key, arm)
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"row '{row.name}': {error}") from error
+    return Plan(tuple(cells), arms)
+
+
+def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
+    """Hexadecimal hash of what decides how an arm ends."""
+    content = {"evaluator": EVALUATOR_VERSION, "arm": name, "parameters": parameters, "data": data}
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, list[Arm]]]:
+    """A row's runs with their arms; ``hashes`` remembers those of datasets that were read."""
+    config = AttackConfig(config_dict=row.parameters)
+    if config["log_wandb"]:
+        raise ConfigError("log_wandb must be False in a grid, whose runs share arms: found True")
+    values, data = config.to_dict(), _data(config, hashes)
+    place = {"data_path": str(Path(values["data_path"]).resolve()), "gpu_id": values["gpu_id"], "show_progress": False}
+    shared = {**values, "data_path": config.internal_config_dict["data_path"]}
+    of_arms = arm_parameters(config)
+    for seed in row.seeds or (config["seed"],):
+        OPTIONS["seed"].check("seed", seed)
+        arms = []
+        for name, parameters in of_arms.items():
+            own = {**parameters, "seed": seed}
+            arms.append(Arm(arm_key(name, own, data), name, own, data, place))
+        yield Cell(row.name, seed, {**shared, "seed": seed}, {arm.name: arm.key for arm in arms}), arms
+
+
+def _data(config: AttackConfig, hashes: dict[str, dict[str, str]]) -> dict[str, str]:
+    place = json.dumps([str(config[key]) for key in ("data_path", "synthetic_size", "additional_feat_suffix")])
+    if place not in hashes:
+        hashes[place] = data_hashes(config)
+    return hashes[place]

@@ -1,0 +1,72 @@
+"""Records of runs, put together from arms that were trained apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_attack.benchmark.plan import Cell
+from recbole_attack.experiment import detections
+from recbole_attack.quick_start.arm import comparison
+from recbole_attack.quick_start.quick_start import RESULT_SCHEMA
+from recbole_attack.utils.files import plain
+
+Lines = Mapping[str, Mapping[str, Any]]
+
+RESULTS = (
+    *("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full"),
+    *("tested_epoch", "uploads"),
+)
+"""What a record says of an arm; see :meth:`~recbole_attack.experiment.ArmResult.report`."""
+
+
+def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: Path) -> dict[str, Any]:
+    """What ``result.json`` would hold, had the arms of a run been trained by it.
+
+    Besides, ``outcomes`` names the file with the outcomes of each user, for every arm that has one.
+
+    Args:
+        cell: The run.
+        cells: Key -> results of an arm; the same for ``histories`` and ``timings``.
+        histories: See above.
+        timings: See above.
+        arrays: The folder with the folders of arrays.
+    """
+    arms = {name: cells[key] for name, key in cell.arms.items()}
+    main, last = list(arms.values())[-1], list(cell.arms.values())[-1]
+    outcomes = {name: arrays / "outcomes" / f"{key}.npz" for name, key in cell.arms.items()}
+    return {
+        "schema": RESULT_SCHEMA,
+        "version": main["version"],
+        "config": cell.config,
+        "seed": cell.seed,
+        "dataset": main["dataset"],
+        "budget": _budget({name: arm["budget"] for name, arm in arms.items()}),
+        **comparison({name: {key: arm[key] for key in RESULTS} for name, arm in arms.items()}),
+        **_detection(cell, arrays),
+        "history": {name: _epochs(histories[key], timings[key]) for name, key in cell.arms.items()},
+        "timing": {name: timings[key]["seconds"] for name, key in cell.arms.items()},
+        "environment": timings[last]["environment"],
+        "outcomes": {name: str(file) for name, file in outcomes.items() if file.is_file()},
+    }
+
+
+def _budget(of_arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the last arm says, and every arm's own stages, where arms have stages."""
+    main = dict(list(of_arms.values())[-1])
+    return {**main, "stages": {n: b["stages"][n] for n, b in of_arms.items()}} if "stages" in main else main
+
+
+def _detection(cell: Cell, arrays: Path) -> dict[str, Any]:
+    if cell.config["scenario"] != "pretrain":
+        return {}
+    files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
+    evidence = {name: dict(np.load(file)) for name, file in files.items() if file.is_file()}
+    return {"detection": plain(detections(evidence, cell.config))}
+
+
+def _epochs(history: Mapping[str, Any], timing: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**e, "seconds": s} for e, s in zip(history["epochs"], timing["epochs"], strict=True)]

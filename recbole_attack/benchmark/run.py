@@ -1,0 +1,83 @@
+"""A grid from its plan to its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter
+
+from recbole_attack.benchmark.plan import Arm, Plan
+from recbole_attack.benchmark.store import Store, writing
+from recbole_attack.benchmark.words import duration
+from recbole_attack.benchmark.workers import Outcome, Train, outcomes
+
+Tell = Callable[[str], object]
+"""Is told how far a grid is, a line at a time."""
+
+
+def run_grid(
+    plan: Plan,
+    folder: Path,
+    train: Train,
+    jobs: int,
+    scheduler: str | None = None,
+    memory_gb: float | None = None,
+    tell: Tell = print,
+) -> list[str]:
+    """Train what the store does not hold yet.
+
+    Whatever ends it and when, the arms that were finished are kept, and the same call goes on from there.
+
+    Args:
+        plan: What to train.
+        folder: The store's.
+        train: Trains one arm.
+        jobs: See :func:`~recbole_attack.benchmark.workers.outcomes`, for the two that follow as well.
+        scheduler: See above.
+        memory_gb: See above.
+        tell: Is called with a line after every arm.
+
+    Returns:
+        A line for each arm that failed.
+
+    Raises:
+        ConfigError: There is no such cluster.
+        DataError: Another grid writes to the store, or it is damaged or of another version.
+        KeyboardInterrupt: As it came, with a word on how to go on.
+        TrainingError: A process was killed.
+    """
+    with writing(folder) as store:
+        store.begin(plan)
+        left = [arm for key, arm in plan.arms.items() if key not in store.cells]
+        try:
+            with closing(outcomes(left, train, jobs, store.work, scheduler, memory_gb)) as ended:
+                return _keep(plan, store, ended, len(left), tell)
+        except KeyboardInterrupt as interrupt:
+            kept = len(plan.arms.keys() & store.cells.keys())
+            raise type(interrupt)(
+                f"interrupted; {kept} of {len(plan.arms)} arms kept in {folder}; the same command goes on from there"
+            ) from None
+
+
+def _keep(plan: Plan, store: Store, ended: Iterable[Outcome], left: int, tell: Tell) -> list[str]:
+    start, failed = perf_counter(), []
+    for done, (arm, result) in enumerate(ended, start=1):
+        if isinstance(result, str):
+            store.fail(arm, result)
+            failed.append(f"{_name(plan, arm)}: {result}")
+            what = f"failed: {result}"
+        else:
+            store.add(arm, result)
+            what = duration(result.timing["seconds"])
+        rest = (perf_counter() - start) / done * (left - done)
+        ahead = f"; about {duration(rest)} left" if done < left else ""
+        tell(f"[{len(plan.arms) - left + done}/{len(plan.arms)}] {_name(plan, arm)}: {what}{ahead}")
+    return failed
+
+
+def _name(plan: Plan, arm: Arm) -> str:
+    """An arm by the first run it belongs to."""
+    cells = plan.users(arm.key)
+    others = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
+    return f"{cells[0].row}, seed {cells[0].seed}, {arm.name}{others}"

@@ -1,0 +1,151 @@
+"""The store of a grid: a folder whose few files hold all that was trained for it.
+
+``cells.jsonl`` holds a trained arm a line, sorted by key: what it was trained with, and all it ended with but the time.
+``histories.jsonl`` holds their epochs, ``timings.jsonl`` how long they took and where, ``rows.jsonl`` the runs of the
+grid that was last run, by the keys of their arms, and ``failures.jsonl`` the arms that failed, which are tried again.
+``outcomes/`` and ``exposure/`` hold one ``<key>.npz`` for each arm that has such arrays.
+
+An arm is kept once ``cells.jsonl`` has it; that file is written last.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from recbole_attack.benchmark.lines import read_lines, write_lines
+from recbole_attack.benchmark.plan import Arm, Cell, Plan
+from recbole_attack.benchmark.records import compose
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.quick_start import TrainedArm
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import locked, tidy, write_bytes
+
+Lines = dict[str, dict[str, Any]]
+
+_CELL = {"key": str, "evaluator": int, "arm": str, "parameters": dict, "dataset": dict, "budget": dict}
+_ROW = {"row": str, "seed": int, "config": dict, "arms": dict}
+
+
+class Store:
+    """What is kept of a grid; reading it asks for no lock.
+
+    Args:
+        folder: Need not exist yet.
+
+    Attributes:
+        cells: Key -> what ``cells.jsonl`` says of the arm.
+        timings: Key -> its time.
+        failures: Key -> what went wrong, for arms that are not kept.
+        rows: The runs of the grid that was last run.
+
+    Raises:
+        DataError: A file is damaged, or holds what another version of this package measured differently.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells = _by_key(read_lines(folder / "cells.jsonl", _CELL))  # first: a writer writes it last
+        self._check_version()
+        self._histories = self._read("histories.jsonl", "epochs", list)
+        self.timings = self._read("timings.jsonl", "seconds", float)
+        failed = _by_key(read_lines(folder / "failures.jsonl", {"key": str, "error": str}))
+        self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
+        self.rows = [Cell(**line) for line in read_lines(folder / "rows.jsonl", _ROW)]
+
+    def _check_version(self) -> None:
+        others = {cell["evaluator"] for cell in self.cells.values()} - {EVALUATOR_VERSION}
+        if others:
+            raise DataError(
+                f"{self.folder} cannot be read: expected cells of evaluator version {EVALUATOR_VERSION}, found some "
+                f"of version {min(others)}, whose numbers do not compare; run the grid again with another store"
+            )
+
+    def _read(self, name: str, field: str, kind: type) -> Lines:
+        lines = _by_key(read_lines(self.folder / name, {"key": str, field: kind}))
+        missing = self.cells.keys() - lines.keys()
+        if missing:
+            raise DataError(f"{self.folder / name}: expected a line for each cell, found none for {min(missing)}")
+        return {key: lines[key] for key in self.cells}
+
+    def begin(self, plan: Plan) -> None:
+        """Let the runs of ``plan`` be those :meth:`records` tells of; what is kept of others stays."""
+        self.rows = list(plan.cells)
+        write_lines(self.folder / "rows.jsonl", map(asdict, self.rows))
+
+    def add(self, arm: Arm, trained: TrainedArm) -> None:
+        """Keep a trained arm. When this returns, nothing can take it away any more."""
+        for kind, content in trained.arrays.items():
+            write_bytes(self.folder / kind / f"{arm.key}.npz", content)
+        own = {"key": arm.key, "evaluator": EVALUATOR_VERSION, "arm": arm.name}
+        self._histories[arm.key] = {"key": arm.key, "epochs": trained.history}
+        self.timings[arm.key] = {"key": arm.key, **trained.timing}
+        self._write("timings.jsonl", self.timings)
+        self._write("histories.jsonl", self._histories)
+        self.cells[arm.key] = {**own, "parameters": arm.parameters, **trained.record}
+        self._write("cells.jsonl", self.cells)
+        if self.failures.pop(arm.key, None):
+            self._write("failures.jsonl", self.failures)
+
+    def fail(self, arm: Arm, error: str) -> None:
+        """Remember that an arm failed, and why."""
+        self.failures[arm.key] = {"key": arm.key, "arm": arm.name, "error": error, "parameters": arm.parameters}
+        self._write("failures.jsonl", self.failures)
+
+    def finished(self) -> list[Cell]:
+        """The runs all of whose arms are kept."""
+        return [cell for cell in self.rows if self.cells.keys() >= set(cell.arms.values())]
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for cell in sorted(self.finished(), key=lambda cell: cell.seed):
+            record = compose(cell, self.cells, self._histories, self.timings, self.folder)
+            found.setdefault(cell.row, []).append(record)
+        return {row: found[row] for row in dict.fromkeys(cell.row for cell in self.rows) if row in found}
+
+    def tidy(self) -> None:
+        """Remove what a killed writer left; nobody may be writing."""
+        tidy(self.folder)
+        shutil.rmtree(self.work, ignore_errors=True)
+        for file in self.folder.glob("*/*.npz"):
+            if file.stem not in self.cells:
+                file.unlink()
+
+    @property
+    def work(self) -> Path:
+        """A folder for checkpoints, gone when nobody is writing."""
+        return self.folder / "work"
+
+    def _write(self, name: str, lines: Lines) -> None:
+        write_lines(self.folder / name, (lines[key] for key in sorted(lines)))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Store]:
+    """The store in a folder, which nobody else writes to until the end of the block.
+
+    Raises:
+        DataError: Somebody does, or see :class:`Store`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / ".lock", timeout=0):
+            store = Store(folder)
+            store.tidy()
+            try:
+                yield store
+            finally:
+                store.tidy()
+    except Timeout as error:
+        raise DataError(f"{folder} is in use: expected that no other grid writes to it, found one that does") from error
+
+
+def _by_key(lines: list[dict[str, Any]]) -> Lines:
+    return {line["key"]: line for line in lines}

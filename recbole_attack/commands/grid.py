@@ -1,0 +1,74 @@
+"""Run many configurations on all cores, keep what is finished, and go on where it was interrupted.
+
+A grid is a YAML file: ``fixed`` parameters, a ``grid`` of lists whose combinations are run, combinations to
+``exclude``, and named ``rows``; or a folder with one YAML file a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from recbole_attack.utils.errors import ConfigError, TrainingError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("grid", type=Path, help="the grid's YAML file, or a folder of rows")
+    parser.add_argument("--store", type=Path, help="folder of the results; default saved/<folder>-<name> of the grid")
+    parser.add_argument("--dry_run", action="store_true", help="show what would be trained, and train nothing")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run every row with these seeds instead")
+    parser.add_argument("--data_path", help="folder that holds the datasets' folders")
+    parser.add_argument("--jobs", type=int, help="arms trained at once, a thread each; default one a core")
+    parser.add_argument("--memory_gb", type=float, help="an arm fails when its process needs more than this")
+    parser.add_argument(
+        "--scheduler", help="train on this Dask cluster instead, such as tcp://host:8786; workers of one thread each"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the grid, or show its plan.
+
+    Raises:
+        ConfigError: A row is not valid; nothing was run.
+        DataError: A file is missing or damaged, or another grid uses the store.
+        TrainingError: Some arms failed; all others are kept.
+    """
+    from recbole_attack.benchmark import (
+        Store,
+        default_jobs,
+        default_store,
+        describe_plan,
+        make_plan,
+        read_grid,
+        run_grid,
+    )
+    from recbole_attack.quick_start import train_arm
+
+    _check(arguments)
+    changes = {"data_path": arguments.data_path} if arguments.data_path else {}
+    plan = make_plan(read_grid(arguments.grid, arguments.seeds, changes))
+    folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
+    if arguments.dry_run:
+        print(describe_plan(plan, Store(folder), jobs))
+        return
+    failed = run_grid(plan, folder, train_arm, jobs, arguments.scheduler, arguments.memory_gb, tell=_log)
+    for line in failed:
+        _log(f"failed: {line}")
+    if failed:
+        raise TrainingError(f"{len(failed)} of {len(plan.arms)} arms failed; the same command tries them again")
+    print(f"{len(plan.cells)} runs are kept in {folder}")
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ConfigError(f"jobs must be an integer at least 1: found {arguments.jobs}")
+    if arguments.jobs is not None and arguments.scheduler:
+        raise ConfigError("jobs: expected none with a scheduler, whose cluster has its workers: found both")
+    if arguments.memory_gb is not None and not arguments.memory_gb > 0:
+        raise ConfigError(f"memory_gb must be a number above 0: found {arguments.memory_gb}")

@@ -1,0 +1,182 @@
+"""Grids as they are written: what rows they hold, against literal readings, and what is refused."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_attack.benchmark.grid import PARTS, default_store, read_grid
+from recbole_attack.utils.errors import ConfigError, DataError
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+TABLES = sorted({path.parent for path in EXPERIMENTS.rglob("*-*.yaml")})
+
+
+def write(folder, text, name="grid.yaml"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def runs(rows):
+    """Every (parameters, seed), as text that can be counted."""
+    return sorted(repr((sorted(row.parameters.items()), seed)) for row in rows for seed in row.seeds or (None,))
+
+
+axis = st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True)
+
+
+@given(a=axis, b=axis, seeds=axis, data=st.data())
+def test_a_grid_is_every_combination_that_is_not_excluded(tmp_path_factory, a, b, seeds, data):
+    axes = {"epochs": a, "eval_step": b, "seed": seeds}
+    some = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in axes.items()})
+    excluded = data.draw(st.lists(some.filter(bool), max_size=3))
+    left = [
+        dict(zip(axes, values, strict=True))
+        for values in product(*axes.values())
+        if not any(all(dict(zip(axes, values, strict=True))[k] == v for k, v in e.items()) for e in excluded)
+    ]
+    folder = tmp_path_factory.mktemp("grid")
+    file = write(folder, yaml.safe_dump({"fixed": {"model": "SASRec"}, "grid": axes, "exclude": excluded}))
+    if not left:
+        with pytest.raises(ConfigError, match="expected at least one row, found none"):
+            read_grid(file)
+        return
+    rows = read_grid(file)
+    expected = [({"model": "SASRec", "epochs": c["epochs"], "eval_step": c["eval_step"]}, c["seed"]) for c in left]
+    assert runs(rows) == sorted(repr((sorted(values.items()), seed)) for values, seed in expected)
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(
+        row.name == f"epochs={row.parameters['epochs']}, eval_step={row.parameters['eval_step']}" for row in rows
+    )
+
+
+def test_named_rows_come_after_the_combinations_and_win_over_what_is_fixed(tmp_path):
+    file = write(
+        tmp_path,
+        """
+        fixed: {dataset: tiny, epochs: 3}
+        grid: {attack: [ra, eb], seed: [1, 2]}
+        rows: {none: {attack: none}, long: {attack: ra, epochs: 9}}
+        """,
+    )
+    rows = {row.name: row for row in read_grid(file)}
+    assert list(rows) == ["attack=ra", "attack=eb", "none", "long"]
+    assert rows["none"].parameters == {"dataset": "tiny", "epochs": 3, "attack": "none"}
+    assert rows["long"].parameters == {"dataset": "tiny", "epochs": 9, "attack": "ra"}
+    assert all(row.seeds == (1, 2) for row in rows.values())
+
+
+def test_a_grid_of_seeds_alone_adds_no_row_to_the_named_ones(tmp_path):
+    named = write(tmp_path, "{grid: {seed: [1, 2]}, rows: {a: {attack: ra}}}")
+    assert [(row.name, row.seeds) for row in read_grid(named)] == [("a", (1, 2))]
+    alone = write(tmp_path, "{fixed: {attack: ra}, grid: {seed: [1, 2]}}")
+    assert [(row.name, row.parameters, row.seeds) for row in read_grid(alone)] == [("all", {"attack": "ra"}, (1, 2))]
+
+
+def test_seeds_come_from_the_caller_the_grid_what_is_fixed_or_the_defaults_in_this_order(tmp_path):
+    both = write(tmp_path, "{grid: {attack: [ra], seed: [1, 2]}, rows: {a: {attack: eb}}}")
+    assert {row.seeds for row in read_grid(both, seeds=[7, 8, 7])} == {(7, 8)}
+    fixed = write(tmp_path, "{fixed: {seed: 5}, rows: {a: {attack: eb}}}", "fixed.yaml")
+    assert [(row.seeds, row.parameters) for row in read_grid(fixed)] == [((5,), {"attack": "eb"})]
+    none = write(tmp_path, "{rows: {a: {attack: eb}}}", "none.yaml")
+    assert [row.seeds for row in read_grid(none)] == [None]
+
+
+def test_changes_win_over_everything(tmp_path):
+    file = write(tmp_path, "{fixed: {data_path: here}, rows: {a: {attack: eb}, b: {data_path: there}}}")
+    assert {row.parameters["data_path"] for row in read_grid(file, changes={"data_path": "x"})} == {"x"}
+
+
+def test_ids_are_the_text_they_are_written_as_in_every_part(tmp_path):
+    file = write(
+        tmp_path,
+        """
+        fixed: {dataset: 2020}
+        grid: {target_items: [[012, 1e3], "popular:2"]}
+        exclude: [{target_items: popular:2}]
+        rows: {a: {target_items: [007], category_field: ~}}
+        """,
+    )
+    one, named = read_grid(file)
+    assert one.parameters == {"dataset": "2020", "target_items": ["012", "1e3"]}
+    assert one.name == "target_items=012+1e3"
+    assert named.parameters == {"dataset": "2020", "target_items": ["007"], "category_field": None}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+def test_folders_of_rows_are_read_as_they_always_were(table):
+    """Every row against a literal merge of all that stands above it."""
+    above = [table.parent, table] if table.parent != EXPERIMENTS else [table]
+
+    def read(file):
+        return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+
+    rows = {row.name: row.parameters for row in read_grid(table)}
+    files = {file.stem: file for file in table.glob("*-*.yaml")}
+    assert set(files) <= set(rows) <= {file.stem for file in table.glob("*.yaml")}
+    for name, parameters in rows.items():
+        own, expected = read(table / f"{name}.yaml"), {}
+        for level in above:
+            expected.update(read(level / "common.yaml"))
+            expected.update(read(level / f"{own.get('model')}.yaml"))
+        assert parameters == {**expected, **own}
+    printed = [name for name in read(table / "paper.yaml") if name in rows]
+    assert list(rows)[: len(printed)] == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{gird: {attack: [ra]}}", "unknown part of a grid 'gird': expected one of .*; did you mean 'grid'"),
+        ("{grid: {attack: ra}}", r"grid: attack must be a list of values, such as \['ra'\]: found 'ra'"),
+        ("{grid: {attack: []}}", "grid: attack must be a list of values"),
+        ("{grid: {attack: [ra, ra]}}", "grid: attack must list every value once"),
+        ("{fixed: {attack: ra}, grid: {attack: [ra]}}", "grid: attack is given twice"),
+        ("{fixed: [a], grid: {attack: [ra]}}", "fixed must hold 'key: value' lines"),
+        ("{rows: [a]}", "rows must hold 'key: value' lines"),
+        ("{rows: {a: ra}}", "row 'a' must hold 'key: value' lines: found 'ra'"),
+        ("{rows: {a: {seed: 3}}}", "row 'a': expected its seeds under grid, found seed 3"),
+        ("{rows: {attack=ra: {}}, grid: {attack: [ra]}}", "rows: expected names of their own, found 'attack=ra'"),
+        ("{grid: {attack: [ra]}, exclude: {attack: ra}}", "exclude must be a list of combinations"),
+        ("{grid: {attack: [ra]}, exclude: [ra]}", "a combination of exclude must hold 'key: value' lines"),
+        ("{grid: {attack: [ra]}, exclude: [{}]}", "expected combinations of at least one parameter"),
+        (
+            "{grid: {attack: [ra]}, exclude: [{atack: ra}]}",
+            "unknown parameter in exclude 'atack'.*did you mean 'attack'",
+        ),
+        (
+            "{grid: {attack: [ra, eb]}, exclude: [{attack: ebb}]}",
+            r"must be one of \['ra', 'eb'\]: found 'ebb'; did you mean 'eb'",
+        ),
+    ],
+)
+def test_a_mistake_costs_one_line(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as raised:
+        read_grid(write(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_not_there_or_empty_is_refused(tmp_path):
+    write(tmp_path, "{}", "grid.yaml")
+    with pytest.raises(DataError, match=r"gird.yaml not found: expected .*; did you mean 'grid.yaml'"):
+        read_grid(tmp_path / "gird.yaml")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="expected at least one row, found none"):
+        read_grid(tmp_path / "empty")
+    with pytest.raises(DataError, match="not valid YAML"):
+        read_grid(write(tmp_path, "{fixed: [", "broken.yaml"))
+
+
+def test_stores_of_grids_with_the_same_name_lie_apart(tmp_path):
+    places = {default_store(tmp_path / folder / "table1") for folder in ("a", "b")}
+    assert places == {Path("saved/a-table1"), Path("saved/b-table1")}
+    assert default_store(tmp_path / "a" / "demo.yaml") == Path("saved/a-demo")
+
+
+def test_the_parts_are_all_explained():
+    assert all(PARTS.values())

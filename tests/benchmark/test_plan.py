@@ -1,0 +1,98 @@
+"""Plans: which arms a grid has, which of them are one, and that nothing that matters is left out of a key."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recbole_attack import AttackConfig
+from recbole_attack.benchmark import plan as plans
+from recbole_attack.benchmark.grid import Row
+from recbole_attack.benchmark.plan import arm_key, make_plan
+from recbole_attack.utils.errors import ConfigError, DataError
+
+DATASETS = Path(__file__).resolve().parents[2] / "dataset"
+
+
+def test_clean_twins_of_all_attacks_of_one_rule_are_one_arm(planned):
+    plan = planned(
+        grid={"attack": ["ra", "eb", "none"], "malicious_ratio": [0.05, 0.1], "aggregator": ["mean", "median"]}
+    )
+    assert len(plan.cells) == 12
+    clean = {cell.arms["clean"] for cell in plan.cells}
+    attacked = [cell.arms["attacked"] for cell in plan.cells if "attacked" in cell.arms]
+    assert len(clean) == 2 and len(set(attacked)) == len(attacked) == 8
+    assert plan.arms.keys() == clean | set(attacked)
+    of_rule = {(cell.config["aggregator"], cell.arms["clean"]) for cell in plan.cells}
+    assert len(of_rule) == 2
+    assert [arm.name for arm in plan.arms.values()][:2] == ["clean", "attacked"]
+
+
+def test_what_turned_users_are_evaluated_is_part_of_a_clean_arm(planned):
+    plan = planned(
+        fixed={"malicious_clients": "compromise"}, grid={"attack": ["ra", "eb"], "malicious_ratio": [0.05, 0.1]}
+    )
+    assert len({(cell.config["malicious_ratio"], cell.arms["clean"]) for cell in plan.cells}) == 2
+
+
+def test_a_row_is_run_once_with_each_of_its_seeds(planned):
+    plan = planned(grid={"attack": ["ra"], "seed": [4, 5]})
+    assert [(cell.row, cell.seed, cell.config["seed"]) for cell in plan.cells] == [("attack=ra", s, s) for s in (4, 5)]
+    assert len(plan.arms) == 4 and {arm.parameters["seed"] for arm in plan.arms.values()} == {4, 5}
+    assert [cell.seed for cell in planned(rows={"a": {"attack": "none"}}).cells] == [2020]
+
+
+def test_a_key_is_of_parameters_data_and_the_evaluators_version(planned, monkeypatch):
+    arm = next(iter(planned(rows={"a": {"attack": "ra"}}).arms.values()))
+    assert arm.key == arm_key(arm.name, dict(reversed(arm.parameters.items())), arm.data)
+    others = [
+        arm_key("attacked", arm.parameters, arm.data),
+        arm_key(arm.name, {**arm.parameters, "seed": 1}, arm.data),
+        arm_key(arm.name, arm.parameters, {**arm.data, "tiny.inter": "0"}),
+    ]
+    monkeypatch.setattr(plans, "EVALUATOR_VERSION", 2)
+    others.append(arm_key(arm.name, arm.parameters, arm.data))
+    assert len({arm.key, *others}) == 5
+
+
+def test_a_changed_byte_of_the_data_is_another_arm_and_another_place_is_not(tmp_path, small):
+    def keys(folder):
+        return set(make_plan([Row("a", small(data_path=str(folder)), None)]).arms)
+
+    shutil.copytree(DATASETS / "tiny", tmp_path / "data" / "tiny")
+    assert keys(tmp_path / "data") == keys(DATASETS)
+    with (tmp_path / "data" / "tiny" / "tiny.item").open("a") as file:
+        file.write("\n")
+    assert keys(tmp_path / "data").isdisjoint(keys(DATASETS))
+
+
+def test_no_parameter_of_a_grid_names_a_place_of_this_machine(planned):
+    plan = planned(rows={"a": {"attack": "ra"}})
+    assert str(DATASETS) not in str(
+        [(cell.config, plan.arms[key].parameters) for cell in plan.cells for key in plan.arms]
+    )
+    assert {arm.place["data_path"] for arm in plan.arms.values()} == {str(DATASETS)}
+    assert AttackConfig(config_dict=plan.cells[0].config).to_dict() == plan.cells[0].config
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"atack": "ra"}, "row 'b': unknown parameter 'atack'.*did you mean 'attack'"),
+        ({"attack": "rra"}, "row 'b': unknown attack 'rra'"),
+        ({"epochs": 0}, "row 'b': epochs must be an integer at least 1: found 0"),
+        ({"log_wandb": True}, "row 'b': log_wandb"),
+    ],
+)
+def test_every_row_is_checked_and_the_message_names_it(small, row, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan([Row("a", small(), None), Row("b", small(**row), None)])
+
+
+def test_seeds_and_datasets_are_checked_too(small):
+    with pytest.raises(ConfigError, match="row 'a': seed must be an integer at least 0"):
+        make_plan([Row("a", small(), (1, -1))])
+    with pytest.raises(DataError, match=r"row 'a': dataset 'tinny' not found: .*did you mean 'tiny'"):
+        make_plan([Row("a", small(dataset="tinny"), None)])

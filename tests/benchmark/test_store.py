@@ -1,0 +1,199 @@
+"""Stores: what is kept of an arm, whatever happens on the way; and the records of runs, against those of runs."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_attack import run_recbole_attack
+from recbole_attack.benchmark import Store, lines
+from recbole_attack.benchmark import store as stores
+from recbole_attack.benchmark.grid import Row
+from recbole_attack.benchmark.plan import make_plan
+from recbole_attack.benchmark.store import writing
+from recbole_attack.quick_start import TrainedArm
+from recbole_attack.utils import files
+from recbole_attack.utils.errors import DataError
+
+
+def made_up(arm):
+    """What an arm could end with, all of it told by its key."""
+    value = int(arm.key[:6], 16) / 7
+    results = {"best_valid_result": {"hit@10": value}, "test_result": {"hit@10": -value, "er@10": float("nan")}}
+    others = {"test_result_full": None, "standard_error": {"hit@10": value}, "standard_error_full": None}
+    others |= {"tested_epoch": 1, "uploads": None}
+    record = {"version": "0", "dataset": {"sha256": arm.data}, "budget": {"attack": arm.parameters["attack"]}}
+    history = [{"epoch": e, "train_loss": value / (e + 1)} for e in range(2)]
+    timing = {"seconds": value, "epochs": [1.5, 2.5], "environment": {"torch": "0"}}
+    return TrainedArm({**record, **results, **others}, history, timing, {"outcomes": arm.key.encode()})
+
+
+@pytest.fixture
+def plan(planned):
+    return planned(grid={"attack": ["ra", "eb", "none"], "seed": [2, 1]})
+
+
+def content(folder):
+    """All files of a store but its lock."""
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.suffix}
+
+
+def test_the_order_in_which_arms_end_leaves_no_trace(plan, tmp_path):
+    arms = list(plan.arms.values())[:3]
+    found = []
+    for number, order in enumerate(permutations(arms)):
+        with writing(tmp_path / str(number)) as store:
+            store.begin(plan)
+            for arm in order:
+                store.add(arm, made_up(arm))
+        found.append(content(store.folder))
+    assert all(other == found[0] for other in found)
+    keys = [json.loads(line)["key"] for line in found[0]["cells.jsonl"].splitlines()]
+    assert keys == sorted(arm.key for arm in arms)
+    assert found[0][f"outcomes/{keys[0]}.npz"] == keys[0].encode()
+    assert b"seconds" not in found[0]["cells.jsonl"] + found[0]["histories.jsonl"]
+
+
+class Died(BaseException):
+    """What no code recovers from."""
+
+
+def dying_at(fatal):
+    """A way to write files that works until the call with this number."""
+    original, calls = files.write_atomically, iter(range(1, 99))
+
+    def write(path, fill):
+        if next(calls) == fatal:
+            raise Died
+        original(path, fill)
+
+    return write
+
+
+@pytest.mark.parametrize("fatal", range(1, 5))
+def test_a_writer_that_dies_between_any_two_files_loses_nothing_that_was_kept(plan, tmp_path, monkeypatch, fatal):
+    first, second = list(plan.arms.values())[:2]
+    with writing(tmp_path / "whole") as store:
+        store.add(first, made_up(first))
+        before = content(store.folder)
+        store.add(second, made_up(second))
+        whole = content(store.folder)
+    with writing(tmp_path / "killed") as store:
+        store.add(first, made_up(first))
+        with monkeypatch.context() as patch, pytest.raises(Died):
+            patch.setattr(files, "write_atomically", dying_at(fatal))
+            store.add(second, made_up(second))
+        assert content(store.folder)["cells.jsonl"] == before["cells.jsonl"]
+    with writing(tmp_path / "killed") as store:
+        assert set(store.cells) == {first.key} and set(store.timings) == {first.key}
+        store.add(second, made_up(second))
+        assert content(store.folder) == whole
+
+
+def test_what_only_fails_is_remembered_until_it_does_not(plan, tmp_path):
+    arm = next(iter(plan.arms.values()))
+    with writing(tmp_path) as store:
+        store.begin(plan)
+        store.fail(arm, "TrainingError: diverged")
+    assert Store(tmp_path).failures[arm.key]["error"] == "TrainingError: diverged"
+    assert Store(tmp_path).cells == {}
+    with writing(tmp_path) as store:
+        store.add(arm, made_up(arm))
+    assert Store(tmp_path).failures == {} and set(Store(tmp_path).cells) == {arm.key}
+
+
+def test_runs_are_told_of_once_all_their_arms_are_kept(plan, tmp_path):
+    with writing(tmp_path) as store:
+        store.begin(plan)
+        for arm in list(plan.arms.values())[:3]:  # of ra: clean and attacked with seed 2, clean with seed 1
+            store.add(arm, made_up(arm))
+    records = Store(tmp_path).records()
+    assert {row: [record["seed"] for record in found] for row, found in records.items()} == {
+        "attack=ra": [2],
+        "attack=none": [1, 2],
+    }
+    record = records["attack=ra"][0]
+    clean, attacked = (record[arm]["test_result"]["hit@10"] for arm in ("clean", "attacked"))
+    assert record["delta"] == {"hit@10": attacked - clean, "er@10": None}
+    assert [epoch["seconds"] for epoch in record["history"]["clean"]] == [1.5, 2.5]
+    assert {arm: Path(path).read_text() for arm, path in record["outcomes"].items()} == plan.cells[0].arms
+
+
+def test_what_another_evaluator_measured_is_never_read(plan, tmp_path, monkeypatch):
+    arm = next(iter(plan.arms.values()))
+    with writing(tmp_path) as store:
+        store.add(arm, made_up(arm))
+    monkeypatch.setattr(stores, "EVALUATOR_VERSION", 2)
+    message = "expected cells of evaluator version 2, found some of version 1"
+    with pytest.raises(DataError, match=message):
+        Store(tmp_path)
+    with pytest.raises(DataError, match=message), writing(tmp_path):
+        pass
+
+
+def test_two_grids_never_write_to_one_store(tmp_path):
+    with writing(tmp_path / "store"), pytest.raises(DataError, match="is in use: expected that no other grid"):  # noqa: SIM117
+        with writing(tmp_path / "store"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("cells.jsonl", lambda text: text[:-9], "cells.jsonl, line 2 is not valid JSON"),
+        ("cells.jsonl", lambda text: text.replace('"arm"', '"amr"'), "line 1: expected an object with a str 'arm'"),
+        ("cells.jsonl", lambda text: "[]\n" + text, "line 1: expected an object with a str 'key'"),
+        ("histories.jsonl", lambda text: text.splitlines()[0], "expected a line for each cell, found none for "),
+        ("timings.jsonl", lambda text: "", "timings.jsonl: expected a line for each cell, found none for "),
+        ("rows.jsonl", lambda text: text.replace('"arms"', '"arm"'), "expected an object with a dict 'arms'"),
+    ],
+)
+def test_a_damaged_store_is_refused(plan, tmp_path, name, damage, message):
+    with writing(tmp_path) as store:
+        store.begin(plan)
+        for arm in list(plan.arms.values())[:2]:
+            store.add(arm, made_up(arm))
+    file = tmp_path / name
+    file.write_text(damage(file.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        Store(tmp_path)
+
+
+def test_lines_read_back_as_they_were_written(tmp_path):
+    values = [{"key": "a", "text": "ä\u2028\x85 b\n"}, {"key": "b", "numbers": [1, 0.1, 1e-300]}]
+    lines.write_lines(tmp_path / "x.jsonl", values)
+    assert lines.read_lines(tmp_path / "x.jsonl", {"key": str}) == values
+    assert lines.read_lines(tmp_path / "none.jsonl", {"key": str}) == []
+
+
+OF_A_RUN = ("schema", "version", "config", "seed", "dataset", "budget", "clean", "attacked", "delta")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attack": "eb", "exposure_candidates": 20},
+        {"attack": "none"},
+        {"scenario": "pretrain", "attack": "pea", "three_steps": True, "platform": "fine_tune"},
+    ],
+    ids=["federated", "clean", "pretrain"],
+)
+def test_records_are_those_of_runs(small, pretrain, run, changes):
+    parameters = (pretrain if "scenario" in changes else small)(epochs=1, **changes)
+    (record,) = Store(run(make_plan([Row("a", parameters, None)]))).records()["a"]
+    result = run_recbole_attack(config_dict=parameters)
+    expected = json.loads(Path(result["result_file"]).read_text(encoding="utf-8"))
+    expected["config"]["data_path"] = "dataset/"
+    expected["config"]["show_progress"] = record["config"]["show_progress"]
+    for key in (*OF_A_RUN, *(key for key in ("local", "detection") if key in expected)):
+        assert json.loads(json.dumps(record[key])) == expected[key], key
+    assert set(expected) - set(record) <= {"failed", "artefacts"}
+    assert record["history"].keys() == expected["history"].keys() == record["timing"].keys()
+    for arm, epochs in expected["history"].items():
+        assert [{**epoch, "seconds": 0} for epoch in record["history"][arm]] == [{**e, "seconds": 0} for e in epochs]
+    if "detection" in expected:
+        assert expected["detection"] and np.isfinite(expected["detection"]["attacked"]["kmeans"]["f1"])
