@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from recbole_attack.commands.run import INTERRUPTED, train
-
-__all__ = ["INTERRUPTED"]
+from recbole_attack.commands.run import INTERRUPTED as INTERRUPTED
+from recbole_attack.commands.run import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

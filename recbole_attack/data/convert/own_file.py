@@ -70,7 +70,9 @@ def _table(raw: str, columns: Sequence[str], delimiter: str) -> Table:
     """The conversion of a file by its columns of users, items and times, and of ratings if there are any."""
     user, item, time, *rating = columns
     seconds = f"{time} in seconds"
-    fields = {"user_id:token": user, "item_id:token": item, **{"rating:float": name for name in rating}}
+    fields = {"user_id:token": user, "item_id:token": item}
+    if rating:
+        fields["rating:float"] = rating[0]
     return Table(
         raw=raw,
         suffix="inter",
