@@ -76,6 +76,8 @@ class AttackConfig(Config):
     """
 
     external_config_dict: dict[str, Any]
+    internal_config_dict: dict[str, Any]
+    final_config_dict: dict[str, Any]
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE, check_host_options
+from recbole_attack.config.recbole_training import READ_BY_RECBOLE_ALONE
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
@@ -216,10 +217,6 @@ UNSUPPORTED: dict[str, str] = {
     "transform": "sequences are transformed by the attack only",
 }
 """RecBole parameters that have no effect here, with the reason."""
-
-
-READ_BY_RECBOLE_ALONE = frozenset({"train_neg_sample_args", "transform", "enable_amp", "ft_ratio", "loss_type"})
-"""Parameters of RecBole's own trainer and models, which take effect in the scenario ``recbole``."""
 
 
 def check_options(values: Mapping[str, Any]) -> None:
