@@ -10,7 +10,7 @@ from recbole.utils import ModelType
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
 READ_BY_RECBOLE_ALONE = frozenset({"train_neg_sample_args", "transform", "enable_amp", "ft_ratio", "loss_type"})
-"""Parameters of RecBole's own trainer and models, which take effect in the scenario ``recbole`` and are RecBole's to check."""
+"""Parameters of RecBole's own trainer and models: without effect elsewhere, and RecBole's to check in its scenario."""
 
 _NEGATIVES = "train_neg_sample_args"
 
