@@ -9,10 +9,18 @@ import pytest
 
 from recbole_attack import capabilities
 from recbole_attack.attack import ATTACKS
-from recbole_attack.capabilities import Combination, combinations, document, failure, refusals, workplace
+from recbole_attack.capabilities import (
+    Combination,
+    baseline_failure,
+    combinations,
+    document,
+    failure,
+    refusals,
+    workplace,
+)
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.federated.rounds import BACKENDS
-from recbole_attack.model import HOSTS, MODELS
+from recbole_attack.model import HOSTS, MODELS, RECBOLE_MODELS
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "capabilities.md"
 RUNNING = ["SASRec", "BERT4Rec", "GRU4Rec", "LightSANs", "NARM", "SINE", "STAMP"]
@@ -52,6 +60,18 @@ def test_the_document_is_what_the_command_prints_where_everything_runs() -> None
 def test_the_whole_document_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     capabilities.main()
     assert capsys.readouterr().out == DOCUMENT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", RECBOLE_MODELS)
+def test_every_model_of_recboles_that_is_offered_trains(model: str) -> None:
+    assert baseline_failure(model) is None
+
+
+def test_models_of_recboles_that_fail_are_not_said_to_run() -> None:
+    text = document({}, {("BPR", "recbole"): "RuntimeError: broken"})
+    running, table = text.partition("## RecBole's own models as baselines")[2].split("| --- | --- |")
+    assert "| BPR | RuntimeError: broken |" in table and " BPR," not in running and " NeuMF," in running
+    assert "| SASRecF | it needs side inputs (selected_features) |" in table
 
 
 def test_every_combination_is_tried_once() -> None:

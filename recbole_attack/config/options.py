@@ -11,6 +11,7 @@ from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
 from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
+from recbole_attack.config.recbole_training import READ_BY_RECBOLE_ALONE
 from recbole_attack.config.registered import registered_options
 from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, parse_platform_users
 from recbole_attack.data.names import in_text
@@ -206,10 +207,6 @@ UNSUPPORTED: dict[str, str] = {
     "transform": "sequences are transformed by the attack only",
 }
 """RecBole parameters that have no effect here, with the reason."""
-
-
-READ_BY_RECBOLE_ALONE = frozenset({"train_neg_sample_args", "transform", "enable_amp", "ft_ratio", "loss_type"})
-"""Parameters of RecBole's own trainer and models, which take effect in the scenario ``recbole``."""
 
 
 def check_options(values: Mapping[str, Any]) -> None:

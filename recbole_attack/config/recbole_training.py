@@ -9,6 +9,9 @@ from recbole.utils import ModelType
 
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
+READ_BY_RECBOLE_ALONE = frozenset({"train_neg_sample_args", "transform", "enable_amp", "ft_ratio", "loss_type"})
+"""Parameters of RecBole's own trainer and models: without effect elsewhere, and RecBole's to check in its scenario."""
+
 _NEGATIVES = "train_neg_sample_args"
 
 

@@ -57,17 +57,32 @@ class PrefixRows(RaggedSequentialDataset):
 
     def _prefixes(self, sequences: UserSequences, places: Int) -> dict[str, Int]:
         """Rows whose items to predict stand at ``places`` in ``sequences.items``."""
-        users = np.searchsorted(sequences.offsets, places, side="right") - 1
-        lengths = np.minimum(places - sequences.offsets[users], self.max_item_list_len)
-        steps = np.arange(self.max_item_list_len)
-        real = steps < lengths[:, None]
-        before = np.where(real, (places - lengths)[:, None] + steps, 0)
+        users, item_seq, lengths = prefixes(sequences, places, self.max_item_list_len)
         return {
             self.uid_field: users,
             self.iid_field: sequences.items[places],
-            self.iid_field + self.config["LIST_SUFFIX"]: np.where(real, sequences.items[before], 0),
+            self.iid_field + self.config["LIST_SUFFIX"]: item_seq,
             self.item_list_length_field: lengths,
         }
+
+
+def prefixes(sequences: UserSequences, places: Int, size: int) -> tuple[Int, Int, Int]:
+    """What stands before some interactions.
+
+    Args:
+        sequences: Users' interactions.
+        places: ``[R]`` where the interactions stand in ``sequences.items``.
+        size: Most items of a row; of more the last count.
+
+    Returns:
+        ``[R]`` users, ``[R, size]`` items padded with 0 on the right, and ``[R]`` their number.
+    """
+    users = np.searchsorted(sequences.offsets, places, side="right") - 1
+    lengths = np.minimum(places - sequences.offsets[users], size)
+    steps = np.arange(size)
+    real = steps < lengths[:, None]
+    before = np.where(real, (places - lengths)[:, None] + steps, 0)
+    return users, np.where(real, sequences.items[before], 0), lengths
 
 
 ROWS: dict[ModelType, type[RaggedSequentialDataset]] = {

@@ -22,6 +22,8 @@ class RecBoleTrainer(AttackTrainer):
     auto-encoders), so no state to resume from is written.
     """
 
+    eval_step: int
+
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
         self.eval_step = min(self.eval_step, self.epochs)  # models without gradients have one epoch, whatever is asked

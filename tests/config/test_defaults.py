@@ -10,7 +10,7 @@ from recbole_attack.config.defaults import ATTACKS_OF, chosen_recipes
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.utils.errors import ConfigError
 
-DEFAULT = {"federated": "dvfsr", "central": "none", "pretrain": "bra"}
+DEFAULT = {"federated": "dvfsr", "central": "none", "pretrain": "bra", "recbole": "none"}
 
 
 def chosen(**given):

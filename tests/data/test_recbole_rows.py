@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from recbole.data.dataset import Dataset, SequentialDataset
 
 from recbole_attack import AttackConfig
-from recbole_attack.data.recbole_rows import InteractionRows, PrefixRows
+from recbole_attack.data.recbole_rows import InteractionRows, PrefixRows, prefixes
+from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import create_dataset
 
 LENGTHS = [1, 2, 3, 4, 7, 12]
@@ -34,6 +37,17 @@ def columns(interaction):
 def prefix(items, end, size):
     before = items[:end][-size:]
     return before + [0] * (size - len(before)), len(before)
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=7), min_size=1, max_size=5), st.integers(1, 9))
+def test_prefixes_are_what_stands_before_each_interaction(histories, size):
+    """Users may have no interaction at all."""
+    pairs = [(user, item) for user, items in enumerate(histories, 1) for item in items]
+    users, items = (np.array([pair[i] for pair in pairs], dtype=np.int64) for i in (0, 1))
+    sequences = from_pairs(users, items, len(histories) + 1, 10)
+    found = prefixes(sequences, np.arange(len(pairs)), size)
+    expected = [(u, *prefix(own, end, size)) for u, own in enumerate(histories, 1) for end in range(len(own))]
+    assert [(u, s, n) for u, s, n in zip(*(column.tolist() for column in found), strict=True)] == expected
 
 
 @pytest.mark.parametrize("size", [2, 5, 20])

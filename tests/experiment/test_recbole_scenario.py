@@ -31,14 +31,18 @@ SMALL = {
 }
 
 
+QUICK = {name: {"hidden_size": 8, "inner_size": 16} for name in ("SASRec", "BERT4Rec")}
+"""What makes the slowest models small."""
+
+
 def settings(model, **changes):
     return AttackConfig(model, config_dict={**SMALL, **changes})
 
 
-def clean(model, saved=False, folder="run", **changes):
+def clean(model, saved=False, **changes):
     """The outcome of the clean arm."""
-    (run,) = prepare(settings(model, **changes)).arms().values()
-    return run(Path(folder), saved, False)
+    (run,) = prepare(settings(model, **QUICK.get(model, {}), **changes)).arms().values()
+    return run(Path("run"), saved, False)
 
 
 def rows(loader):
@@ -182,7 +186,7 @@ def blocks(tmp_path):
 def test_recboles_own_pipeline_gives_the_same_losses_and_metrics(blocks, model):
     """Bit by bit. RecBole masks the history for general models, and for sequential ones it does not."""
     general = get_model(model).type != ModelType.SEQUENTIAL
-    given = {**blocks, "mask_history": general}
+    given = {**blocks, **QUICK.get(model, {}), "mask_history": general}
     (run,) = prepare(AttackConfig(model, config_dict=given)).arms().values()
     ours = run(Path("ours"), False, False)
     # RecBole's Pop counts an item once a batch: right when a batch is a row.
@@ -288,7 +292,9 @@ def test_an_experiment_can_be_run_twice():
 
 @pytest.mark.parametrize("model", ["Pop", "ItemKNN", "LightGCN", "DMF", "MultiVAE", "BERT4Rec"])
 def test_the_best_model_is_tested_and_can_be_loaded_again(model, tmp_path):
-    result = run_recbole_attack(model, config_dict={**SMALL, "epochs": 3, "learning_rate": 0.05})
+    result = run_recbole_attack(
+        model, config_dict={**SMALL, **QUICK.get(model, {}), "epochs": 3, "learning_rate": 0.05}
+    )
     folder = Path(result["result_file"]).parent
     record = json.loads((folder / "result.json").read_text())
     best = record["history"]["clean"][record["clean"]["tested_epoch"]]
@@ -345,7 +351,7 @@ def test_a_run_that_diverges_says_so():
 def test_the_record_has_the_form_of_the_central_scenarios(tmp_path):
     texts = {}
     for scenario, model in (("recbole", "ItemKNN"), ("central", "SASRec")):
-        given = {**SMALL, "scenario": scenario, "checkpoint_dir": str(tmp_path / scenario)}
+        given = {**SMALL, **QUICK.get(model, {}), "scenario": scenario, "checkpoint_dir": str(tmp_path / scenario)}
         result = run_recbole_attack(model, config_dict=given)
         texts[scenario] = json.loads(Path(result["result_file"]).read_text())
     ours, central = texts["recbole"], texts["central"]

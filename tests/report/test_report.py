@@ -156,6 +156,14 @@ def test_the_caption_of_a_clean_central_run_speaks_of_no_attacker(record):
     )
 
 
+def test_the_caption_of_a_baseline_says_whose_trainer_trained_it(record):
+    record["config"].update(scenario="recbole", model="BPR", attack="none", learning_rate=0.001, epochs=300)
+    assert caption(record) == (
+        "BPR on tiny (60 users, 39 items); RecBole's own trainer, adam 0.001, 300 epochs; "
+        "full ranking, history masked; target item i22 (least_popular:1); seed 2020"
+    )
+
+
 def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
     record["budget"].update(target_items=["i1", "i2"], mode="compromise", malicious_share=0.00123)
     assert "target 2 items" in caption(record)
