@@ -57,7 +57,7 @@ class Store:
         self.timings = self._read("timings.jsonl", "seconds", float)
         failed = _by_key(read_lines(folder / "failures.jsonl", {"key": str, "error": str}))
         self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
-        self.rows = [Cell(**line) for line in read_lines(folder / "rows.jsonl", _ROW)]
+        self.rows = [Cell(**{key: line[key] for key in _ROW}) for line in read_lines(folder / "rows.jsonl", _ROW)]
 
     def _check_version(self) -> None:
         others = {cell["evaluator"] for cell in self.cells.values()} - {EVALUATOR_VERSION}
