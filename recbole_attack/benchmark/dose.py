@@ -12,6 +12,9 @@ from scipy import optimize, stats
 
 from recbole_attack.benchmark.intervals import NAN
 
+_DIGITS = 12
+"""Decimals of an exposure; what differs in later ones differs by rounding."""
+
 
 class Dose(NamedTuple):
     """A share of malicious clients; 0 stands for less than the smallest tested share, infinity for more than the
@@ -94,23 +97,21 @@ def dose_for(shares: ArrayLike, exposures: ArrayLike, level: float = 0.5, confid
     low, high = NAN, NAN
     if counts.max() > 1:
         low, high = _limits(points, means - level, tested["sem"].to_numpy(), counts, confidence)
-    estimate = _crossing(points, means, counts, level)
+    estimate = _crossing(points, means - level, counts)
     return Dose(estimate, low, high, float(points[0]), float(points[-1]), int(counts.min()))
 
 
-def _crossing(
-    points: NDArray[np.floating], means: NDArray[np.floating], counts: NDArray[np.integer], level: float
-) -> float:
-    """Where the monotone means first reach ``level``."""
-    rising = optimize.isotonic_regression(means, weights=counts).x
-    reached = np.flatnonzero(rising >= level)
+def _crossing(points: NDArray[np.floating], excess: NDArray[np.floating], counts: NDArray[np.integer]) -> float:
+    """Where the monotone means first reach the level; by less than rounding is reached."""
+    rising = np.round(optimize.isotonic_regression(excess, weights=counts).x, _DIGITS)
+    reached = np.flatnonzero(rising >= 0)
     if not len(reached):
         return np.inf
     after = reached[0]
-    if after == 0:
-        return float(points[0]) if rising[0] == level else 0.0
+    if after == 0 or rising[after] == 0:
+        return float(points[after]) if rising[after] == 0 else 0.0
     between = slice(after - 1, after + 1)
-    return float(np.exp(np.interp(level, rising[between], np.log(points[between]))))
+    return float(np.exp(np.interp(0.0, rising[between], np.log(points[between]))))
 
 
 def _limits(
@@ -122,7 +123,7 @@ def _limits(
 ) -> tuple[float, float]:
     """The shares up to which the exposure is surely below the level, and from which on it surely is not."""
     margins = stats.t.ppf((1 + confidence) / 2, np.maximum(counts - 1, 1)) * errors
-    below, above = excess + margins < 0, excess - margins >= 0
+    below, above = np.round(excess + margins, _DIGITS) < 0, np.round(excess - margins, _DIGITS) >= 0
     first = np.argmin(np.append(below, False))  # how many are below before the first that may not be
     last = np.argmin(np.append(above[::-1], False))
     return float(points[first - 1]) if first else 0.0, float(points[-last]) if last else np.inf

@@ -84,8 +84,9 @@ def wilson_interval(hits: ArrayLike, level: float = 0.95) -> Interval:
         raise ValueError("a share is of values that are 0 or 1")
     if not len(known):
         return Interval(NAN, NAN, NAN, 0)
+    share = float(known.mean())
     low, high = proportion_confint(int(known.sum()), len(known), alpha=1 - level, method="wilson")
-    return Interval(float(known.mean()), float(low), float(high), len(known))
+    return Interval(share, min(float(low), share), max(float(high), share), len(known))  # rounding may cross 0 and 1
 
 
 def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:

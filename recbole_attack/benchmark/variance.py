@@ -55,8 +55,9 @@ def variance_components(frame: pd.DataFrame, factors: Sequence[str] = FACTORS, v
     variances = {":".join(term): found[term] for term in terms} | {"residual": squares.loc["residual", "mean_square"]}
     table = squares.assign(variance=pd.Series(variances))
     positive = table["variance"].clip(lower=0)
-    total = positive.sum()
-    return table.assign(share=positive / total if total > 0 else np.nan).rename_axis("source").reset_index()
+    results = frame[value].to_numpy(dtype=float)
+    alike = np.ptp(results) <= 1e-12 * np.abs(results).max()  # up to rounding
+    return table.assign(share=np.nan if alike else positive / positive.sum()).rename_axis("source").reset_index()
 
 
 def _times(levels: dict[str, int], term: Term, repeats: int) -> int:
