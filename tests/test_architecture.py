@@ -33,7 +33,7 @@ ALLOWED = {
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "experiment", "report"},
-    "commands": {*ROOMS, "config", "quick_start"},
+    "commands": {*ROOMS, "config", "quick_start", "report"},
     "__init__": {"config", "evaluator", "quick_start", "register"},
 }
 """Which parts of the package each part may import, besides itself and the free ones."""

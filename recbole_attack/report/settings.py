@@ -189,7 +189,7 @@ def parts(rows: Sequence[tuple[Mapping[str, Any], Record]]) -> dict[str, list[st
     keys = [key for key in (rows[0][0] if rows else ()) if key != SHARE]
     place = [key for key in keys if key in PLACE]
     configs = [record["config"] for _, record in rows]
-    rule = [k for k in keys if k in RULE or _belongs(k, RULE, configs) and not _belongs(k, ("attack",), configs)]
+    rule = [k for k in keys if k in RULE or (_belongs(k, RULE, configs) and not _belongs(k, ("attack",), configs))]
     return {"place": place, "rule": rule, "attack": [key for key in keys if key not in (*place, *rule)]}
 
 
