@@ -192,7 +192,9 @@ def test_any_line_of_text_survives_latex(name):
 
 def test_a_page_asks_for_nothing(text):
     page = Tables(text["html"])
-    urls = [value for _, attrs, _ in page.elements for key, value in attrs.items() if key in ("src", "href", "xlink:href")]
+    urls = [
+        value for _, attrs, _ in page.elements for key, value in attrs.items() if key in ("src", "href", "xlink:href")
+    ]
     assert urls
     assert all(url.startswith("#") for url in urls)
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", text["html"].split("</style>")[0])
@@ -202,7 +204,9 @@ def test_ids_are_unique_and_every_reference_has_its_target(text):
     page = Tables(text["html"])
     ids = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
-    references = [attrs[key] for _, attrs, _ in page.elements for key in ("aria-labelledby", "aria-describedby") if key in attrs]
+    references = [
+        attrs[key] for _, attrs, _ in page.elements for key in ("aria-labelledby", "aria-describedby") if key in attrs
+    ]
     links = [value[1:] for _, attrs, _ in page.elements for key, value in attrs.items() if key.endswith("href")]
     assert {*references, *links} <= set(ids)
 
