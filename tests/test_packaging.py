@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LOCATE = "from recbole_attack.config.defaults import properties as p; print(p())"
 DEFAULTS = {str(p.relative_to(ROOT)) for p in (ROOT / "properties").rglob("*.yaml")}
+TEMPLATES = {str(p.relative_to(ROOT)) for p in (ROOT / "recbole_attack" / "report" / "templates").iterdir()}
 MODULES = {str(p.relative_to(ROOT)) for p in (ROOT / "recbole_attack").rglob("*.py")}
 
 pytestmark = [
@@ -41,7 +42,7 @@ def checkout(tmp_path_factory):
     """A copy of the tracked files and of the package as it is now: building leaves traces in the source."""
     copy = tmp_path_factory.mktemp("checkout")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in {*filter(None, listed.split("\0")), *MODULES, *DEFAULTS}:
+    for name in {*filter(None, listed.split("\0")), *MODULES, *DEFAULTS, *TEMPLATES}:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
@@ -68,9 +69,9 @@ def sources(archives: Path) -> set[str]:
         return {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
 
 
-def test_the_wheel_holds_the_package_its_defaults_and_nothing_else(wheel):
+def test_the_wheel_holds_the_package_its_defaults_and_templates_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
-    expected = MODULES | {f"recbole_attack/{name}" for name in DEFAULTS}
+    expected = MODULES | TEMPLATES | {f"recbole_attack/{name}" for name in DEFAULTS}
     assert "recbole_attack/properties/overall.yaml" in expected
     assert {name for name in names if ".dist-info/" not in name} == expected
 
@@ -89,7 +90,7 @@ def test_the_wheel_says_what_it_is(wheel):
 def test_the_source_archive_can_be_tested(archives):
     names = sources(archives)
     tiny = {f"dataset/tiny/tiny.{suffix}" for suffix in ("inter", "item", "user")}
-    assert MODULES | DEFAULTS | tiny | {"run_recbole_attack.py", "setup.cfg", "pyproject.toml"} <= names
+    assert MODULES | DEFAULTS | TEMPLATES | tiny | {"run_recbole_attack.py", "setup.cfg", "pyproject.toml"} <= names
     assert "tests/conftest.py" in names
 
 

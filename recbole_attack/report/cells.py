@@ -117,27 +117,31 @@ def main_arm(record: Record) -> str:
     return next(arm for arm in reversed(ARMS) if record.get(arm))
 
 
-def cells(records: Mapping[str, Sequence[Record]] | Sequence[Record]) -> Cells:
+def cells(
+    records: Mapping[str, Sequence[Record]] | Sequence[Record], failures: Mapping[str, str] | None = None
+) -> Cells:
     """Rows of all records.
 
     Args:
         records: Row name -> the records of its seeds; or records alone, which are told apart by their parameters.
+        failures: What else failed -> why.
 
     Raises:
         DataError: There is no finished record, records are of different schemas, or one row has a seed twice with
             different results.
     """
     by_row = dict(records) if isinstance(records, Mapping) else named(records)
-    finished = {name: [r for r in seeds if not _failure(r)] for name, seeds in by_row.items()}
-    failures = {
+    unfinished = {
         f"{name}, seed {record['seed']}": reason
         for name, seeds in by_row.items()
         for record in seeds
         if (reason := _failure(record))
     }
+    failed = {**(failures or {}), **unfinished}
+    finished = {name: [r for r in seeds if not _failure(r)] for name, seeds in by_row.items()}
     kept = {name: _by_seed(name, seeds) for name, seeds in finished.items() if seeds}
     if not kept:
-        reasons = "; ".join(f"{row}: {reason}" for row, reason in failures.items())
+        reasons = "; ".join(f"{row}: {reason}" for row, reason in failed.items())
         raise DataError(f"no finished run to report on{f': {reasons}' if reasons else ''}")
     _check_schema(kept)
     settings = distinguishing({name: seeds[0] for name, seeds in kept.items()})
@@ -150,7 +154,7 @@ def cells(records: Mapping[str, Sequence[Record]] | Sequence[Record]) -> Cells:
         if not full or seeds[0]["config"]["exposure_candidates"] != "full"
     ]
     lost = accuracy is not None and any(row.figures[accuracy + LOST] for row in rows)
-    return Cells(tuple(rows), wanted if lost else metrics, exposure, accuracy if lost else None, failures)
+    return Cells(tuple(rows), wanted if lost else metrics, exposure, accuracy if lost else None, failed)
 
 
 def _failure(record: Record) -> str | None:

@@ -122,17 +122,3 @@ def _matrices(
 
 def _distinct(places: Iterable[tuple[str, str]], part: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(at[part] for at in places))
-
-
-def worst_row(cells: Cells) -> Row | None:
-    """The attacked row of the highest mean exposure under its configured ranking, if anything was exposed."""
-    return max(_exposed(cells.rows, cells.exposure), key=lambda row: _mean(row, cells.exposure), default=None)
-
-
-def _exposed(rows: Sequence[Row], metric: str | None) -> list[Row]:
-    return [row for row in rows if row.attacked and _mean(row, metric) > 0]
-
-
-def _mean(row: Row, metric: str | None) -> float:
-    estimate = row.figures.get(metric or "")
-    return estimate.mean if estimate else 0.0

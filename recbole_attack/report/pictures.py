@@ -158,6 +158,7 @@ def _figure(
 ) -> Any:
     """Panels at most two in a row, one legend for all of them below."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
 
     columns = min(len(panels), 2)
@@ -165,8 +166,8 @@ def _figure(
     in_row = max(1, 60 * columns // (max(map(len, styles), default=0) + 8))
     height = 3.1 * rows + 0.25 * -(-len(styles) // in_row)
     with _settings():
-        figure = Figure(figsize=(4.5 * columns, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.06)
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
+        figure = Figure(figsize=(4.5 * columns, height), layout=layout)
         places = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in places[len(panels) :]:
             axes.set_axis_off()

@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 def full_table(cells: Cells) -> Table:
-    """Every row with its settings and figures; settings besides the main ones share a column, usual ones are unsaid."""
+    """Every row with its settings and figures; settings besides the main ones share a column, the usual ones unsaid."""
     ranked = len({row.ranking for row in cells.rows}) > 1
     unsaid = settings.usual(row.settings for row in cells.rows)
     main = [key for key in cells.rows[0].settings if key in settings.MAIN]
@@ -94,14 +94,17 @@ def threat_table(cells: Cells) -> Table | None:
 def frame(cells: Cells) -> pd.DataFrame:
     """The full table's numbers as they are: a column for each mean, and one for its margin with ``±`` behind its name.
 
-    Shares are in [0, 1]; a margin is missing where there is one seed.
+    Shares are in [0, 1]; a margin is missing where there is one seed. Where fewer seeds went into a figure than the row
+    has, a column with ``seeds`` behind its name says how many did.
     """
     lines = []
+    fewer = {m for row in cells.rows for m, value in row.figures.items() if value and value.seeds != row.seeds}
     for row in cells.rows:
         line = {"row": row.name, **row.settings, "ranking": row.ranking, "seeds": row.seeds}
         for metric in cells.metrics:
             estimate = row.figures[metric]
             line |= {metric: estimate and estimate.mean, f"{metric} ±": estimate and estimate.margin}
+            line |= {f"{metric} seeds": estimate.seeds if estimate else 0} if metric in fewer else {}
         lines.append(line)
     return pd.DataFrame(lines)
 
