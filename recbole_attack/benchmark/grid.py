@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from recbole_attack.config.options import TEXT_KEYS
+from recbole_attack.config.attack_config import config_loader
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -44,10 +44,6 @@ class Row:
     seeds: tuple[int, ...] | None
 
 
-class _RowLoader(YamlLoader):
-    text_keys = TEXT_KEYS
-
-
 class _PaperLoader(YamlLoader):
     """Of what a paper printed, where one row may stand for another."""
 
@@ -55,7 +51,7 @@ class _PaperLoader(YamlLoader):
         return yaml.SafeLoader.compose_node(self, parent, index)
 
 
-class _GridLoader(_RowLoader):
+class _GridLoader(config_loader()):
     def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
         """Those of all parts, of each row and of each combination."""
         for key, part in root.value:
@@ -115,7 +111,7 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     return rows
 
 
-def _read(file: Path, loader: type[YamlLoader] = _RowLoader) -> dict[str, Any]:
+def _read(file: Path, loader: type[YamlLoader] = config_loader()) -> dict[str, Any]:
     return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
 
 

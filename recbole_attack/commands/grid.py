@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     from recbole_attack.quick_start import train_arm
 
     _check(arguments)
-    changes = {"data_path": arguments.data_path} if arguments.data_path else {}
+    given = {"data_path": arguments.data_path, "plugins": arguments.plugins}
+    changes = {key: value for key, value in given.items() if value is not None}
     plan = make_plan(read_grid(arguments.grid, arguments.seeds, changes))
     folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
     if arguments.dry_run:
