@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from recbole_attack.config.attack_config import config_loader
+from recbole_attack.config.reading import text_keys
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -51,7 +52,7 @@ class _PaperLoader(YamlLoader):
         return yaml.SafeLoader.compose_node(self, parent, index)
 
 
-class _GridLoader(config_loader()):
+class _GridLoader(YamlLoader):
     def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
         """Those of all parts, of each row and of each combination."""
         for key, part in root.value:
@@ -86,7 +87,7 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
     if path.is_dir():
         rows = [Row(name, values, None) for name, values in _rows_of_folder(path).items()]
     else:
-        rows = _rows_of_file(load_yaml(path, _GridLoader), seeds)
+        rows = _rows_of_file(load_yaml(path, type("_OwnGridLoader", (_GridLoader,), {"text_keys": text_keys()})), seeds)
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
     given = None if seeds is None else tuple(dict.fromkeys(seeds))
@@ -111,8 +112,8 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     return rows
 
 
-def _read(file: Path, loader: type[YamlLoader] = config_loader()) -> dict[str, Any]:
-    return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
+def _read(file: Path, loader: type[YamlLoader] | None = None) -> dict[str, Any]:
+    return load_yaml(file, loader or config_loader()) if file.is_file() and file.stat().st_size else {}
 
 
 def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:
