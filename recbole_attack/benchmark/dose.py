@@ -111,7 +111,8 @@ def _crossing(points: NDArray[np.floating], excess: NDArray[np.floating], counts
     if after == 0 or rising[after] == 0:
         return float(points[after]) if rising[after] == 0 else 0.0
     between = slice(after - 1, after + 1)
-    return float(np.exp(np.interp(0.0, rising[between], np.log(points[between]))))
+    crossing = np.exp(np.interp(0.0, rising[between], np.log(points[between])))
+    return float(np.clip(crossing, *points[between]))
 
 
 def _limits(
