@@ -40,7 +40,7 @@ tested (from 0); `er@10` at its peak and at the last epoch, as measured while tr
 not recorded or does not apply.\
 """
 KEPT = (
-    *("schema", "version", "seed", "config", "dataset", "budget"),
+    *("schema", "version", "evaluator", "seed", "config", "dataset", "budget"),
     *("local", "clean", "attacked", "delta", "detection", "history", "timing", "environment"),
 )
 

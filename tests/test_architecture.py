@@ -32,7 +32,7 @@ ALLOWED = {
     "register": {"data", "attack", "defense", "model", "config"},
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
-    "quick_start": {"config", "experiment", "report"},
+    "quick_start": {"config", "evaluator", "experiment", "report"},
     "benchmark": {*ROOMS, "config", "trainer", "experiment", "quick_start", "report"},
     "commands": {*ROOMS, "config", "quick_start", "benchmark", "report"},
     "__init__": {"config", "evaluator", "quick_start", "register", "benchmark"},

@@ -41,6 +41,7 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
     return {
         "schema": RESULT_SCHEMA,
         "version": main["version"],
+        "evaluator": main["evaluator"],
         "config": cell.config,
         "seed": cell.seed,
         "dataset": main["dataset"],

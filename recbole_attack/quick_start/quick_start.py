@@ -15,6 +15,7 @@ from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.plugins import check_saved_plugins
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.quick_start.arm import comparison, environment
 from recbole_attack.quick_start.result import Result
@@ -190,6 +191,7 @@ def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, 
     return {
         "schema": RESULT_SCHEMA,
         "version": __version__,
+        "evaluator": EVALUATOR_VERSION,
         "config": config.to_dict(),
         "seed": config["seed"],
         "dataset": data,

@@ -19,7 +19,9 @@ RUNS = {
     "loud": {**ATTACKER, "attack": "ra", "norm_budget": 0.5},
     "compromise": {**ATTACKER, "attack": "ra", "malicious_clients": "compromise"},
     "central": {**FEDERATION, **RULES, "scenario": "central", "malicious_ratio": 0.2, "norm_budget": 0.5},
-    "central compromise": {"scenario": "central", "malicious_ratio": 0.2, "malicious_clients": "compromise"},
+    "central compromise": {
+        **{"scenario": "central", "malicious_ratio": 0.2, "malicious_clients": "compromise", "malicious_seed": 7}
+    },
 }
 PRETRAINED = {
     "bra": {**FEDERATION, **RULES, "attack": "bra", "platform": "fine_tune", "epochs": 7, "learning_rate": 0.5},
@@ -66,12 +68,14 @@ def test_the_parameters_of_an_arm_are_those_of_a_run_that_has_it(configured, sma
 
 def test_what_an_arm_does_not_read_is_left_out_and_no_more(configured):
     clean, attacked = arm_parameters(configured("federated")).values()
-    assert clean.keys() == attacked.keys() - {"malicious_ratio", "gradient_scale", "attack_weight"}
+    assert clean.keys() == attacked.keys() - {"malicious_ratio", "malicious_seed", "gradient_scale", "attack_weight"}
     assert {key for key in clean if clean[key] != attacked[key]} == {"attack"}
     assert clean["weiszfeld_iterations"] == 9 and "train_batch_size" not in attacked
     assert "norm_budget" in arm_parameters(configured("loud"))["clean"], "it changes the order of sums"
     turned = arm_parameters(configured("compromise"))["clean"]
     assert turned["malicious_ratio"] == 0.2 and turned["malicious_clients"] == "compromise"
+    alone = arm_parameters(configured("central compromise"))["clean"]
+    assert alone["malicious_seed"] == 7, "who is malicious is not evaluated"
 
 
 def test_clean_arms_of_providers_are_shared_where_their_stages_are_the_same(pretrain):
