@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SHARES = {"hit", "er", "er_in", "er_out", "exposure_share", "recall", "precision", "itemcoverage", "tailpercentage"}
-"""Metrics that are shares of users, lists or items, and shown in per cent."""
+SHARES = {"hit", "er", "exposure_share", "recall", "precision", "itemcoverage", "tailpercentage"}
+"""Metrics that are shares of users, lists or items, and shown in per cent; for target users or others, too."""
 
 LOST = " lost"
 """Behind the name of the accuracy metric: the clean twin's value less the attacked model's."""
@@ -11,7 +11,8 @@ LOST = " lost"
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, which is shown in per cent."""
-    return metric.removesuffix(LOST).partition("@")[0].lower() in SHARES
+    name = metric.removesuffix(LOST).partition("@")[0].lower()
+    return name.removesuffix("_in").removesuffix("_out") in SHARES
 
 
 def heading(metric: str) -> str:
