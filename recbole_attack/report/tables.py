@@ -32,7 +32,7 @@ def markdown_table(
     lines = []
     for row, seeds in records.items():
         printed = paper.get(row, {})
-        arms = _main_arms(seeds)
+        arms = main_arms(seeds)
         for arm in arms:
             name = f"{row}, {arm}" if len(arms) > 1 else row
             lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
@@ -111,7 +111,7 @@ def comparison_table(
         pair = comparison["first"], comparison["second"]
         if not all(row in records for row in pair):
             continue
-        values = [{r["seed"]: _measured(r, _main_arms(records[row])[-1]) for r in records[row]} for row in pair]
+        values = [{r["seed"]: measured(r, main_arms(records[row])[-1]) for r in records[row]} for row in pair]
         seeds = [seed for seed in values[0] if seed in values[1]]
         for metric in comparison["metrics"]:
             test = paired_t_test(*([of_row[seed].get(metric) for seed in seeds] for of_row in values))
@@ -121,7 +121,7 @@ def comparison_table(
     return markdown(header, lines) if lines else ""
 
 
-def _main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+def main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
     """The arms a row is about: a platform's own model only where there is nothing else."""
     arms = [arm for arm in ARMS if seeds[0].get(arm)]
     return arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
@@ -132,7 +132,7 @@ def _beside(
 ) -> list[list[str]]:
     """Lines of one arm: ours under the configured ranking, the paper's, the difference, ours under full ranking."""
     candidates = seeds[0]["config"]["exposure_candidates"]
-    results = [_measured(record, arm) for record in seeds]
+    results = [measured(record, arm) for record in seeds]
     main = [[result.get(metric) for result in results] for metric in columns]
     lines = [["ours, full" if candidates == "full" else f"ours, {candidates} sampled", *map(_spread, main)]]
     datasets = {key: value for key, value in printed.items() if isinstance(value, Mapping)}
@@ -148,7 +148,7 @@ def _beside(
     return lines
 
 
-def _measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
+def measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
     """An arm's test metrics, and what the detectors found out about it."""
     detectors = record.get("detection", {}).get(arm, {})
     found = {f"{name} {quality}": v for name, values in detectors.items() for quality, v in values.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from recbole_attack.report.cells import Cells, Row, estimate
@@ -79,32 +79,46 @@ def _ranking(record: Record) -> str:
 
 def _training(record: Record) -> str:
     config = record["config"]
+    if config["scenario"] == "pretrain":
+        return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
     clients = f", {config['clients_per_round']} clients a round" if config["scenario"] == "federated" else ""
     return f"{config['scenario']}{clients}, {config['epochs']} epochs, {config['learner']} {config['learning_rate']:g}"
 
 
-def _of(key: str) -> Any:
-    return lambda record: str(record["config"][key]) if record["config"].get(key) is not None else None
+def _of(key: str, scenario: str | None = None) -> Callable[[Record], str | None]:
+    """A parameter, where its scenario has it."""
+
+    def fact(record: Record) -> str | None:
+        config = record["config"]
+        value = config.get(key) if scenario in (None, config["scenario"]) else None
+        return None if value is None else str(value)
+
+    return fact
 
 
-FACTS = {
+FACTS: Mapping[str, Callable[[Record], str | None]] = {
     "data": _data,
     "victim": _of("model"),
     "training": _training,
-    "rule": _of("aggregator"),
+    "rule": _of("aggregator", "federated"),
     "ranking": _ranking,
     "targets": _of("target_items"),
     "attack": _of("attack"),
-    "malicious clients": _of("malicious_clients"),
+    "malicious clients": _of("malicious_clients", "federated"),
 }
+
+
+def same_facts(records: Iterable[Record]) -> dict[str, str]:
+    """The facts in which records are alike, as far as they apply to them."""
+    several = list(records)
+    found = {term: {fact(record) for record in several} - {None} for term, fact in FACTS.items()}
+    return {term: str(*values) for term, values in found.items() if len(values) == 1}
 
 
 def shared_facts(cells: Cells) -> dict[str, str]:
     """What is the same in all rows, in the words of a header, with their seeds."""
-    records = [record for row in cells.rows for record in row.records]
-    found = {term: {fact(record) for record in records} for term, fact in FACTS.items()}
     seeds = {tuple(record["seed"] for record in row.records) for row in cells.rows}
     counts = sorted(map(len, seeds))
-    same = {term: str(values.pop()) for term, values in found.items() if len(values) == 1 and None not in values}
     several = f"{counts[0]} to {counts[-1]} a row" if counts[0] != counts[-1] else f"{counts[0]} a row"
-    return {**same, "seeds": ", ".join(map(str, *seeds)) if len(seeds) == 1 else several}
+    each = ", ".join(map(str, *seeds)) if len(seeds) == 1 else several
+    return {**same_facts(record for row in cells.rows for record in row.records), "seeds": each}
