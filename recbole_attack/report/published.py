@@ -16,7 +16,6 @@ from recbole_attack.report.settings import Record
 from recbole_attack.report.tables import COLUMNS, main_arms, measured
 from recbole_attack.report.texts import Table
 from recbole_attack.report.threats import same_facts
-from recbole_attack.report.words import number
 
 Rows = Mapping[str, Sequence[Record]]
 Paper = Mapping[str, Mapping[str, Any]]
