@@ -11,7 +11,7 @@ import pandas as pd
 
 from recbole_attack.report.cells import Estimate, estimate, figure
 from recbole_attack.report.markdown import escape, table
-from recbole_attack.report.numbers import heading, is_share, rounded
+from recbole_attack.report.numbers import heading, is_share, number, rounded
 from recbole_attack.report.settings import Record
 from recbole_attack.report.tables import COLUMNS, main_arms, measured
 from recbole_attack.report.texts import Table
