@@ -13,6 +13,9 @@ from recbole_attack.report.words import ARMS, caption, details, nearest
 MAIN = ("hit", "ndcg", "er")
 """The metrics of a short table."""
 
+OF_GROUPS = (*MAIN, "er_in", "er_out"), ("invisibility",)
+"""Those of one where the attacker means a group of users: at a cut-off, and over all of them."""
+
 _ONE_ITEM = {"recall": "hit", "map": "mrr"}
 _ERRORS = {"test_result": "standard_error", "test_result_full": "standard_error_full"}
 
@@ -67,7 +70,8 @@ def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) 
 def metric_rows(record: Mapping[str, Any], key: str = "test_result") -> list[list[str]]:
     """Metrics of every model, as text: shares in per cent, with standard errors over users where they are known.
 
-    Hit, NDCG and ER at the cut-off nearest to 10; with ``verbose`` all that differ by definition.
+    Hit, NDCG and ER at the cut-off nearest to 10, of target users and others as well where the attacker means a group;
+    with ``verbose`` all that differ by definition.
 
     Args:
         record: The content of ``result.json``.
@@ -94,7 +98,8 @@ def _shown(metrics: Sequence[str], record: Mapping[str, Any]) -> list[str]:
     # What is so by definition comes last, and so stands for what has the same value.
     distinct = {meant[metric]: metric for metric in sorted(metrics, key=lambda m: m == meant[m])}
     cut_offs = [int(k) for _, _, k in (metric.partition("@") for metric in metrics) if k.isdecimal()]
-    main = {f"{name}@{nearest(cut_offs)}" for name in MAIN} & distinct.keys() if cut_offs else set()
+    names, others = (MAIN, ()) if record["config"].get("target_group", "all") == "all" else OF_GROUPS
+    main = {*others, *(f"{name}@{nearest(cut_offs)}" for name in names if cut_offs)} & distinct.keys()
     wanted = main if main and not record["config"].get("verbose") else distinct.keys()
     return [metric for metric in metrics if meant[metric] in wanted and distinct[meant[metric]] == metric]
 

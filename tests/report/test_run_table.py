@@ -53,6 +53,13 @@ def test_the_short_table_has_accuracy_and_exposure_at_the_cut_off_nearest_to_ten
     assert labels(record(measured(*cut_offs))) == [f"hit@{k}", f"ndcg@{k}", f"er@{k}"]
 
 
+def test_the_short_table_has_both_sides_and_their_ratio_where_a_group_is_meant():
+    values = measured(5, 10, names=(*NAMES, "er_in", "er_out")) | {"invisibility@10": 2.5, "invisibility": 1.5}
+    both_sides = ["hit@10", "ndcg@10", "er@10", "er_in@10", "er_out@10", "invisibility"]
+    assert labels(record(values, target_group="gender=M")) == both_sides
+    assert labels(record(values)) == both_sides[:3]
+
+
 def test_verbose_shows_every_metric_once():
     values = measured(5, 10, names=(*NAMES, "recall", "mrr", "map", "precision")) | {"invisibility": 1.5}
     shown = labels(record(values, verbose=True))
