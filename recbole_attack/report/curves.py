@@ -23,7 +23,7 @@ def share_panels(cells: Cells) -> list[Panel]:
     """Exposure over the malicious share, a panel for each place; none where no line has two shares."""
     of = Labels(cells.rows)
     found: dict[str, dict[str, Course]] = {}
-    for row in sorted((row for row in cells.rows if of.share(row) and share_of(row) > 0), key=share_of):
+    for row in sorted((row for row in cells.rows if share_of(row) > 0), key=share_of):
         exposure = row.figures.get(cells.exposure or "")
         if exposure:
             course = found.setdefault(of.place(row), {}).setdefault(joined(of.attack(row), of.rule(row)), [])
@@ -42,7 +42,7 @@ def epoch_panels(cells: Cells) -> list[Panel]:
     by_share: dict[str, dict[str, Course]] = {}
     by_attack: dict[str, dict[str, Course]] = {}
     attacked = [row for row in cells.rows if row.configured and row.attacked]
-    for row in sorted(attacked, key=lambda row: share_of(row) if of.share(row) else 0.0):
+    for row in sorted(attacked, key=share_of):
         course = _history(row, cells.exposure)
         if course:
             place, attack, share = of.place(row), joined(of.attack(row), of.rule(row)), of.share(row)

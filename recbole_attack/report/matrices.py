@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from recbole_attack.report.cells import Cells, Estimate, Row
-from recbole_attack.report.settings import SHARE, label, parts, usual
+from recbole_attack.report.settings import SHARE, label, malicious_share, parts, usual
 
 
 class Matrix(NamedTuple):
@@ -65,7 +65,7 @@ class Labels:
 
     def share(self, row: Row) -> str:
         """The malicious share; empty where there is none."""
-        return label(row.records[0]["config"], [SHARE]) if row.attacked else ""
+        return label({SHARE: malicious_share(row.records[0])})
 
     def _label(self, row: Row, keys: Sequence[str]) -> str:
         return label(row.settings, keys, self._unsaid)
@@ -95,8 +95,8 @@ def matrices(cells: Cells) -> list[Matrix]:
 
 
 def share_of(row: Row) -> float:
-    """The configured malicious share, in [0, 1]."""
-    return float(row.records[0]["config"][SHARE])
+    """The configured malicious share, in [0, 1]; 0 where there is none."""
+    return malicious_share(row.records[0]) or 0.0
 
 
 def _matrices(

@@ -22,7 +22,7 @@ _OWNERS = ("scenario", "model", "attack", "aggregator")
 """What decides which other parameters a run has."""
 
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
-"""What does nothing without an attack, unless malicious users are left out of the evaluation."""
+"""What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
 
 _NOTHING = (("client_defense", "none"), ("gradient_scale", 1))
 """Values with which a parameter does nothing."""
@@ -42,13 +42,20 @@ def is_clean(record: Record) -> bool:
     return record["config"].get("attack", "none") == "none"
 
 
+def malicious_share(record: Record) -> float | None:
+    """The configured share of malicious clients, in [0, 1]; None where none attack."""
+    attacked = not is_clean(record) and "malicious_clients" in record["budget"]
+    return record["config"].get(SHARE) if attacked else None
+
+
 def effective(record: Record) -> dict[str, str]:
     """Parameters that decide a run's results besides its seed, as JSON, and the hash of the data it read.
 
     What is off or empty is left out, so that a record from before a parameter existed equals one that leaves it off.
     """
     config = record["config"]
-    idle = _ATTACKER if is_clean(record) and config.get("malicious_clients") != "compromise" else set()
+    without = is_clean(record) and config.get("malicious_clients") != "compromise"
+    idle = _ATTACKER if without or "malicious_clients" not in record["budget"] else set()
     values = {
         key: json.dumps(value, sort_keys=True)
         for key, value in config.items()
