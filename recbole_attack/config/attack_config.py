@@ -266,7 +266,7 @@ class AttackConfig(Config):
         """
         values = {k: v for k, v in self.final_config_dict.items() if k not in DERIVED_KEYS}
         values["data_path"] = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
-        if self.external_config_dict.get("train_neg_sample_args"):
+        if values["scenario"] == "recbole" and "train_neg_sample_args" in self.external_config_dict:
             values["train_neg_sample_args"] = self.external_config_dict["train_neg_sample_args"]
         return values
 

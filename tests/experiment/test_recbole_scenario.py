@@ -112,11 +112,10 @@ def test_negatives_are_recboles_default_and_none_where_the_loss_takes_all_items(
     assert settings("BPR")["train_neg_sample_args"] == uniform == settings("FPMC")["train_neg_sample_args"]
     for model in ("SASRec", "Pop", "ItemKNN"):
         assert settings(model)["train_neg_sample_args"]["distribution"] == "none"
-    assert settings("Pop", train_neg_sample_args={})["train_neg_sample_args"] == uniform
     assert settings("SASRec", loss_type="BPR")["train_neg_sample_args"] == uniform
-    more = settings("BPR", train_neg_sample_args={"sample_num": 3})
-    assert more["train_neg_sample_args"] == {**uniform, "sample_num": 3}
-    assert more.replace(seed=1)["train_neg_sample_args"] == {**uniform, "sample_num": 3}
+    for model, given, expected in (("BPR", {"sample_num": 3}, {**uniform, "sample_num": 3}), ("Pop", {}, uniform)):
+        config = settings(model, train_neg_sample_args=given)
+        assert config["train_neg_sample_args"] == expected == config.replace(seed=1)["train_neg_sample_args"]
 
 
 def test_more_negatives_are_more_rows():
@@ -331,6 +330,14 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(monkeypatch):
 def test_models_without_gradients_are_evaluated_whatever_the_step():
     outcome = clean("Pop", saved=True, eval_step=5, epochs=9)
     assert len(outcome.history) == 1 and outcome.tested_epoch == 0 and outcome.best_valid_result
+
+
+@pytest.mark.parametrize("model", ["BPR", "FPMC"])
+def test_without_validation_rows_the_last_model_is_tested(model):
+    outcome = clean(model, saved=True, eval_args={"split": {"LS": "test_only"}}, epochs=3)
+    assert outcome.best_valid_result is None and outcome.tested_epoch == 2
+    last = outcome.history[-1]
+    assert outcome.test_result == {key: last[key] for key in outcome.test_result}
 
 
 def test_negatives_can_be_the_hardest_of_several():
