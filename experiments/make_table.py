@@ -7,9 +7,9 @@ those above it. A finished run is kept as ``results/runs/<model>-<dataset>-<atta
 not run again, in this table or another with the same row; so a table can be filled over several sittings.
 ``paper.yaml`` holds what the paper printed, in its order, and ``notes.md`` what there is to say: what was found stands
 above the line ``<!-- table -->`` and the table, the rest below. Both are optional. The table, with the rows that are
-still missing, goes to ``results/<table>.md``. ``figure.yaml`` adds a picture of it; see
-:func:`recbole_attack.report.tables.curves`. ``columns.yaml`` lists other metrics than the usual ones,
-``comparisons.yaml`` the rows that t-tests over seeds compare.
+still missing, goes to ``results/<table>.md``, and what its cells were made from to the CSV file beside it.
+``figure.yaml`` adds a picture of it; see :func:`recbole_attack.report.tables.curves`. ``columns.yaml`` lists other
+metrics than the usual ones, ``comparisons.yaml`` the rows that t-tests over seeds compare.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import yaml
 
 from recbole_attack import AttackConfig, run_recbole_attack
 from recbole_attack.report.pictures import Panel, plot_panels
-from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves, markdown_table
+from recbole_attack.report.published import published_cells, published_page
+from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves
 from recbole_attack.utils.errors import DataError, did_you_mean
 from recbole_attack.utils.exit_code import exit_code
 from recbole_attack.utils.files import write_json, write_text
@@ -102,7 +103,7 @@ def described(folder: Path, rows: dict[str, dict[str, Any]]) -> tuple[str, list[
     parts = [
         f"# {name}",
         found.strip(),
-        markdown_table(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
+        published_page(records, read(folder / "paper.yaml"), read(folder / "columns.yaml") or COLUMNS),
         f"Paired t-tests over seeds, first minus second:\n\n{tests}" if tests else "",
         f"![{figure['y']} against {figure['x']}]({name.name}.png)" if panels else "",
         f"{COURSE}\n\n{course}" if course else "",
@@ -114,11 +115,19 @@ def described(folder: Path, rows: dict[str, dict[str, Any]]) -> tuple[str, list[
     return "\n\n".join(filter(None, parts)) + "\n", panels
 
 
+def raw_cells(folder: Path, rows: dict[str, dict[str, Any]]) -> str:
+    """What the cells of a table were made from, as CSV: a line for each row, arm, ranking, metric and seed."""
+    records = {row: found for row, values in rows.items() if (found := kept(values))}
+    columns = read(folder / "columns.yaml") or COLUMNS
+    return published_cells(records, read(folder / "paper.yaml"), columns).to_csv(index=False, lineterminator="\n")
+
+
 def write_table(folder: Path, rows: dict[str, dict[str, Any]]) -> Path:
     """Write the table of all kept runs."""
     text, panels = described(folder, rows)
     file = RESULTS / f"{folder.relative_to(ROOT)}.md"
     write_text(file, text)
+    write_text(file.with_suffix(".csv"), raw_cells(folder, rows))
     if panels:
         plot_panels(panels, read(folder / "figure.yaml")["x"], file.with_suffix(".png"))
     return file

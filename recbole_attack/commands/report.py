@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,9 @@ def read_records(source: Path) -> tuple[Mapping[str, Sequence[Any]] | Sequence[A
         near = [str(other) for other in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} is no folder: expected one with records of runs{did_you_mean(str(source), near)}")
     if (source / "cells.jsonl").is_file():
-        store = import_module("recbole_attack.benchmark.store").Store(source)
+        from recbole_attack.benchmark import Store  # takes long to import, and help does not need it
+
+        store = Store(source)
         return store.records(), {f"{fail['arm']} arm {key}": fail["error"] for key, fail in store.failures.items()}
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
     if not files:

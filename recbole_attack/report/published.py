@@ -47,7 +47,7 @@ def published_page(records: Rows, paper: Paper, columns: Sequence[str] = COLUMNS
     """The tables of an experiment as Markdown: a section for each model and dataset, then full rankings apart.
 
     Above each table stands a sentence that says how far its rows are from the paper's. A cell reads ``ours / paper``,
-    with as many papers' numbers as there are datasets; several seeds give a mean and the reach of its 95 % interval.
+    with as many papers' numbers as there are datasets; several seeds give a mean and the smallest and largest value.
 
     Args:
         records: Row name -> the records of its seeds.
@@ -127,9 +127,19 @@ def _ours(line: Line, metric: str) -> Estimate | None:
 
 
 def _cell(line: Line, metric: str) -> str:
-    ours = figure(_ours(line, metric), metric, len(line.values[metric]))
     theirs = [_printed(printed.get(metric), metric) for printed in line.paper.values()]
-    return " / ".join([ours, *theirs])
+    return " / ".join([_spread(line, metric), *theirs])
+
+
+def _spread(line: Line, metric: str) -> str:
+    """The mean, and from where to where seeds go: with three of them an interval would leave what a share can be."""
+    ours, seeds = _ours(line, metric), line.values[metric].values()
+    if ours is None:
+        return number(None)
+    ends = [_printed(value, metric) for value in sorted(v for v in seeds if v is not None and isfinite(v))]
+    reach = "" if ends[0] == ends[-1] else f" ({ends[0]} to {ends[-1]})"
+    missing = "" if ours.seeds == len(seeds) else f" ({ours.seeds} of {len(seeds)} seeds)"
+    return _printed(ours.mean, metric) + reach + missing
 
 
 def _printed(value: float | None, metric: str) -> str:
@@ -144,6 +154,8 @@ def _sentence(lines: Sequence[Line], records: Rows, columns: Sequence[str]) -> s
         f"paper, {name}" if name else "paper" for name in dict.fromkeys(n for x in lines for n in x.paper)
     )
     reading = f"Cells: ours / {papers}." if papers else "All figures are ours."
+    if any(len(seeds) > 1 for line in lines for seeds in line.values.values()):
+        reading += " Ours are means over seeds (smallest to largest)."
     return " ".join(
         filter(None, [f"All rows: {escape(shared)}." if shared else "", escape(reading), _far(lines, columns)])
     )

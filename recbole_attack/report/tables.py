@@ -15,35 +15,11 @@ COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""
 
 
-def markdown_table(
-    records: Mapping[str, Sequence[Mapping[str, Any]]],
-    paper: Mapping[str, Any],
-    columns: Sequence[str] = COLUMNS,
-) -> str:
-    """Rows of an experiment beside the paper's.
-
-    Args:
-        records: Row name -> the ``result.json`` of every seed; several seeds give the mean and each seed's value,
-            or one number if they are alike.
-        paper: Row name -> arm -> metric -> the paper's number, or dataset -> metric -> number where the paper's
-            datasets are others than ours. May lack any of them.
-        columns: Metrics; those of a detector as ``<detector> <quality>``.
-    """
-    lines = []
-    for row, seeds in records.items():
-        printed = paper.get(row, {})
-        arms = main_arms(seeds)
-        for arm in arms:
-            name = f"{row}, {arm}" if len(arms) > 1 else row
-            lines += [[name, *line] for line in _beside(seeds, arm, printed.get(arm, {}), columns)]
-    return markdown(["row", "", *columns], lines)
-
-
 def captions(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Mapping[str, Any]) -> str:
     """A line for each row that says what was run.
 
     Args:
-        records: As for :func:`markdown_table`.
+        records: Row name -> the ``result.json`` of every seed.
         paper: Row name -> ``reason``: why ours differs from the paper's; may lack it.
     """
     lines = []
@@ -60,7 +36,7 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """How loud the attack of each federated row was, when it was tested, and what its exposure was before.
 
     Args:
-        records: As for :func:`markdown_table`.
+        records: As for :func:`captions`.
 
     Returns:
         A row for each attacked row, with every seed's figures; empty if there is none. Epochs count from 0.
@@ -99,7 +75,7 @@ def comparison_table(
     """Whether rows differ by more than their seeds do: paired t-tests over the seeds both rows were run with.
 
     Args:
-        records: As for :func:`markdown_table`.
+        records: As for :func:`captions`.
         comparisons: The ``metrics`` that are compared, and the rows ``first`` and ``second``; those with a row that
             ``records`` lacks are left out.
 
@@ -127,27 +103,6 @@ def main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
     return arms if arms == ["local"] else [arm for arm in arms if arm != "local"]
 
 
-def _beside(
-    seeds: Sequence[Mapping[str, Any]], arm: str, printed: Mapping[str, Any], columns: Sequence[str]
-) -> list[list[str]]:
-    """Lines of one arm: ours under the configured ranking, the paper's, the difference, ours under full ranking."""
-    candidates = seeds[0]["config"]["exposure_candidates"]
-    results = [measured(record, arm) for record in seeds]
-    main = [[result.get(metric) for result in results] for metric in columns]
-    lines = [["ours, full" if candidates == "full" else f"ours, {candidates} sampled", *map(_spread, main)]]
-    datasets = {key: value for key, value in printed.items() if isinstance(value, Mapping)}
-    for dataset, values in datasets.items():
-        lines.append([f"paper, {dataset}", *(number(values.get(metric)) for metric in columns)])
-    if printed and not datasets:
-        lines.append(["paper", *(number(printed.get(metric)) for metric in columns)])
-        pairs = zip(main, (printed.get(metric) for metric in columns), strict=True)
-        lines.append(["difference", *(number(_difference(ours, theirs), sign=True) for ours, theirs in pairs)])
-    if candidates != "full":
-        full = ([record[arm]["test_result_full"].get(metric) for record in seeds] for metric in columns)
-        lines.append(["ours, full", *map(_spread, full)])
-    return lines
-
-
 def measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
     """An arm's test metrics, and what the detectors found out about it."""
     detectors = record.get("detection", {}).get(arm, {})
@@ -155,24 +110,11 @@ def measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
     return {**record[arm]["test_result"], **found}
 
 
-def _difference(ours: Sequence[float | None], theirs: float | None) -> float | None:
-    known = [value for value in ours if value is not None]
-    return mean(known) - theirs if known and theirs is not None else None
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return number(known[0] if known else None)
-    seeds = [f"{value:.3f}" for value in known]
-    return seeds[0] if len(set(seeds)) == 1 else f"{mean(known):.3f} ({', '.join(seeds)})"
-
-
 def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
     """Measurements of the attacked models as lines, means over seeds.
 
     Args:
-        records: As for :func:`markdown_table`.
+        records: As for :func:`captions`.
         figure: ``y``, a metric; ``x``, a parameter or ``epoch`` for the history; ``line`` and ``panel``, the parameters
             that tell lines and panels apart (a list each).
     """
