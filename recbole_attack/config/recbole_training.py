@@ -21,7 +21,8 @@ def complete_training(
     """The parameters with the negatives of training filled in: RecBole's defaults for what was not given, or none.
 
     There are none where a sequential model's loss takes all items, which RecBole asks its users to say, and where a
-    model is counted rather than trained: RecBole's Pop counts negatives like interactions.
+    model is counted rather than trained: RecBole's Pop counts negatives like interactions. Such a model has one epoch,
+    as RecBole has it.
 
     Args:
         values: All parameters.
@@ -39,10 +40,12 @@ def complete_training(
         raise ConfigError(
             f"lr_decay_step: RecBole's trainer has no schedule: expected null, found {shown(values['lr_decay_step'])}"
         )
+    counted = model.type == ModelType.TRADITIONAL
+    values = {**values, "epochs": 1} if counted else values
     wanted = given.get(_NEGATIVES)
     if isinstance(wanted, Mapping):
         return {**values, _NEGATIVES: {**defaults[_NEGATIVES], **wanted}}
     takes_all = by_loss and model.type == ModelType.SEQUENTIAL and values["loss_type"] == "CE"
-    if _NEGATIVES not in given and (takes_all or model.type == ModelType.TRADITIONAL):
+    if _NEGATIVES not in given and (takes_all or counted):
         return {**values, _NEGATIVES: None}
     return dict(values)

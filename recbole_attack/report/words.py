@@ -119,7 +119,7 @@ def _federated(config: Mapping[str, Any]) -> str:
 
 
 def _recbole(config: Mapping[str, Any]) -> str:
-    return f"RecBole's own trainer, {_optimiser(config)}"
+    return f"RecBole's own trainer, {_optimiser(config) if config['epochs'] > 1 else 'one epoch'}"
 
 
 _TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated, "recbole": _recbole}

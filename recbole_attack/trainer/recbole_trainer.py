@@ -22,11 +22,8 @@ class RecBoleTrainer(AttackTrainer):
     auto-encoders), so no state to resume from is written.
     """
 
-    eval_step: int
-
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
-        self.eval_step = min(self.eval_step, self.epochs)  # models without gradients have one epoch, whatever is asked
         # Rows scored at once by models that cannot score a whole catalogue, which need as little memory as in training.
         self.test_batch_size = max(config["eval_batch_size"], config["train_batch_size"])
 

@@ -328,6 +328,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(monkeypatch):
 
 
 def test_models_without_gradients_are_evaluated_whatever_the_step():
+    assert settings("Pop", epochs=9)["epochs"] == 1
     outcome = clean("Pop", saved=True, eval_step=5, epochs=9)
     assert len(outcome.history) == 1 and outcome.tested_epoch == 0 and outcome.best_valid_result
 

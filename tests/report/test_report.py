@@ -162,6 +162,8 @@ def test_the_caption_of_a_baseline_says_whose_trainer_trained_it(record):
         "BPR on tiny (60 users, 39 items); RecBole's own trainer, adam 0.001, 300 epochs; "
         "full ranking, history masked; target item i22 (least_popular:1); seed 2020"
     )
+    record["config"].update(model="Pop", epochs=1)
+    assert "RecBole's own trainer, one epoch; full ranking" in caption(record)
 
 
 def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
