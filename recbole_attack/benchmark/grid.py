@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recbole_attack.config.attack_config import config_loader
-from recbole_attack.config.reading import text_keys
+from recbole_attack.config.reading import read_text, read_value, text_keys
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -120,8 +120,7 @@ def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Ro
     for part in parts:
         lookup(PARTS, part, "part of a grid")
     fixed, axes, named = (_mapping(part, parts.get(part)) for part in ("fixed", "grid", "rows"))
-    for axis, values in axes.items():
-        _check_axis(axis, values, fixed)
+    axes = {axis: _read_axis(axis, values, fixed) for axis, values in axes.items()}
     if seeds is not None:
         axes["seed"] = list(dict.fromkeys(seeds))
     elif "seed" in fixed:
@@ -149,13 +148,21 @@ def _mapping(part: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _check_axis(axis: str, values: Any, fixed: Parameters) -> None:
+def _read_axis(axis: str, values: Any, fixed: Parameters) -> list[Any]:
+    """The values of an axis as configurations have them, none of them twice."""
     if not isinstance(values, list) or not values:
         raise ConfigError(f"grid: {axis} must be a list of values, such as [{shown(values)}]: found {shown(values)}")
-    if len({_canonical(value) for value in values}) < len(values):
+    read = [_value(axis, value) for value in values]
+    if len({_canonical(value) for value in read}) < len(values):
         raise ConfigError(f"grid: {axis} must list every value once: found {shown(values)}")
     if axis in fixed:
         raise ConfigError(f"grid: {axis} is given twice: found it in fixed, too")
+    return read
+
+
+def _value(axis: str, given: Any) -> Any:
+    """What a value stands for: a text may spell a number, as everywhere."""
+    return read_value(axis, read_text(axis, given) if isinstance(given, str) else given)
 
 
 def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str]]:
@@ -169,10 +176,10 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
             raise ConfigError("exclude: expected combinations of at least one parameter, found one of none")
         for axis, value in values.items():
             known = {_canonical(v): v for v in lookup(axes, axis, "parameter in exclude")}
-            if _canonical(value) not in known:
+            if _canonical(_value(axis, value)) not in known:
                 near = did_you_mean(str(value), map(str, known.values()))
                 raise ConfigError(f"exclude: {axis} must be one of {shown(axes[axis])}: found {shown(value)}{near}")
-        found.append({axis: _canonical(value) for axis, value in values.items()})
+        found.append({axis: _canonical(_value(axis, value)) for axis, value in values.items()})
     return found
 
 
@@ -194,11 +201,14 @@ def _matches(combination: Mapping[str, Any], some: Mapping[str, str]) -> bool:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    """The same text for what means the same: 1 and 1.0, an item and a list of it alone."""
+    if isinstance(value, list) and len(value) == 1:
+        return _canonical(value[0])
+    return json.dumps(float(value) if type(value) is int else value, sort_keys=True)
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) else "+".join(map(_word, value)) if isinstance(value, list) else str(value)
+    return f"[{', '.join(map(_word, value))}]" if isinstance(value, list) else str(value)
 
 
 def default_store(path: Path) -> Path:

@@ -66,10 +66,6 @@ class Plan:
     cells: tuple[Cell, ...]
     arms: dict[str, Arm]
 
-    def users(self, key: str) -> list[Cell]:
-        """The runs that share an arm."""
-        return [cell for cell in self.cells if key in cell.arms.values()]
-
 
 def make_plan(rows: Iterable[Row]) -> Plan:
     """Check every row, and find out what has to be trained.
@@ -121,3 +117,10 @@ def _data(config: AttackConfig, hashes: dict[str, dict[str, str]]) -> dict[str, 
     if place not in hashes:
         hashes[place] = data_hashes(config)
     return hashes[place]
+
+
+def arm_name(cells: Iterable[Cell], name: str, key: str) -> str | None:
+    """An arm by the first of some runs it belongs to; ``None`` if it belongs to none."""
+    users = [cell for cell in cells if key in cell.arms.values()]
+    others = f" (and {len(users) - 1} more)" if len(users) > 1 else ""
+    return f"{users[0].row}, seed {users[0].seed}, {name}{others}" if users else None

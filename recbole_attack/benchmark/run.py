@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
-from recbole_attack.benchmark.plan import Arm, Plan
+from recbole_attack.benchmark.plan import Plan, arm_name
 from recbole_attack.benchmark.store import Store, writing
 from recbole_attack.benchmark.words import duration
 from recbole_attack.benchmark.workers import Outcome, Train, outcomes
@@ -63,21 +63,15 @@ def run_grid(
 def _keep(plan: Plan, store: Store, ended: Iterable[Outcome], left: int, tell: Tell) -> list[str]:
     start, failed = perf_counter(), []
     for done, (arm, result) in enumerate(ended, start=1):
+        name = arm_name(plan.cells, arm.name, arm.key)
         if isinstance(result, str):
             store.fail(arm, result)
-            failed.append(f"{_name(plan, arm)}: {result}")
+            failed.append(f"{name}: {result}")
             what = f"failed: {result}"
         else:
             store.add(arm, result)
             what = duration(result.timing["seconds"])
         rest = (perf_counter() - start) / done * (left - done)
         ahead = f"; about {duration(rest)} left" if done < left else ""
-        tell(f"[{len(plan.arms) - left + done}/{len(plan.arms)}] {_name(plan, arm)}: {what}{ahead}")
+        tell(f"[{len(plan.arms) - left + done}/{len(plan.arms)}] {name}: {what}{ahead}")
     return failed
-
-
-def _name(plan: Plan, arm: Arm) -> str:
-    """An arm by the first run it belongs to."""
-    cells = plan.users(arm.key)
-    others = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
-    return f"{cells[0].row}, seed {cells[0].seed}, {arm.name}{others}"

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import Timeout
 
 from recbole_attack.benchmark.lines import read_lines, write_lines
-from recbole_attack.benchmark.plan import Arm, Cell, Plan
+from recbole_attack.benchmark.plan import Arm, Cell, Plan, arm_name
 from recbole_attack.benchmark.records import compose
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.quick_start import TrainedArm
@@ -101,6 +101,11 @@ class Store:
     def finished(self) -> list[Cell]:
         """The runs all of whose arms are kept."""
         return [cell for cell in self.rows if self.cells.keys() >= set(cell.arms.values())]
+
+    def failed(self) -> dict[str, str]:
+        """Arm of a run of this grid, in words -> why it failed."""
+        names = {key: arm_name(self.rows, failure["arm"], key) for key, failure in self.failures.items()}
+        return {name: self.failures[key]["error"] for key, name in names.items() if name}
 
     def records(self) -> dict[str, list[dict[str, Any]]]:
         """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending."""

@@ -71,7 +71,7 @@ def read_records(source: Path) -> tuple[Mapping[str, Sequence[Any]] | Sequence[A
         from recbole_attack.benchmark import Store  # takes long to import, and help does not need it
 
         store = Store(source)
-        return store.records(), {f"{fail['arm']} arm {key}": fail["error"] for key, fail in store.failures.items()}
+        return store.records(), store.failed()
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
     if not files:
         raise DataError(f"{source} holds no record: expected result.json in folders of runs, or records as *.json")

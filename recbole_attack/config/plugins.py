@@ -140,7 +140,7 @@ def _importable(name: str) -> bool:
 def _import(name: str, where: str = "") -> str:
     try:
         importlib.import_module(name)
-    except Exception as error:  # whatever the code of somebody else raises
+    except (Exception, SystemExit) as error:  # whatever the code of somebody else raises
         near = did_you_mean(name, [path.stem for path in Path().glob("*.py")]) if not _importable(name) else ""
         raise ConfigError(
             f"plug-in '{name}'{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}{near}"

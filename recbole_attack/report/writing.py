@@ -34,8 +34,6 @@ def write_report(found: Cells, out: Path, title: str, finding: str) -> list[Path
         "report.tex": latex.render(found),
         "report.csv": texts.frame(found).to_csv(index=False, lineterminator="\n"),
     }
-    for name, text in written.items():
-        write_text(out / name, text)
     drawn = []
     for name in PICTURES:
         files = [out / f"{name}.{kind}" for kind in ("png", "pdf")]
@@ -47,6 +45,8 @@ def write_report(found: Cells, out: Path, title: str, finding: str) -> list[Path
         else:
             for file in files:
                 file.unlink(missing_ok=True)
+    for name, text in written.items():  # last, since they show the pictures
+        write_text(out / name, text)
     return [*(out / name for name in written), *drawn]
 
 

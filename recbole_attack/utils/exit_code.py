@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -35,6 +36,10 @@ def exit_code(command: Callable[[], None], interrupted: str) -> int:
     try:
         with _sigterm_raises():
             command()
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except (ConfigError, DataError, OSError) as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE

@@ -136,6 +136,10 @@ def test_folders_of_rows_are_read_as_they_always_were(table):
         ("{grid: {attack: ra}}", r"grid: attack must be a list of values, such as \['ra'\]: found 'ra'"),
         ("{grid: {attack: []}}", "grid: attack must be a list of values"),
         ("{grid: {attack: [ra, ra]}}", "grid: attack must list every value once"),
+        ("{grid: {norm_budget: [0.5, '0.5']}}", "grid: norm_budget must list every value once"),
+        ("{grid: {malicious_ratio: [1, 1.0]}}", "grid: malicious_ratio must list every value once"),
+        ("{grid: {topk: [10, [10]]}}", "grid: topk must list every value once"),
+        ("{grid: {target_items: [i2, [i2]]}}", "grid: target_items must list every value once"),
         ("{fixed: {attack: ra}, grid: {attack: [ra]}}", "grid: attack is given twice"),
         ("{fixed: [a], grid: {attack: [ra]}}", "fixed must hold 'key: value' lines"),
         ("{rows: [a]}", "rows must hold 'key: value' lines"),
@@ -180,3 +184,16 @@ def test_stores_of_grids_with_the_same_name_lie_apart(tmp_path):
 
 def test_the_parts_are_all_explained():
     assert all(PARTS.values())
+
+
+def test_a_list_and_a_name_that_reads_alike_are_rows_of_their_own(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text("{grid: {target_items: [i2+i3, [i2, i3]], norm_budget: ['0.5', null]}}")
+    rows = {row.name: row.parameters for row in read_grid(file)}
+    assert list(rows) == [
+        "target_items=i2+i3, norm_budget=0.5",
+        "target_items=i2+i3, norm_budget=None",
+        "target_items=[i2, i3], norm_budget=0.5",
+        "target_items=[i2, i3], norm_budget=None",
+    ]
+    assert rows["target_items=[i2, i3], norm_budget=0.5"] == {"target_items": ["i2", "i3"], "norm_budget": 0.5}

@@ -100,6 +100,10 @@ def test_what_only_fails_is_remembered_until_it_does_not(plan, tmp_path):
         store.begin(plan)
         store.fail(arm, "TrainingError: diverged")
     assert Store(tmp_path).failures[arm.key]["error"] == "TrainingError: diverged"
+    users = [cell for cell in plan.cells if arm.key in cell.arms.values()]
+    more = f" (and {len(users) - 1} more)" if len(users) > 1 else ""
+    named = f"{users[0].row}, seed {users[0].seed}, {arm.name}{more}"
+    assert Store(tmp_path).failed() == {named: "TrainingError: diverged"}
     assert Store(tmp_path).cells == {}
     with writing(tmp_path) as store:
         store.add(arm, made_up(arm))

@@ -111,6 +111,12 @@ def test_help_versions_and_mistakes_do_not_wait_for_torch():
 # list and show
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"'{sys.executable}' run_recbole_attack.py list | true"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
+    assert "BrokenPipe" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_list_as_json_holds_every_table(capsys):
     listed = json.loads(printed(capsys, "list", "--json"))
     assert {kind: list(names) for kind, names in listed.items()} == {

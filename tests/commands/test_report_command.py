@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -114,23 +113,8 @@ def test_a_folder_without_records_is_refused(tmp_path):
         report.read_records(tmp_path / "run")
 
 
-def test_a_grids_store_is_read_by_its_rows_with_what_failed(tmp_path, monkeypatch, made_up_store):
+def test_a_grids_store_is_read_by_its_rows_with_what_failed(tmp_path, monkeypatch):
     (tmp_path / "cells.jsonl").touch()
-    monkeypatch.setitem(sys.modules, "recbole_attack.benchmark.store", made_up_store)
-    rows, failures = report.read_records(tmp_path)
-    assert rows == {"row": [str(tmp_path)]}
-    assert failures == {"attacked arm k1": "out of memory"}
-
-
-@pytest.fixture
-def made_up_store():
-    """A store of one row."""
-
-    class Store:
-        def __init__(self, folder):
-            self.folder, self.failures = folder, {"k1": {"arm": "attacked", "error": "out of memory"}}
-
-        def records(self):
-            return {"row": [str(self.folder)]}
-
-    return argparse.Namespace(Store=Store)
+    store = argparse.Namespace(records=lambda: {"row": ["its records"]}, failed=lambda: {"row, seed 1, clean": "why"})
+    monkeypatch.setattr("recbole_attack.benchmark.Store", {tmp_path: store}.get)
+    assert report.read_records(tmp_path) == ({"row": ["its records"]}, {"row, seed 1, clean": "why"})

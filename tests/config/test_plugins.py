@@ -108,6 +108,7 @@ def test_no_plugin_is_the_default(small):
         ("parts/mine", "plugins must be modules or .py files"),
         ("parts/random.py", "expected a name that no other module has, found 'random'"),
         ("parts/broken.py", "plug-in 'broken' cannot be imported: ZeroDivisionError: division by zero"),
+        ("parts/quits.py", "plug-in 'quits' cannot be imported: SystemExit: 0"),
         ("parts/taken.py", "plug-in 'taken' cannot be imported: ConfigError: attack 'ra' exists already"),
         ("parts/a-b.py", "expected a file name that can be a module's, found 'a-b.py'"),
         (5, "plugins must be modules or .py files, .*: found 5"),
@@ -117,7 +118,13 @@ def test_no_plugin_is_the_default(small):
     ids=str,
 )
 def test_what_cannot_be_imported_is_refused_in_one_line(mine, small, given, words):
-    for name, text in {"random": "", "broken": "1 / 0", "taken": SOURCE.format(name="ra"), "a-b": ""}.items():
+    for name, text in {
+        "random": "",
+        "broken": "1 / 0",
+        "quits": "raise SystemExit(0)",
+        "taken": SOURCE.format(name="ra"),
+        "a-b": "",
+    }.items():
         (mine.parent / f"{name}.py").write_text(text)
     with pytest.raises(ConfigError, match=words) as error:
         AttackConfig(config_dict=small(plugins=given))
