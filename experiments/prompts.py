@@ -26,7 +26,8 @@ from make_table import rows_of
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import PretrainExperiment, prepare_pretrain
-from recbole_attack.report.words import markdown, number
+from recbole_attack.report.numbers import number
+from recbole_attack.report.words import markdown
 from recbole_attack.stages import ATTACK_TUNE, PROMPT_TUNE, provider_stages
 
 METRICS = ("er_in@10", "er_out@10", "invisibility", "hit@10")

@@ -30,6 +30,7 @@ def content(folder):
 def arguments(*words):
     parser = argparse.ArgumentParser()
     grid.add_arguments(parser)
+    parser.set_defaults(plugins=None)
     return parser.parse_args([str(word) for word in words])
 
 

@@ -47,7 +47,7 @@ def clustered(values, eligible):
     clusters = {"groups": user, "use_correction": False}
     covariance = sm.OLS(values[user, target], design).fit(cov_type="cluster", cov_kwds=clusters).cov_params()
     n, weights = len(np.unique(user)), np.full(design.shape[1], 1 / design.shape[1])
-    return np.sqrt(n / (n - 1) * weights @ covariance @ weights)
+    return np.sqrt(max(n / (n - 1) * weights @ covariance @ weights, 0.0))  # rounded, it may fall below
 
 
 @given(outcomes(min_users=2))

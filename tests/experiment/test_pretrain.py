@@ -173,7 +173,7 @@ def test_the_run_folder_holds_every_stage_and_no_cache(finished):
 
 
 def test_without_others_in_the_group_or_outside_it_there_are_dashes(pretrain):
-    result = run_recbole_attack(config_dict=pretrain(attack="bra", target_group="all"))
+    result = run_recbole_attack(config_dict=pretrain(attack="bra", target_group="all", verbose=True))
     assert math.isnan(result["test_result"]["er_out@10"]) and math.isnan(result["test_result"]["invisibility"])
     record = record_of(result)
     assert record["attacked"]["test_result"]["er_out@10"] is None

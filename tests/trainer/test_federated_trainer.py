@@ -413,7 +413,7 @@ def test_rejected_updates_are_counted_and_logged_once_a_round(
     trainer = trained(settings)
     assert [record["rejected"] for record in trainer.rounds] == [6, 6]
     warnings = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
-    assert warnings == [f"epoch {epoch}, round 0: 6 updates rejected: 6 not finite" for epoch in range(2)]
+    assert warnings == [f"saved, epoch {epoch}, round 0: 6 updates rejected: 6 not finite" for epoch in range(2)]
     assert all(row.kept == 1 - row.malicious for row in trainer.client_weights)
 
 
@@ -441,7 +441,7 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
     assert moved == [True, False, *[True] * (len(seen) - 2)]
     assert [record["update_norm"] > 0 for record in trainer.rounds] == moved
     clients = trainer.rounds[1]["honest"] + trainer.rounds[1]["malicious"]
-    text = f"epoch 0, round 1: {clients} updates rejected: {clients} too large; none is left, the model stays as it is"
+    text = f"saved, epoch 0, round 1: {clients} updates rejected: {clients} too large; none is left, the model stays as it is"
     assert text in caplog.messages
 
 
@@ -465,7 +465,7 @@ def test_parameters_an_aggregation_leaves_as_they_were_are_named_once_an_epoch(
     assert rounds > 1 and len(calls) == 2 * rounds and not any(calls)
     warnings = [text for text in caplog.messages if "update of zero" in text]
     expected = f"made an update of zero for {names[0]} in 2 of {rounds} rounds, though clients sent others"
-    assert warnings == [f"epoch 0: aggregator 'krum' {expected}"]
+    assert warnings == [f"saved, epoch 0: aggregator 'krum' {expected}"]
 
 
 def test_rounds_share_their_memory(config: Config) -> None:

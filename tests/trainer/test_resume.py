@@ -457,5 +457,5 @@ def test_an_undefined_score_neither_stops_nor_selects(
     assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == best_epoch
     warned = [r.getMessage() for r in caplog.records if "undefined" in r.getMessage()]
     assert warned == (
-        ["ndcg@10 is undefined in every epoch: the last model is kept as the best"] if math.isinf(best) else []
+        ["saved, ndcg@10 is undefined in every epoch: the last model is kept as the best"] if math.isinf(best) else []
     )
