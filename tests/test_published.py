@@ -114,7 +114,9 @@ def test_a_finished_row_is_kept_and_written_down(tmp_path, monkeypatch, small):
     make_table.run(rows["one"], 2021, None)
     assert file.stat().st_mtime_ns == before
     text = make_table.write_table(table, make_table.rows_of(table)).read_text(encoding="utf-8")
-    assert "| one | ours, full | 0." in text
+    assert "\n| one | one seed | " in text and "## SASRec on tiny, full ranking" in text
+    raw = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
+    assert raw == make_table.raw_cells(table, rows) and "one,clean,full,hit@10,2021,0." in raw
     assert "seeds 2021" in text
     assert "\n\nNot run yet: three, two.\n\n" in text
 

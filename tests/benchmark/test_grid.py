@@ -104,7 +104,7 @@ def test_ids_are_the_text_they_are_written_as_in_every_part(tmp_path):
     )
     one, named = read_grid(file)
     assert one.parameters == {"dataset": "2020", "target_items": ["012", "1e3"]}
-    assert one.name == "target_items=012+1e3"
+    assert one.name == "target_items=[012, 1e3]"
     assert named.parameters == {"dataset": "2020", "target_items": ["007"], "category_field": None}
 
 

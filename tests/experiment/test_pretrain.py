@@ -177,8 +177,8 @@ def test_without_others_in_the_group_or_outside_it_there_are_dashes(pretrain):
     assert math.isnan(result["test_result"]["er_out@10"]) and math.isnan(result["test_result"]["invisibility"])
     record = record_of(result)
     assert record["attacked"]["test_result"]["er_out@10"] is None
-    row = next(line.split() for line in result_table(record).splitlines() if line.startswith("er_out@10"))
-    assert row[1:] == ["-"] * 4
+    row = next(line.split() for line in result_table(record).splitlines() if line.startswith("er_out@10, %"))
+    assert row[2:] == ["-"] * 4
 
 
 def test_sampled_rankings_are_shown_beside_full_ones(pretrain):

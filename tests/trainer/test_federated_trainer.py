@@ -441,7 +441,8 @@ def test_a_round_without_any_update_leaves_the_model_as_it_is(
     assert moved == [True, False, *[True] * (len(seen) - 2)]
     assert [record["update_norm"] > 0 for record in trainer.rounds] == moved
     clients = trainer.rounds[1]["honest"] + trainer.rounds[1]["malicious"]
-    text = f"saved, epoch 0, round 1: {clients} updates rejected: {clients} too large; none is left, the model stays as it is"
+    rejected = f"{clients} updates rejected: {clients} too large"
+    text = f"saved, epoch 0, round 1: {rejected}; none is left, the model stays as it is"
     assert text in caplog.messages
 
 
