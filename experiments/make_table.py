@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.benchmark import read_grid
 from recbole_attack.report.pictures import Panel, plot_panels
 from recbole_attack.report.published import published_cells, published_page
 from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves
@@ -53,17 +54,7 @@ def read(file: Path) -> Any:
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Row name -> its parameters with what it shares, in the paper's order, others after it."""
-    shared = {"columns.yaml", "common.yaml", "comparisons.yaml", "figure.yaml", "paper.yaml"}
-    files = {f.stem: f for f in sorted(folder.glob("*.yaml")) if f.name not in shared and not f.stem[0].isupper()}
-    levels = [level for level in reversed([folder, *folder.parents]) if level.is_relative_to(ROOT)]
-    order = [name for name in read(folder / "paper.yaml") if name in files]
-    rows = {}
-    for name in [*order, *(name for name in files if name not in order)]:
-        own, values = read(files[name]), {}
-        for level in levels:
-            values |= read(level / "common.yaml") | read(level / f"{own.get('model')}.yaml")
-        rows[name] = values | own
-    return rows
+    return {row.name: row.parameters for row in read_grid(folder)}
 
 
 def kept_file(values: dict[str, Any], seed: int | str) -> Path:

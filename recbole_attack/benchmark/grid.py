@@ -99,21 +99,22 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     names = [name for name in files if name not in ABOUT_A_TABLE and not name[0].isupper()]
     order = [name for name in _read(folder / "paper.yaml", _PaperLoader) if name in names]
+    loader = config_loader()
     levels = [folder]
     while (levels[-1].parent / "common.yaml").is_file():
         levels.append(levels[-1].parent)
     rows = {}
     for name in dict.fromkeys([*order, *names]):
-        own = _read(files[name])
+        own = _read(files[name], loader)
         values: Parameters = {}
         for level in reversed(levels):
-            values |= _read(level / "common.yaml") | _read(level / f"{own.get('model')}.yaml")
+            values |= _read(level / "common.yaml", loader) | _read(level / f"{own.get('model')}.yaml", loader)
         rows[name] = values | own
     return rows
 
 
-def _read(file: Path, loader: type[YamlLoader] | None = None) -> dict[str, Any]:
-    return load_yaml(file, loader or config_loader()) if file.is_file() and file.stat().st_size else {}
+def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:
+    return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
 
 
 def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:
@@ -174,12 +175,14 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
         values = _mapping("a combination of exclude", combination)
         if not values:
             raise ConfigError("exclude: expected combinations of at least one parameter, found one of none")
+        excluded = {}
         for axis, value in values.items():
-            known = {_canonical(v): v for v in lookup(axes, axis, "parameter in exclude")}
-            if _canonical(_value(axis, value)) not in known:
-                near = did_you_mean(str(value), map(str, known.values()))
-                raise ConfigError(f"exclude: {axis} must be one of {shown(axes[axis])}: found {shown(value)}{near}")
-        found.append({axis: _canonical(_value(axis, value)) for axis, value in values.items()})
+            known = lookup(axes, axis, "parameter in exclude")
+            excluded[axis] = _canonical(_value(axis, value))
+            if excluded[axis] not in map(_canonical, known):
+                near = did_you_mean(str(value), map(str, known))
+                raise ConfigError(f"exclude: {axis} must be one of {shown(known)}: found {shown(value)}{near}")
+        found.append(excluded)
     return found
 
 
