@@ -1,124 +1,79 @@
-"""The tables' rows: what they share, that each is a valid configuration, and two of them run (minutes, so slow)."""
+"""The published tables: rows are valid configurations, pages say what the store holds, and two rows run (slow)."""
 
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
 from recbole_attack import AttackConfig, run_recbole_attack
-from recbole_attack.utils.files import plain
+from recbole_attack.benchmark import Store, kept_runs, read_grid
+from recbole_attack.commands.main import main
+from recbole_attack.experiment import arm_parameters
+from recbole_attack.report.experiment import read_about
 
-EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+ROOT = Path(__file__).resolve().parent.parent
+EXPERIMENTS, STORE = ROOT / "experiments", ROOT / "results" / "store"
 DATA_PATH = os.environ.get("RECBOLE_ATTACK_DATA_PATH")
-TABLES = sorted({path.parent for path in EXPERIMENTS.rglob("*-*.yaml")})
+NO_ROWS = {"common.yaml", "demo.yaml", "BERT4Rec.yaml", "SASRec.yaml"}
+TABLES = sorted({file.parent for file in EXPERIMENTS.rglob("*.yaml") if file.name not in NO_ROWS})
+each_table = pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
 
 
-def load_make_table():
-    spec = importlib.util.spec_from_file_location("make_table", EXPERIMENTS / "make_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-make_table = load_make_table()
+@pytest.fixture(scope="module")
+def store():
+    return Store(STORE)
 
 
 def rows_of(name):
-    return make_table.rows_of(EXPERIMENTS / name)
+    return {row.name: row.parameters for row in read_grid(EXPERIMENTS / name)}
 
 
 def test_the_tables_were_found():
     names = {str(table.relative_to(EXPERIMENTS)) for table in TABLES}
     assert names >= {"dv-fsr/table1", "dv-fsr/table3", "dv-fsr/table4", "dv-fsr/table5", "dv-fsr/figure2"}
+    assert names >= {"aprec/table1", "aprec/sweep", "strong-victim", "baselines", "ml-100k"}
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+@each_table
 def test_every_row_is_a_valid_configuration_and_no_two_are_the_same(table):
-    rows = make_table.rows_of(table)
-    for values in rows.values():
-        AttackConfig(config_dict=values)
-    assert len({make_table.kept_file(values, 1) for values in rows.values()}) == len(rows)
+    arms = [str(arm_parameters(AttackConfig(config_dict=row.parameters))) for row in read_grid(table)]
+    assert len(set(arms)) == len(arms)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
-def test_the_paper_printed_nothing_that_has_no_row(table):
-    assert set(make_table.read(table / "paper.yaml")) <= set(make_table.rows_of(table))
+@each_table
+def test_what_stands_beside_the_rows_speaks_of_rows_there_are(table):
+    about, rows = read_about(table), rows_of(table)
+    assert set(about.paper) <= set(rows)
+    assert {pair[side] for pair in about.comparisons for side in ("first", "second")} <= set(rows)
 
 
-def test_every_kept_run_belongs_to_a_row():
-    rows = [values for table in TABLES for values in make_table.rows_of(table).values()]
-    rows += list(rows_of("ml-100k").values())
-    kept = {make_table.kept_file(values, "*") for values in rows}
-    runs = list((make_table.RESULTS / "runs").glob("*.json"))
+def test_everything_in_the_store_belongs_to_a_row(store):
+    runs = [run for table in TABLES for run in kept_runs(read_grid(table), store.cells)]
     assert runs
-    assert not [run.name for run in runs if not any(run.match(pattern.name) for pattern in kept)]
+    assert {key for run in runs for key in run.arms.values()} == set(store.cells)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
-def test_every_table_is_what_its_kept_runs_say(table):
-    rows = make_table.rows_of(table)
-    text, _ = make_table.described(table, rows)
-    file = make_table.RESULTS / f"{table.relative_to(EXPERIMENTS)}.md"
-    again = f"python experiments/make_table.py {table} --seeds"
-    assert file.read_text(encoding="utf-8") == text, again
-    assert file.with_suffix(".csv").read_text(encoding="utf-8") == make_table.raw_cells(table, rows), again
-
-
-@pytest.mark.parametrize("table", TABLES, ids=lambda p: str(p.relative_to(EXPERIMENTS)))
-def test_a_kept_run_was_made_with_what_its_row_says_today(table):
-    elsewhere = {"seed", "data_path", "checkpoint_dir", "gpu_id", "show_progress"}
-    for row, values in make_table.rows_of(table).items():
-        now = plain(AttackConfig(config_dict=values).to_dict())
-        for record in make_table.kept(values):
-            then = record["config"]
-            assert {k for k in then.keys() & now.keys() - elsewhere if then[k] != now[k]} == set(), row
+@each_table
+def test_every_page_is_what_the_store_says(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = Path("results") / f"{table.relative_to(EXPERIMENTS)}.md"
+    out = tmp_path / page.name
+    command = ["table", str(table.relative_to(ROOT)), "--store=results/store"]
+    assert main([*command, f"--out={out}"]) == 0
+    again = f"recbole_attack {' '.join(command)} --out={page}"
+    assert page.read_text(encoding="utf-8") == out.read_text(encoding="utf-8").replace(str(out), str(page)), again
+    assert page.with_suffix(".csv").read_bytes() == out.with_suffix(".csv").read_bytes(), again
+    assert page.with_suffix(".png").is_file() == out.with_suffix(".png").is_file(), again
 
 
 def test_rows_of_several_tables_are_run_once():
-    once = make_table.kept_file(rows_of("dv-fsr/table1")["sasrec-ml-1m-dvfsr-0.1"], 2020)
-    assert make_table.kept_file(rows_of("dv-fsr/table3")["sasrec-ml-1m"], 2020) == once
-    assert make_table.kept_file(rows_of("dv-fsr/table4")["ml-1m-0.1-none"], 2020) == once
-    assert make_table.kept_file(rows_of("dv-fsr/figure2")["sasrec-ml-1m-0.1"], 2020) == once
+    def key(table, row):
+        return arm_parameters(AttackConfig(config_dict=rows_of(table)[row]))
 
-
-def test_a_row_overrides_what_it_shares(tmp_path, monkeypatch):
-    table = tmp_path / "paper" / "table"
-    table.mkdir(parents=True)
-    (tmp_path / "common.yaml").write_text("epochs: 1\nseed: 3\nlearner: sgd\n", encoding="utf-8")
-    (table.parent / "common.yaml").write_text("epochs: 2\n", encoding="utf-8")
-    (table.parent / "SASRec.yaml").write_text("hidden_size: 8\nlearner: adam\n", encoding="utf-8")
-    for row in ("b-1", "a-1", "z-1"):
-        (table / f"{row}.yaml").write_text("model: SASRec\nseed: 4\n", encoding="utf-8")
-    (table / "paper.yaml").write_text("z-1: {}\n", encoding="utf-8")
-    monkeypatch.setattr(make_table, "ROOT", tmp_path)
-    rows = make_table.rows_of(table)
-    assert list(rows) == ["z-1", "a-1", "b-1"]
-    assert rows["a-1"] == {"epochs": 2, "seed": 4, "learner": "adam", "hidden_size": 8, "model": "SASRec"}
-
-
-def test_a_finished_row_is_kept_and_written_down(tmp_path, monkeypatch, small):
-    table = tmp_path / "experiments" / "table"
-    table.mkdir(parents=True)
-    monkeypatch.setattr(make_table, "ROOT", tmp_path / "experiments")
-    monkeypatch.setattr(make_table, "RESULTS", tmp_path / "results")
-    values = small(epochs=1, attack="none", model="SASRec")
-    for row, size in (("one", 8), ("two", 16)):
-        lines = [f"{key}: {value}\n" for key, value in {**values, "hidden_size": size}.items()]
-        (table / f"{row}.yaml").write_text("".join(lines), encoding="utf-8")
-    rows = make_table.rows_of(table)
-    (table / "three.yaml").write_text("model: SASRec\n", encoding="utf-8")
-    make_table.run(rows["one"], 2021, None)
-    file = make_table.kept_file(rows["one"], 2021)
-    before = file.stat().st_mtime_ns
-    make_table.run(rows["one"], 2021, None)
-    assert file.stat().st_mtime_ns == before
-    text = make_table.write_table(table, make_table.rows_of(table)).read_text(encoding="utf-8")
-    assert "\n| one | one seed | " in text and "## SASRec on tiny, full ranking" in text
-    raw = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
-    assert raw == make_table.raw_cells(table, rows) and "one,clean,full,hit@10,2021,0." in raw
-    assert "seeds 2021" in text
-    assert "\n\nNot run yet: three, two.\n\n" in text
+    once = key("dv-fsr/table1", "sasrec-ml-1m-dvfsr-0.1")
+    assert key("dv-fsr/table3", "sasrec-ml-1m") == once
+    assert key("dv-fsr/table4", "ml-1m-0.1-none") == once
+    assert key("dv-fsr/figure2", "sasrec-ml-1m-0.1") == once
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Many runs: a grid's plan, workers, store and statistics, and frames of their results."""
 
-from recbole_attack.benchmark.grid import Row, default_store, read_grid
+from recbole_attack.benchmark.comparable import check_comparable
+from recbole_attack.benchmark.grid import Row, default_store, read_grid, title_of
+from recbole_attack.benchmark.kept import kept_runs
 from recbole_attack.benchmark.plan import Plan, make_plan
 from recbole_attack.benchmark.run import run_grid
 from recbole_attack.benchmark.store import Store
@@ -11,10 +13,13 @@ __all__ = [
     "Plan",
     "Row",
     "Store",
+    "check_comparable",
     "default_jobs",
     "default_store",
     "describe_plan",
+    "kept_runs",
     "make_plan",
     "read_grid",
     "run_grid",
+    "title_of",
 ]

@@ -12,8 +12,20 @@ from recbole_attack.utils.files import plain
 Record = Mapping[str, Any]
 
 
+_FILTERS = ("user_inter_num_interval", "item_inter_num_interval", "val_interval", "filter_inter_by_user_or_item")
+
+
 def _config(name: str) -> Callable[[Record], Any]:
     return lambda record: record["config"].get(name)
+
+
+def _dataset(record: Record) -> Any:
+    """Its files and its items; how many interactions a provider has is drawn with the seed."""
+    return [record["dataset"].get(name) for name in ("name", "items", "sha256")]
+
+
+def _filters(record: Record) -> Any:
+    return [record["config"].get(name) for name in _FILTERS]
 
 
 def _budget(name: str) -> Callable[[Record], Any]:
@@ -30,7 +42,9 @@ def _norm_budget(record: Record) -> Any:
 
 
 ASPECTS: dict[str, Callable[[Record], Any]] = {
-    "dataset": lambda record: record["dataset"],
+    "dataset": _dataset,
+    "filters": _filters,
+    "platform_users": _config("platform_users"),
     "split": _config("eval_args"),
     "candidates": _config("exposure_candidates"),
     "mask_history": _config("mask_history"),
@@ -66,7 +80,7 @@ def check_comparable(rows: Mapping[str, Iterable[Record]], may_differ: Collectio
         words = "; ".join(f"{name}: {_listed(values)}" for name, values in differing.items())
         raise ConfigError(
             f"rows do not compare: expected one {', one '.join(differing)}, found {words}. Compare rows that are "
-            f"alike, or let them differ on purpose: may_differ: [{', '.join(differing)}]"
+            f"alike, or let them differ on purpose: may_differ {' '.join(differing)}"
         )
 
 

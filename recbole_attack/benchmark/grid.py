@@ -14,7 +14,7 @@ import yaml
 from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.reading import read_text, read_value, text_keys
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
-from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
+from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
 
 Parameters = dict[str, Any]
 
@@ -26,7 +26,7 @@ PARTS = {
 }
 """What a grid's file holds, all of it optional but for one of ``grid`` and ``rows``."""
 
-ABOUT_A_TABLE = frozenset({"columns", "common", "comparisons", "figure", "paper"})
+ABOUT_A_TABLE = frozenset({"common", "paper", "table"})
 """Names of files in a folder of rows that are no rows."""
 
 
@@ -43,13 +43,6 @@ class Row:
     name: str
     parameters: Parameters
     seeds: tuple[int, ...] | None
-
-
-class _PaperLoader(YamlLoader):
-    """Of what a paper printed, where one row may stand for another."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        return yaml.SafeLoader.compose_node(self, parent, index)
 
 
 class _GridLoader(YamlLoader):
@@ -98,12 +91,8 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
     folder = folder.resolve()
     files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     names = [name for name in files if name not in ABOUT_A_TABLE and not name[0].isupper()]
-    order = [name for name in _read(folder / "paper.yaml", _PaperLoader) if name in names]
-    loader = config_loader()
-    levels = [folder]
-    while (levels[-1].parent / "common.yaml").is_file():
-        levels.append(levels[-1].parent)
-    rows = {}
+    order = [name for name in _read(folder / "paper.yaml", AliasLoader) if name in names]
+    loader, levels, rows = config_loader(), _levels(folder), {}
     for name in dict.fromkeys([*order, *names]):
         own = _read(files[name], loader)
         values: Parameters = {}
@@ -111,6 +100,20 @@ def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
             values |= _read(level / "common.yaml", loader) | _read(level / f"{own.get('model')}.yaml", loader)
         rows[name] = values | own
     return rows
+
+
+def _levels(folder: Path) -> list[Path]:
+    """A folder of rows and those above it that its rows share something with, the nearest first."""
+    levels = [folder]
+    while (levels[-1].parent / "common.yaml").is_file():
+        levels.append(levels[-1].parent)
+    return levels
+
+
+def title_of(path: Path) -> str:
+    """What a grid is called: its name, with those of the folders above it that it shares parameters with."""
+    place = path.resolve()
+    return "/".join(level.name for level in reversed(_levels(place))) if place.is_dir() else place.stem
 
 
 def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:

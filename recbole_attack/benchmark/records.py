@@ -47,7 +47,7 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
         "dataset": main["dataset"],
         "budget": _budget({name: arm["budget"] for name, arm in arms.items()}),
         **comparison({name: {key: arm[key] for key in RESULTS} for name, arm in arms.items()}),
-        **_detection(cell, arrays),
+        **_detection(cell, arms, arrays),
         "history": {name: _epochs(histories[key], timings[key]) for name, key in cell.arms.items()},
         "timing": {name: timings[key]["seconds"] for name, key in cell.arms.items()},
         "environment": timings[last]["environment"],
@@ -61,12 +61,13 @@ def _budget(of_arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**main, "stages": {n: b["stages"][n] for n, b in of_arms.items()}} if "stages" in main else main
 
 
-def _detection(cell: Cell, arrays: Path) -> dict[str, Any]:
+def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
     if cell.config["scenario"] != "pretrain":
         return {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: dict(np.load(file)) for name, file in files.items() if file.is_file()}
-    return {"detection": plain(detections(evidence, cell.config))}
+    kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}  # of runs without arrays
+    return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}
 
 
 def _epochs(history: Mapping[str, Any], timing: Mapping[str, Any]) -> list[dict[str, Any]]:

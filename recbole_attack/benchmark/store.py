@@ -11,7 +11,7 @@ An arm is kept once ``cells.jsonl`` has it; that file is written last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -107,13 +107,17 @@ class Store:
         names = {key: arm_name(self.rows, failure["arm"], key) for key, failure in self.failures.items()}
         return {name: self.failures[key]["error"] for key, name in names.items() if name}
 
-    def records(self) -> dict[str, list[dict[str, Any]]]:
-        """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for cell in sorted(self.finished(), key=lambda cell: cell.seed):
-            record = compose(cell, self.cells, self._histories, self.timings, self.folder)
-            found.setdefault(cell.row, []).append(record)
-        return {row: found[row] for row in dict.fromkeys(cell.row for cell in self.rows) if row in found}
+    def records(self, runs: Iterable[Cell] | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending.
+
+        Args:
+            runs: Runs all of whose arms are kept; those of the grid that was last run if absent.
+        """
+        chosen = self.finished() if runs is None else list(runs)
+        found: dict[str, list[dict[str, Any]]] = {cell.row: [] for cell in chosen}
+        for cell in sorted(chosen, key=lambda cell: cell.seed):
+            found[cell.row].append(compose(cell, self.cells, self._histories, self.timings, self.folder))
+        return found
 
     def tidy(self) -> None:
         """Remove what a killed writer left; nobody may be writing."""

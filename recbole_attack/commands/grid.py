@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from recbole_attack.utils.errors import ConfigError, TrainingError
+from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="folder of the results; default saved/<folder>-<name> of the grid")
     parser.add_argument("--dry_run", action="store_true", help="show what would be trained, and train nothing")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run every row with these seeds instead")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="run the rows whose name fits, such as '*steam*'")
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
     parser.add_argument("--jobs", type=int, help="arms trained at once, a thread each; default one a core")
     parser.add_argument("--memory_gb", type=float, help="an arm fails when its process needs more than this")
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     given = {"data_path": arguments.data_path, "plugins": arguments.plugins}
     changes = {key: value for key, value in given.items() if value is not None}
-    plan = make_plan(read_grid(arguments.grid, arguments.seeds, changes))
+    plan = make_plan(_chosen(read_grid(arguments.grid, arguments.seeds, changes), arguments.only))
     folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
@@ -60,6 +63,14 @@ def run(arguments: argparse.Namespace) -> None:
     if failed:
         raise TrainingError(f"{len(failed)} of {len(plan.arms)} arms failed; the same command tries them again")
     print(f"{len(plan.cells)} runs are kept in {folder}")
+
+
+def _chosen(rows: list[Any], pattern: str) -> list[Any]:
+    names = [row.name for row in rows]
+    chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
+    if not chosen:
+        raise ConfigError(f"only must fit the name of a row: found {shown(pattern)}{did_you_mean(pattern, names)}")
+    return chosen
 
 
 def _log(line: str) -> None:

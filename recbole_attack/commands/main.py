@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "convert": "recbole_attack.commands.convert",
     "synthetic": "recbole_attack.commands.synthetic",
     "grid": "recbole_attack.commands.grid",
+    "table": "recbole_attack.commands.table",
     "report": "recbole_attack.commands.report",
 }
 """Command -> the module that does it, imported when it is asked for.

@@ -66,6 +66,13 @@ class YamlLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class AliasLoader(YamlLoader):
+    """Takes aliases: of what a paper printed, where one row may stand for another."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+
 def _as_text(node: yaml.Node) -> None:
     """Let all scalars below a node stand for their text."""
     if isinstance(node, yaml.ScalarNode):

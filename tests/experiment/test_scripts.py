@@ -1,4 +1,4 @@
-"""The scripts beside the tables' rows: what they measure is what runs and slow readings say."""
+"""The analyses that notes of tables speak of: what they measure is what runs and slow readings say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from recbole_attack import run_recbole_attack
 from recbole_attack.data.sequences import from_pairs
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "experiments"
+SCRIPTS = Path(__file__).resolve().parents[2] / "analyses"
 
 
 @pytest.fixture
