@@ -1,6 +1,6 @@
 """Many runs: a grid's plan, workers, store and statistics, and frames of their results."""
 
-from recbole_attack.benchmark.comparable import check_comparable
+from recbole_attack.benchmark.comparable import check_comparable, check_victims
 from recbole_attack.benchmark.grid import Row, default_store, read_grid, title_of
 from recbole_attack.benchmark.kept import kept_runs
 from recbole_attack.benchmark.plan import Plan, make_plan
@@ -14,6 +14,7 @@ __all__ = [
     "Row",
     "Store",
     "check_comparable",
+    "check_victims",
     "default_jobs",
     "default_store",
     "describe_plan",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from recbole_attack.utils.errors import ConfigError, lookup
@@ -80,8 +80,17 @@ def check_comparable(rows: Mapping[str, Iterable[Record]], may_differ: Collectio
         words = "; ".join(f"{name}: {_listed(values)}" for name, values in differing.items())
         raise ConfigError(
             f"rows do not compare: expected one {', one '.join(differing)}, found {words}. Compare rows that are "
-            f"alike, or let them differ on purpose: may_differ {' '.join(differing)}"
+            f"alike, or let them differ on purpose: --may_differ {' '.join(differing)}"
         )
+
+
+def check_victims(rows: Mapping[str, Sequence[Record]], may_differ: Collection[str] = ()) -> None:
+    """:func:`check_comparable` for the rows of each victim on each dataset; different victims stand apart in tables."""
+    victims: dict[tuple[str, str], dict[str, Sequence[Record]]] = {}
+    for row, seeds in rows.items():
+        victims.setdefault((seeds[0]["config"]["model"], seeds[0]["dataset"]["name"]), {})[row] = seeds
+    for of_one in victims.values():
+        check_comparable(of_one, may_differ)
 
 
 def _by_value(records: Iterable[tuple[str, Record]], of: Callable[[Record], Any]) -> dict[str, list[str]]:

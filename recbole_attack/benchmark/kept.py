@@ -32,7 +32,9 @@ def kept_runs(rows: Iterable[Row], cells: Mapping[str, Mapping[str, Any]]) -> li
     """
     arms: Arms = {}
     for key, cell in cells.items():
-        arms.setdefault(_content(cell["arm"], cell["parameters"]), {}).setdefault(cell["parameters"]["seed"], []).append(key)
+        arms.setdefault(_content(cell["arm"], cell["parameters"]), {}).setdefault(
+            cell["parameters"]["seed"], []
+        ).append(key)
     found = []
     for row in rows:
         try:

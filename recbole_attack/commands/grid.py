@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="folder of the results; default saved/<folder>-<name> of the grid")
     parser.add_argument("--dry_run", action="store_true", help="show what would be trained, and train nothing")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run every row with these seeds instead")
-    parser.add_argument("--only", default="*", metavar="PATTERN", help="run the rows whose name fits, such as '*steam*'")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="run the rows whose name fits, as *steam*")
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
     parser.add_argument("--jobs", type=int, help="arms trained at once, a thread each; default one a core")
     parser.add_argument("--memory_gb", type=float, help="an arm fails when its process needs more than this")

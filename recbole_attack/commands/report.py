@@ -10,6 +10,8 @@ from typing import Any
 
 from recbole_attack.utils.errors import DataError, did_you_mean
 
+Records = Mapping[str, Sequence[Any]] | Sequence[Any]
+
 _PARTS = {"config": dict, "dataset": dict, "budget": dict, "history": dict, "seed": int}
 """What every record has, and its type."""
 
@@ -19,10 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", type=Path, help="a grid's store, a run's folder, a folder of those, or one of records as JSON files"
     )
+    parser.add_argument("--grid", type=Path, help="of a store, the rows of this grid (default: of the one last run)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: report, in the source)")
     parser.add_argument("--title", help="heading of the page (default: the source's name)")
     parser.add_argument(
         "--finding", metavar="TEXT|@FILE", help="what was found, as text or @file (default: the worst case)"
+    )
+    parser.add_argument(
+        "--may_differ",
+        nargs="+",
+        default=[],
+        metavar="ASPECT",
+        help="what rows of one victim may differ in, such as knowledge or malicious_share; else they are refused",
     )
 
 
@@ -30,13 +40,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the report and print its finding and files.
 
     Raises:
+        ConfigError: Rows of one victim do not compare.
         DataError: There are no records, or a file is none.
     """
+    from recbole_attack.benchmark import check_victims
     from recbole_attack.report.cells import cells
     from recbole_attack.report.texts import finding
     from recbole_attack.report.writing import write_report
 
-    found = cells(*read_records(arguments.source))
+    found = cells(*read_records(arguments.source, arguments.grid))
+    check_victims({row.name: row.records for row in found.rows}, arguments.may_differ)
     sentence = _finding(arguments.finding) or finding(found)
     title = arguments.title or arguments.source.resolve().name
     files = write_report(found, arguments.out or arguments.source / "report", title, sentence)
@@ -55,8 +68,14 @@ def _finding(given: str | None) -> str | None:
     return given
 
 
-def read_records(source: Path) -> tuple[Mapping[str, Sequence[Any]] | Sequence[Any], dict[str, str]]:
+def read_records(
+    source: Path, grid: Path | None = None
+) -> tuple[Mapping[str, Sequence[Any]] | Sequence[Any], dict[str, str]]:
     """All records in a folder: a grid's store, or each ``result.json`` below it, or else its JSON files.
+
+    Args:
+        source: The folder.
+        grid: Of a store, the grid whose rows are meant, whichever it was that trained them.
 
     Returns:
         The records, by row where rows have names; and what failed -> why.
@@ -68,10 +87,12 @@ def read_records(source: Path) -> tuple[Mapping[str, Sequence[Any]] | Sequence[A
         near = [str(other) for other in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} is no folder: expected one with records of runs{did_you_mean(str(source), near)}")
     if (source / "cells.jsonl").is_file():
-        from recbole_attack.benchmark import Store  # takes long to import, and help does not need it
+        from recbole_attack.benchmark import Store, kept_runs, read_grid  # take long, and help does not need them
 
         store = Store(source)
-        return store.records(), store.failed()
+        return store.records(kept_runs(read_grid(grid), store.cells) if grid else None), store.failed()
+    if grid:
+        raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
     if not files:
         raise DataError(f"{source} holds no record: expected result.json in folders of runs, or records as *.json")

@@ -36,6 +36,8 @@ def rows(record):
 
 CHANGES = {
     "dataset": lambda r: r["dataset"]["sha256"].update({"tiny.inter": "0" * 64}),
+    "filters": lambda r: r["config"].update(user_inter_num_interval="[5,inf)"),
+    "platform_users": lambda r: r["config"].update(platform_users="random:0.5"),
     "split": lambda r: r["config"].update(eval_args={"split": {"LS": "test_only"}}),
     "candidates": lambda r: r["config"].update(exposure_candidates=1000),
     "mask_history": lambda r: r["config"].update(mask_history=False),
@@ -58,13 +60,13 @@ def test_every_aspect_is_tried():
 @pytest.mark.parametrize("aspect", CHANGES)
 def test_a_difference_is_named_with_its_rows_unless_it_is_wanted(rows, aspect):
     check_comparable(rows)
-    if aspect == "target_group":
-        rows["RA"][0]["config"]["target_group"] = "all"
+    if aspect in {"target_group", "platform_users"}:
+        rows["RA"][0]["config"][aspect] = "all"
     CHANGES[aspect](rows["RA again"][0])
     with pytest.raises(ConfigError, match=rf"expected one {aspect}, found {aspect}: ") as raised:
         check_comparable(rows)
     assert "(RA)" in str(raised.value) and "(RA again)" in str(raised.value) and "\n" not in str(raised.value)
-    assert str(raised.value).endswith(f"may_differ: [{aspect}]")
+    assert str(raised.value).endswith(f"--may_differ {aspect}")
     others = [name for name in ASPECTS if name != aspect]
     with pytest.raises(ConfigError):
         check_comparable(rows, may_differ=others)

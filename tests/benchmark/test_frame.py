@@ -136,15 +136,12 @@ def test_a_store_is_read_row_by_row(planned, tmp_path):
         load_runs(tmp_path / "grid")
 
 
-def test_published_runs_are_read():
-    folder = ROOT / "results" / "runs"
-    names = sorted(file.stem for file in folder.glob("SASRec-ml-100k-*.json"))[:1]
-    if not names:
-        pytest.skip("no published run of ml-100k is kept as a file")
-    frame = load_runs(folder)
-    kept = json.loads((folder / f"{names[0]}.json").read_text())
+def test_records_that_are_files_of_their_own_are_read(tmp_path):
+    kept = record_of_a_run()
+    write(tmp_path / "kept" / "mine.json", kept)
+    frame = load_runs(tmp_path / "kept")
     arm = next(arm for arm in ("attacked", "clean", "local") if kept.get(arm))
-    own = frame[(frame["run"] == names[0]) & (frame["arm"] == arm) & (frame["protocol"] == "configured")]
+    own = frame[(frame["run"] == "mine") & (frame["arm"] == arm) & (frame["protocol"] == "configured")]
     assert own.set_index("metric")["value"].dropna().to_dict() == {
         key: value for key, value in kept[arm]["test_result"].items() if value is not None
     }

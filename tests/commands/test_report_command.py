@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from recbole_attack.benchmark import Store, kept_runs, read_grid
 from recbole_attack.commands import report
 from recbole_attack.utils.errors import DataError
 
-RUNS = Path(__file__).resolve().parents[2] / "results" / "runs"
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {"report.html", "report.md", "report.tex", "report.csv"}
 
 
@@ -26,7 +27,9 @@ def kept(tmp_path):
     """Two kept records of one row, of two seeds, and one of another."""
     folder = tmp_path / "kept"
     folder.mkdir()
-    record = json.loads((RUNS / "SASRec-ml-100k-a_ra-0c14696d-2020.json").read_text(encoding="utf-8"))
+    store, rows = Store(ROOT / "results" / "store"), read_grid(ROOT / "experiments" / "strong-victim")
+    run = kept_runs([row for row in rows if row.name == "ml-100k-a-ra-1"], store.cells)[0]
+    record = store.records([run])[run.row][0]
     for number, (attack, seed) in enumerate((("a_ra", 2020), ("a_ra", 2021), ("eb", 2020))):
         copy = {**record, "seed": seed, "config": {**record["config"], "attack": attack, "seed": seed}}
         (folder / f"{number}.json").write_text(json.dumps(copy), encoding="utf-8")
@@ -115,6 +118,8 @@ def test_a_folder_without_records_is_refused(tmp_path):
 
 def test_a_grids_store_is_read_by_its_rows_with_what_failed(tmp_path, monkeypatch):
     (tmp_path / "cells.jsonl").touch()
-    store = argparse.Namespace(records=lambda: {"row": ["its records"]}, failed=lambda: {"row, seed 1, clean": "why"})
+    store = argparse.Namespace(
+        records=lambda runs: {"row": ["its records"]}, failed=lambda: {"row, seed 1, clean": "why"}
+    )
     monkeypatch.setattr("recbole_attack.benchmark.Store", {tmp_path: store}.get)
     assert report.read_records(tmp_path) == ({"row": ["its records"]}, {"row, seed 1, clean": "why"})

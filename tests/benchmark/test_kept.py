@@ -1,0 +1,64 @@
+"""Which runs of a grid a store holds, whatever it was trained for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from recbole_attack.benchmark import Store, kept_runs, make_plan, read_grid
+from recbole_attack.benchmark.grid import Row
+from recbole_attack.benchmark.store import writing
+from recbole_attack.utils.errors import ConfigError, DataError
+
+
+def test_runs_are_those_of_the_plan_that_was_run_with_every_seed(planned, written, run):
+    grid = {"attack": ["ra", "none"], "seed": [2, 1]}
+    plan = planned(grid=grid)
+    store = Store(run(plan))
+    found = kept_runs(read_grid(written(grid=grid), seeds=[7]), store.cells)
+    assert found == sorted(plan.cells, key=lambda cell: (cell.row != "attack=ra", cell.seed))
+    assert store.records(found).keys() == {"attack=ra", "attack=none"}
+    assert store.records(found) == store.records()
+
+
+def test_the_data_need_not_be_there_any_more(written, run, tmp_path):
+    rows = read_grid(written(grid={"attack": ["ra"]}))
+    gone = [Row(row.name, {**row.parameters, "data_path": str(tmp_path / "gone")}, None) for row in rows]
+    store = Store(run(make_plan(rows)))
+    assert [cell.arms for cell in kept_runs(gone, store.cells)] == [cell.arms for cell in make_plan(rows).cells]
+
+
+def test_another_name_is_the_same_run_and_other_parameters_are_none(written, planned, run):
+    store = Store(run(planned(rows={"a": {"attack": "ra"}})))
+    rows = read_grid(
+        written(rows={"b": {"attack": "ra"}, "c": {"attack": "ra", "hidden_size": 4}, "d": {"attack": "eb"}})
+    )
+    assert [(cell.row, cell.seed) for cell in kept_runs(rows, store.cells)] == [("b", store.rows[0].seed)]
+
+
+def test_a_run_counts_only_with_all_its_arms(planned, run):
+    plan = planned(rows={"a": {"attack": "ra"}})
+    store = Store(run(plan))
+    rows = [Row("a", plan.cells[0].config, None)]
+    assert len(kept_runs(rows, store.cells)) == 1
+    for key in list(store.cells):
+        assert kept_runs(rows, {k: cell for k, cell in store.cells.items() if k != key}) == []
+
+
+def test_two_versions_of_the_data_are_never_one_row(planned, written, run, tmp_path):
+    plan = planned(rows={"a": {"attack": "none"}})
+    folder = run(plan)
+    (arm,) = plan.arms.values()
+    other = replace(arm, key="0" * 32)
+    with writing(folder) as store:
+        line = store.cells[arm.key]
+        store.cells[other.key] = {**line, "key": other.key}
+        cells = dict(store.cells)
+    with pytest.raises(DataError, match=r"row 'a': seed \d+ was run on 2 versions of its dataset: expected one"):
+        kept_runs(read_grid(written(rows={"a": {"attack": "none"}})), cells)
+
+
+def test_a_row_that_is_not_valid_is_named(written):
+    with pytest.raises(ConfigError, match=r"row 'a': .*did you mean 'dvfsr'"):
+        kept_runs(read_grid(written(rows={"a": {"attack": "dvfrs"}})), {})

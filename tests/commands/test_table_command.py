@@ -1,0 +1,131 @@
+"""From an experiment's folder and a store to its page."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from recbole_attack.benchmark import Store, kept_runs, read_grid
+from recbole_attack.commands.main import main
+from recbole_attack.report.experiment import read_about
+from recbole_attack.utils.errors import ConfigError
+
+
+@pytest.fixture
+def experiment(tmp_path, small):
+    """A folder of two rows with all that may stand beside them, and the store of one that was run."""
+    folder = tmp_path / "paper" / "table"
+    folder.mkdir(parents=True)
+    shared = small(epochs=2, model="SASRec", attack="ra", malicious_ratio=0.1, compare_clean=False)
+    own = {"one": {}, "two": {"hidden_size": 4}, "loud": {"gradient_scale": 2.0}}
+    files = {
+        "../common.yaml": shared,
+        **{f"{name}.yaml": values or {"train_batch_size": 64} for name, values in own.items()},
+        "paper.yaml": {"two": {}, "one": {"attacked": {"hit@10": 0.5}, "reason": "Because."}},
+        "table.yaml": {
+            "columns": ["hit@10", "er@10"],
+            "comparisons": [{"first": "one", "second": "loud", "metrics": ["hit@10"]}],
+            "figure": {"x": "epoch", "y": "train_loss", "line": ["attack"], "panel": ["model"]},
+        },
+    }
+    for name, values in files.items():
+        (folder / name).write_text(yaml.safe_dump(values), encoding="utf-8")
+    (folder / "notes.md").write_text("**It is so.**\n<!-- table -->\n- And so.\n", encoding="utf-8")
+    store = tmp_path / "store"
+    grid = ["grid", str(folder), f"--store={store}", "--jobs=1", "--only=one", "--seeds", "1", "2"]
+    assert main(grid) == 0
+    return folder, store
+
+
+def test_the_page_has_what_was_found_the_figures_beside_the_papers_and_how_to_make_it(experiment, tmp_path, capsys):
+    folder, store = experiment
+    page = tmp_path / "out" / "table.md"
+    capsys.readouterr()
+    assert main(["table", str(folder), f"--store={store}", f"--out={page}"]) == 0
+    names = [page, page.with_suffix(".csv"), page.with_suffix(".png")]
+    assert capsys.readouterr().out.split() == [str(name) for name in names]
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# paper/table\n\n**It is so.**\n\n## SASRec on tiny, full ranking\n")
+    order = [
+        "\n| one | 2 | ",
+        "![train_loss against epoch](table.png)",
+        "- And so.",
+        "Not run yet: two, loud.",
+        "```bash",
+    ]
+    assert [part for part in order if part not in text] == []
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert re.search(r"- `one`: .*; seeds 1, 2; \d+\.\d min a seed\. Because\.$", text, re.MULTILINE)
+    assert f"recbole_attack table {folder} --store={store} --out={page}" in text
+    cells = pd.read_csv(page.with_suffix(".csv"))
+    kept = Store(store)
+    records = kept.records(kept_runs(read_grid(folder), kept.cells))["one"]
+    for record in records:
+        own = cells[(cells["metric"] == "hit@10") & (cells["seed"] == record["seed"])]
+        assert own["ours"].tolist() == [record["attacked"]["test_result"]["hit@10"]]
+        assert own["paper"].tolist() == [0.5]
+
+
+def test_without_a_file_the_page_is_printed(experiment, capsys):
+    folder, store = experiment
+    capsys.readouterr()
+    assert main(["table", str(folder), f"--store={store}"]) == 0
+    assert capsys.readouterr().out.startswith("# paper/table\n")
+    assert not list(store.glob("*.md"))
+
+
+def test_rows_that_do_not_compare_are_refused_unless_told_to(experiment, capsys):
+    folder, store = experiment
+    assert main(["grid", str(folder), f"--store={store}", "--jobs=1", "--only=loud", "--seeds", "1"]) == 0
+    capsys.readouterr()
+    words = ["table", str(folder), f"--store={store}"]
+    assert main(words) == 2
+    assert "expected one gradient_scale, found gradient_scale: 1" in capsys.readouterr().err
+    assert main([*words, "--may_differ", "gradient_scale"]) == 0
+    table = yaml.safe_load((folder / "table.yaml").read_text(encoding="utf-8"))
+    (folder / "table.yaml").write_text(yaml.safe_dump({**table, "may_differ": ["gradient_scale"]}), encoding="utf-8")
+    capsys.readouterr()
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "Rows of one victim differ on purpose in: gradient_scale." in text and "| one | loud | hit@10 | " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out=page.txt"], "out must be a file whose name ends in .md: found page.txt"),
+        (["--store=nowhere"], "nowhere is no store: expected the folder with the results of"),
+        (["--may_differ", "knowlege"], "unknown aspect that may differ 'knowlege': .*did you mean 'knowledge'"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(experiment, capsys, monkeypatch, tmp_path, words, message):
+    folder, store = experiment
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert main(["table", str(folder), f"--store={store}", *words]) in (1, 2)
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("colums: [hit@10]", "unknown part of .*table.yaml 'colums': .*did you mean 'columns'"),
+        ("columns: hit@10", "columns must be a list: found 'hit@10'"),
+        ("figure: {x: epoch}", "figure must hold x, y, line, panel: found no y"),
+    ],
+)
+def test_a_table_file_that_is_none_is_refused(tmp_path, content, message):
+    (tmp_path / "table.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_about(tmp_path)
+
+
+def test_a_pattern_that_fits_no_row_is_refused(experiment, capsys):
+    folder, store = experiment
+    assert main(["grid", str(folder), f"--store={store}", "--only=tow"]) == 2
+    assert "only must fit the name of a row: found 'tow'; did you mean 'two'?" in capsys.readouterr().err
