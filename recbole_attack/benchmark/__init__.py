@@ -5,6 +5,7 @@ from recbole_attack.benchmark.grid import Row, default_store, read_grid, title_o
 from recbole_attack.benchmark.kept import kept_runs
 from recbole_attack.benchmark.plan import Plan, make_plan
 from recbole_attack.benchmark.run import run_grid
+from recbole_attack.benchmark.sections import sections
 from recbole_attack.benchmark.store import Store
 from recbole_attack.benchmark.words import describe_plan
 from recbole_attack.benchmark.workers import default_jobs
@@ -22,5 +23,6 @@ __all__ = [
     "make_plan",
     "read_grid",
     "run_grid",
+    "sections",
     "title_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.reading import read_text, read_value, text_keys
+from recbole_attack.data import each_target
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
 
@@ -21,10 +22,14 @@ Parameters = dict[str, Any]
 PARTS = {
     "fixed": "parameters of all rows",
     "grid": "parameters with a list of values each: all combinations are run",
+    "targets_each": "target items, or a selector: combinations are run with each of them as the only target",
     "exclude": "combinations that are not run: some of the grid's parameters, with one value each",
     "rows": "name -> parameters of one more row",
 }
 """What a grid's file holds, all of it optional but for one of ``grid`` and ``rows``."""
+
+GRID_FILE = "grid.yaml"
+"""The grid of a folder whose rows are no files of their own."""
 
 ABOUT_A_TABLE = frozenset({"common", "paper", "table"})
 """Names of files in a folder of rows that are no rows."""
@@ -48,6 +53,7 @@ class Row:
 class _GridLoader(YamlLoader):
     def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
         """Those of all parts, of each row and of each combination."""
+        yield root
         for key, part in root.value:
             nodes = [part]
             if key.value == "rows" and isinstance(part, yaml.MappingNode):
@@ -64,7 +70,8 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
     rows follow. Every row is run with every ``seed`` of the grid.
 
     Args:
-        path: A YAML file with the :data:`PARTS`, or a folder whose YAML files are rows. What rows of a folder share
+        path: A YAML file with the :data:`PARTS`, or a folder that has one called ``grid.yaml``, or whose YAML files
+            are rows. What such rows share
             stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of those above it that have a
             ``common.yaml``; rows come in the order of ``paper.yaml``, if there is one.
         seeds: Stand in for the grid's own.
@@ -77,10 +84,12 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
     if not path.exists():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
         raise DataError(f"{path} not found: expected a grid's YAML file, or a folder of rows{near}")
-    if path.is_dir():
+    own = path / GRID_FILE
+    if path.is_dir() and not own.is_file():
         rows = [Row(name, values, None) for name, values in _rows_of_folder(path).items()]
     else:
-        rows = _rows_of_file(load_yaml(path, type("_OwnGridLoader", (_GridLoader,), {"text_keys": text_keys()})), seeds)
+        loader = type("_OwnGridLoader", (_GridLoader,), {"text_keys": text_keys() | {"targets_each"}})
+        rows = _rows_of_file(load_yaml(own if path.is_dir() else path, loader), seeds)
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
     given = None if seeds is None else tuple(dict.fromkeys(seeds))
@@ -124,16 +133,21 @@ def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Ro
     for part in parts:
         lookup(PARTS, part, "part of a grid")
     fixed, axes, named = (_mapping(part, parts.get(part)) for part in ("fixed", "grid", "rows"))
+    if parts.get("targets_each") is not None:
+        axes["target_items"] = _each_target(parts["targets_each"], {**fixed, **axes})
     axes = {axis: _read_axis(axis, values, fixed) for axis, values in axes.items()}
     if seeds is not None:
         axes["seed"] = list(dict.fromkeys(seeds))
     elif "seed" in fixed:
         axes["seed"] = [fixed["seed"]]
     fixed.pop("seed", None)
+    _check_apart(axes)
     excluded = _exclusions(parts.get("exclude"), axes)
     rows = [] if named and not axes.keys() - {"seed"} else list(_combinations(fixed, axes, excluded))
     every = tuple(axes["seed"]) if "seed" in axes else None
     for name, own in named.items():
+        if not name.strip():
+            raise ConfigError(f"rows: expected a name for every row, found {shown(name)}")
         values = _mapping(f"row '{name}'", own)
         if "seed" in values:
             raise ConfigError(f"row '{name}': expected its seeds under grid, found seed {shown(values['seed'])}")
@@ -142,6 +156,23 @@ def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Ro
     if twice:
         raise ConfigError(f"rows: expected names of their own, found '{twice.pop()}', which is one of the grid's")
     return rows
+
+
+def _check_apart(axes: Mapping[str, list[Any]]) -> None:
+    """What goes with a value of one axis is not decided by another."""
+    for axis, values in axes.items():
+        for other in {key for value in values for key in _own(axis)(value)} - {axis}:
+            if other in axes:
+                raise ConfigError(f"grid: {other} is given twice: found it as a list and beside a value of {axis}")
+
+
+def _each_target(given: Any, others: Mapping[str, Any]) -> list[Any]:
+    if "target_items" in others:
+        raise ConfigError("targets_each: expected no target_items beside it, found some in fixed or grid")
+    try:
+        return each_target(given)
+    except ConfigError as error:
+        raise ConfigError(f"targets_each: {error}") from error
 
 
 def _mapping(part: str, value: Any) -> dict[str, Any]:
@@ -153,7 +184,10 @@ def _mapping(part: str, value: Any) -> dict[str, Any]:
 
 
 def _read_axis(axis: str, values: Any, fixed: Parameters) -> list[Any]:
-    """The values of an axis as configurations have them, none of them twice."""
+    """The values of an axis as configurations have them, none of them twice.
+
+    A value may be a mapping with the axis and other parameters that go with it.
+    """
     if not isinstance(values, list) or not values:
         raise ConfigError(f"grid: {axis} must be a list of values, such as [{shown(values)}]: found {shown(values)}")
     read = [_value(axis, value) for value in values]
@@ -166,6 +200,10 @@ def _read_axis(axis: str, values: Any, fixed: Parameters) -> list[Any]:
 
 def _value(axis: str, given: Any) -> Any:
     """What a value stands for: a text may spell a number, as everywhere."""
+    if isinstance(given, dict) and axis in given:
+        return {key: _value(key, value) for key, value in given.items() if key != axis} | {
+            axis: _value(axis, given[axis])
+        }
     return read_value(axis, read_text(axis, given) if isinstance(given, str) else given)
 
 
@@ -180,7 +218,7 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
             raise ConfigError("exclude: expected combinations of at least one parameter, found one of none")
         excluded = {}
         for axis, value in values.items():
-            known = lookup(axes, axis, "parameter in exclude")
+            known = [of[axis] for of in map(_own(axis), lookup(axes, axis, "parameter in exclude"))]
             excluded[axis] = _canonical(_value(axis, value))
             if excluded[axis] not in map(_canonical, known):
                 near = did_you_mean(str(value), map(str, known))
@@ -194,12 +232,22 @@ def _combinations(
 ) -> Iterator[Row]:
     varied = [axis for axis in axes if axis != "seed"]
     seeds = axes.get("seed", [None])
-    for values in product(*(axes[axis] for axis in varied)):
-        own = dict(zip(varied, values, strict=True))
+    for values in product(*([_own(axis)(value) for value in axes[axis]] for axis in varied)):
+        own = {key: value for part in values for key, value in part.items()}
         left = [seed for seed in seeds if not any(_matches({**own, "seed": seed}, some) for some in excluded)]
         if left:
             name = ", ".join(f"{axis}={_word(value)}" for axis, value in own.items()) or "all"
             yield Row(name, {**fixed, **own}, None if left == [None] else tuple(left))
+
+
+def _own(axis: str) -> Callable[[Any], Parameters]:
+    """The parameters a value of an axis sets, the axis first."""
+
+    def of(value: Any) -> Parameters:
+        several = isinstance(value, dict) and axis in value
+        return {axis: value[axis], **value} if several else {axis: value}
+
+    return of
 
 
 def _matches(combination: Mapping[str, Any], some: Mapping[str, str]) -> bool:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         ConfigError: A row is not valid, or rows do not compare.
         DataError: A file is missing or damaged, or the store holds none of the rows.
     """
-    from recbole_attack.benchmark import check_victims, default_store, read_grid, title_of
+    from recbole_attack.benchmark import check_victims, default_store, read_grid, sections, title_of
     from recbole_attack.report.experiment import experiment_page, read_about
 
     grid, folder, out = arguments.grid, arguments.store or default_store(arguments.grid), arguments.out
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     written = f" --out={out.as_posix()}" if out else ""
     commands = [f"recbole_attack grid {where} --data_path=<folder>", f"recbole_attack table {where}{written}"]
     picture = (out or Path(title)).with_suffix(".png")
-    text = experiment_page(title, records, missing, about, commands, picture.name)
+    text = experiment_page(title, records, missing, about, sections(records, about), commands, picture.name)
     if out is None:
         print(text, end="")
     else:

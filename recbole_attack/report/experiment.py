@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_attack.report.markdown import escape
+from recbole_attack.report.markdown import escape, table
 from recbole_attack.report.pictures import Panel
 from recbole_attack.report.published import Paper, Rows, published_page
-from recbole_attack.report.tables import COLUMNS, captions, comparison_table, course_table, curves
+from recbole_attack.report.tables import COLUMNS, captions, course_table, curves
+from recbole_attack.report.texts import Table
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
 
@@ -33,8 +34,9 @@ class About:
         notes: The part below it.
         paper: ``paper.yaml``: what the paper printed; see :func:`~recbole_attack.report.published.published_page`.
         columns: In ``table.yaml``: metrics, if not the usual ones.
-        comparisons: In ``table.yaml``: rows that t-tests over seeds compare; see
-            :func:`~recbole_attack.report.tables.comparison_table`.
+        comparisons: In ``table.yaml``: rows that t-tests over seeds compare: ``first``, ``second`` and ``metrics``.
+        dose: In ``table.yaml``: the ``metric`` that is to reach a ``level``, and ``by`` what groups of runs differ.
+        variance: In ``table.yaml``: the ``metric`` whose variance is split by ``factors``, and ``by`` as above.
         figure: In ``table.yaml``: a picture; see :func:`~recbole_attack.report.tables.curves`.
         may_differ: In ``table.yaml``: in what of budget, knowledge and protocol the rows of one victim may differ,
             because the table is about it.
@@ -45,12 +47,17 @@ class About:
     paper: Paper = field(default_factory=dict)
     columns: Sequence[str] = COLUMNS
     comparisons: Sequence[Mapping[str, Any]] = ()
+    dose: Mapping[str, Any] = field(default_factory=dict)
+    variance: Mapping[str, Any] = field(default_factory=dict)
     figure: Mapping[str, Any] = field(default_factory=dict)
     may_differ: Sequence[str] = ()
 
 
-_PARTS: Mapping[str, type] = {"columns": list, "comparisons": list, "figure": dict, "may_differ": list}
-_FIGURE = ("x", "y", "line", "panel")
+_PARTS: Mapping[str, type] = {
+    **{"columns": list, "comparisons": list, "may_differ": list},
+    **{"dose": dict, "variance": dict, "figure": dict},
+}
+_NEEDED = {"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")}
 
 
 def read_about(source: Path) -> About:
@@ -67,9 +74,12 @@ def read_about(source: Path) -> About:
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")
         if not isinstance(value, kind):
             raise ConfigError(f"{source / 'table.yaml'}: {name} must be a {kind.__name__}: found {shown(value)}")
-    for name in _FIGURE if parts.get("figure") else ():
-        if name not in parts["figure"]:
-            raise ConfigError(f"{source / 'table.yaml'}: figure must hold {', '.join(_FIGURE)}: found no {name}")
+    for part, needed in _NEEDED.items():
+        missing = [name for name in needed if name not in parts.get(part, needed)]
+        if missing:
+            raise ConfigError(
+                f"{source / 'table.yaml'}: {part} must hold {', '.join(needed)}: found no {', '.join(missing)}"
+            )
     return About(found.strip(), rest.strip(), _read(source / "paper.yaml", AliasLoader), **parts)
 
 
@@ -78,7 +88,13 @@ def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:
 
 
 def experiment_page(
-    title: str, records: Rows, missing: Sequence[str], about: About, commands: Sequence[str], picture: str
+    title: str,
+    records: Rows,
+    missing: Sequence[str],
+    about: About,
+    statistics: Sequence[Table],
+    commands: Sequence[str],
+    picture: str,
 ) -> str:
     """All of it as Markdown.
 
@@ -87,10 +103,10 @@ def experiment_page(
         records: Row name -> the records of its seeds.
         missing: Rows without one.
         about: What is said besides.
+        statistics: Tables that stand below those of the rows.
         commands: How to run it and to write it again.
         picture: Name of the picture's file.
     """
-    tests = comparison_table(records, about.comparisons)
     course = course_table(records)
     figure = about.figure
     parts = [
@@ -98,7 +114,7 @@ def experiment_page(
         about.finding,
         published_page(records, about.paper, about.columns) if records else "",
         f"Rows of one victim differ on purpose in: {', '.join(about.may_differ)}." if about.may_differ else "",
-        f"Paired t-tests over seeds, first minus second:\n\n{tests}" if tests else "",
+        *(f"## {escape(each.title)}\n\n{table(each)}" for each in statistics),
         f"![{figure['y']} against {figure['x']}]({picture})" if panels_of(records, about) else "",
         f"{COURSE}\n\n{course}" if course else "",
         about.notes,

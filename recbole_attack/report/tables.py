@@ -1,4 +1,4 @@
-"""Tables and figures of published experiments; nothing is computed here but means and tests over seeds."""
+"""Tables and figures of published experiments; nothing is computed here but means over seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from recbole_attack.evaluator import paired_t_test
 from recbole_attack.report.numbers import number, rounded
 from recbole_attack.report.pictures import Panel
 from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
@@ -67,34 +66,6 @@ def _short(value: float | None) -> str:
 
 def _percent(share: float | None) -> str:
     return _short(None if share is None else 100 * share)
-
-
-def comparison_table(
-    records: Mapping[str, Sequence[Mapping[str, Any]]], comparisons: Sequence[Mapping[str, Any]]
-) -> str:
-    """Whether rows differ by more than their seeds do: paired t-tests over the seeds both rows were run with.
-
-    Args:
-        records: As for :func:`captions`.
-        comparisons: The ``metrics`` that are compared, and the rows ``first`` and ``second``; those with a row that
-            ``records`` lacks are left out.
-
-    Returns:
-        Empty if nothing can be compared.
-    """
-    lines = []
-    for comparison in comparisons:
-        pair = comparison["first"], comparison["second"]
-        if not all(row in records for row in pair):
-            continue
-        values = [{r["seed"]: measured(r, main_arms(records[row])[-1]) for r in records[row]} for row in pair]
-        seeds = [seed for seed in values[0] if seed in values[1]]
-        for metric in comparison["metrics"]:
-            test = paired_t_test(*([of_row[seed].get(metric) for seed in seeds] for of_row in values))
-            figures = (number(test.difference, sign=True), number(test.t), number(test.p_value), str(test.pairs))
-            lines.append([*pair, metric, *figures])
-    header = ["first", "second", "metric", "difference", "t", "p", "seeds"]
-    return markdown(header, lines) if lines else ""
 
 
 def main_arms(seeds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -71,6 +71,50 @@ def test_named_rows_come_after_the_combinations_and_win_over_what_is_fixed(tmp_p
     assert all(row.seeds == (1, 2) for row in rows.values())
 
 
+def test_targets_one_at_a_time_are_one_more_list(tmp_path):
+    each = write(tmp_path, "{targets_each: 'stratified:3', grid: {attack: [ra, eb]}}")
+    targets = "[stratified:3:1, stratified:3:2, stratified:3:3]"
+    lists = write(tmp_path, f"{{grid: {{attack: [ra, eb], target_items: {targets}}}}}", "lists.yaml")
+    assert runs(read_grid(each)) == runs(read_grid(lists)) and len(runs(read_grid(each))) == 6
+    tokens = read_grid(write(tmp_path, "{targets_each: [012, i7], fixed: {attack: ra}}"))
+    assert [row.parameters["target_items"] for row in tokens] == [["012"], ["i7"]]
+    assert [row.name for row in tokens] == ["target_items=[012]", "target_items=[i7]"]
+
+
+def test_a_value_may_bring_parameters_that_go_with_it(tmp_path):
+    file = write(
+        tmp_path,
+        """
+        grid:
+          attack: [ra, dvfsr, {attack: dvfsr, upload_search_gradient: True}]
+          malicious_ratio: [0.1, 0.2]
+        exclude:
+          - {attack: dvfsr, malicious_ratio: 0.2}
+        """,
+    )
+    assert [(row.name, row.parameters) for row in read_grid(file)] == [
+        ("attack=ra, malicious_ratio=0.1", {"attack": "ra", "malicious_ratio": 0.1}),
+        ("attack=ra, malicious_ratio=0.2", {"attack": "ra", "malicious_ratio": 0.2}),
+        ("attack=dvfsr, malicious_ratio=0.1", {"attack": "dvfsr", "malicious_ratio": 0.1}),
+        (
+            "attack=dvfsr, upload_search_gradient=True, malicious_ratio=0.1",
+            {"attack": "dvfsr", "upload_search_gradient": True, "malicious_ratio": 0.1},
+        ),
+    ]
+
+
+def test_a_list_of_mappings_that_is_one_parameter_stays_one(tmp_path):
+    values = [{"split": {"LS": "valid_and_test"}}, {"split": {"LS": "test_only"}}]
+    file = write(tmp_path, yaml.safe_dump({"grid": {"eval_args": values}}))
+    assert [row.parameters for row in read_grid(file)] == [{"eval_args": value} for value in values]
+
+
+def test_a_folder_may_hold_its_rows_as_a_grid(tmp_path):
+    file = write(tmp_path, "{fixed: {model: SASRec}, grid: {attack: [ra, eb]}}")
+    write(tmp_path, "may_differ: [knowledge]", "table.yaml")
+    assert read_grid(tmp_path) == read_grid(file)
+
+
 def test_a_grid_of_seeds_alone_adds_no_row_to_the_named_ones(tmp_path):
     named = write(tmp_path, "{grid: {seed: [1, 2]}, rows: {a: {attack: ra}}}")
     assert [(row.name, row.seeds) for row in read_grid(named)] == [("a", (1, 2))]
@@ -146,6 +190,16 @@ def test_folders_of_rows_are_read_as_they_always_were(table):
         ("{rows: {a: ra}}", "row 'a' must hold 'key: value' lines: found 'ra'"),
         ("{rows: {a: {seed: 3}}}", "row 'a': expected its seeds under grid, found seed 3"),
         ("{rows: {attack=ra: {}}, grid: {attack: [ra]}}", "rows: expected names of their own, found 'attack=ra'"),
+        ("{rows: {' ': {attack: ra}}}", "rows: expected a name for every row, found ' '"),
+        ("{targets_each: stratfied:3}", "targets_each: unknown target selector.*did you mean 'stratified'"),
+        (
+            "{targets_each: popular:2, grid: {target_items: [a]}}",
+            "targets_each: expected no target_items beside it",
+        ),
+        (
+            "{grid: {attack: [ra, {attack: ra, norm_budget: 0.5}], norm_budget: [0.4]}}",
+            "grid: norm_budget is given twice: found it as a list and beside a value of attack",
+        ),
         ("{grid: {attack: [ra]}, exclude: {attack: ra}}", "exclude must be a list of combinations"),
         ("{grid: {attack: [ra]}, exclude: [ra]}", "a combination of exclude must hold 'key: value' lines"),
         ("{grid: {attack: [ra]}, exclude: [{}]}", "expected combinations of at least one parameter"),

@@ -6,12 +6,11 @@ import copy
 import json
 import math
 
-import numpy as np
 import pytest
 
 from recbole_attack.report.pictures import Panel, plot_panels
 from recbole_attack.report.run_table import result_table
-from recbole_attack.report.tables import captions, comparison_table, course_table, curves
+from recbole_attack.report.tables import captions, course_table, curves
 from recbole_attack.report.words import Course, caption, details, exposure_course, history_panels
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -255,37 +254,6 @@ def test_the_course_table_has_every_seed_of_the_attacked_rows(record):
         "er@10, last epoch": "0.2000, 0.2000",
     }
     assert course_table({"none": [clean]}) == ""
-
-
-def test_rows_are_compared_seed_by_seed(record):
-    def seeds(values):
-        return [
-            {**record, "seed": seed, "attacked": {"test_result": {"er@10": value, "hit@10": 0.5}}}
-            for seed, value in values.items()
-        ]
-
-    records = {
-        "strong": seeds({2020: 0.9, 2021: 0.7, 2022: 0.8}),
-        "weak": seeds({2022: 0.5, 2020: 0.5, 2021: 0.5, 2023: 0.0}),
-    }
-    asked = [
-        {"first": "strong", "second": "weak", "metrics": ["er@10", "hit@10"]},
-        {"first": "strong", "second": "not run yet", "metrics": ["er@10"]},
-    ]
-    exposure, accuracy = cells(comparison_table(records, asked))
-    difference = np.array([0.4, 0.2, 0.3])
-    t = difference.mean() / (difference.std(ddof=1) / np.sqrt(3))
-    assert exposure == {
-        "first": "strong",
-        "second": "weak",
-        "metric": "er@10",
-        "difference": "+0.3000",
-        "t": f"{t:.4f}",
-        "p": "0.0351",
-        "seeds": "3",
-    }
-    assert (accuracy["difference"], accuracy["t"], accuracy["p"]) == ("+0.0000", "-", "-")
-    assert comparison_table(records, asked[1:]) == ""
 
 
 def test_curves_over_epochs_are_means_over_seeds(record):

@@ -1,0 +1,142 @@
+"""Statistics of an experiment's rows as tables of its page: comparisons, doses, where variance comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from recbole_attack.benchmark.comparisons import compare, holm
+from recbole_attack.benchmark.dose import Dose, doses
+from recbole_attack.benchmark.frame import tidy
+from recbole_attack.benchmark.variance import FACTORS, variance_components
+from recbole_attack.report.experiment import About
+from recbole_attack.report.numbers import DASH, number, percent
+from recbole_attack.report.tables import main_arms, measured
+from recbole_attack.report.texts import Table
+from recbole_attack.utils.errors import ConfigError, lookup
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def sections(records: Rows, about: About) -> list[Table]:
+    """The tables that ``table.yaml`` asks for, as far as their rows were run.
+
+    Args:
+        records: Row name -> the ``result.json`` of every seed.
+        about: Its ``comparisons``, ``dose`` and ``variance``.
+
+    Raises:
+        ConfigError: It asks for a parameter or metric that no row has.
+    """
+    found = [comparison_table(records, about.comparisons)]
+    if records and about.dose:
+        found.append(dose_table(records, **about.dose))
+    if records and about.variance:
+        found.append(variance_table(records, **about.variance))
+    return [table for table in found if table.body]
+
+
+def comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]]) -> Table:
+    """Whether rows differ by more than their seeds do: paired t-tests over the seeds both rows were run with.
+
+    Args:
+        records: As for :func:`sections`.
+        comparisons: The ``metrics`` that are compared, and the rows ``first`` and ``second``; those with a row that
+            ``records`` lacks are left out.
+    """
+    names, found = [], []
+    for comparison in comparisons:
+        pair = comparison["first"], comparison["second"]
+        if not all(row in records for row in pair):
+            continue
+        values = [{r["seed"]: measured(r, main_arms(records[row])[-1]) for r in records[row]} for row in pair]
+        seeds = [seed for seed in values[0] if seed in values[1]]
+        for metric in comparison["metrics"]:
+            first, second = ([_float(of_row[seed].get(metric)) for seed in seeds] for of_row in values)
+            names.append([*pair, metric])
+            found.append(compare(first, second))
+    adjusted = holm([result.t_p for result in found])
+    body = [
+        [
+            *(*name, number(result.difference, sign=True), _interval(result.low, result.high), number(result.t)),
+            *(number(result.t_p), number(p_value), number(result.d_z), str(result.pairs)),
+        ]
+        for name, result, p_value in zip(names, found, adjusted, strict=True)
+    ]
+    head = ["first", "second", "metric", "difference", "95 % interval", "t", "p", "p (Holm)", "d_z", "seeds"]
+    return Table("Paired t-tests over seeds, first minus second; p as it is and adjusted for all of them", head, body)
+
+
+def dose_table(records: Rows, metric: str, by: Sequence[str], level: float = 0.5) -> Table:
+    """The malicious share at which exposure reaches a level; see :func:`~recbole_attack.benchmark.dose.dose_for`.
+
+    Args:
+        records: As for :func:`sections`.
+        metric: The response.
+        by: Parameters that tell groups of runs apart.
+        level: What it has to reach.
+    """
+    frame, names = _frame(records, metric, by)
+    found = doses(frame, names, metric, level).itertuples(index=False)
+    groups = [(row[: len(names)], Dose(*row[len(names) :])) for row in found]
+    body = [[*map(_word, group), str(dose), str(dose.seeds)] for group, dose in groups]
+    title = f"Malicious share at which {metric} reaches {percent(level)} %, with its 95 % interval over seeds"
+    return Table(title, [*names, "malicious share", "seeds a share"], body)
+
+
+def variance_table(records: Rows, metric: str, factors: Sequence[str] = FACTORS, by: Sequence[str] = ()) -> Table:
+    """Where the spread of a metric comes from; see :func:`~recbole_attack.benchmark.variance.variance_components`.
+
+    Args:
+        records: As for :func:`sections`.
+        metric: Whose spread.
+        factors: Parameters that were drawn, crossed with each other.
+        by: Parameters that tell groups of runs apart; groups with a run missing are left out.
+    """
+    frame, names = _frame(records, metric, by)
+    frame = frame[(frame["arm"] == "attacked") & (frame["protocol"] == "configured") & (frame["metric"] == metric)]
+    for factor in factors:
+        if factor not in frame:
+            raise ConfigError(f"factors of a variance must be parameters in which rows differ: found {factor}")
+    body, sources = [], []
+    for group, part in frame.groupby(names, sort=False, dropna=False) if names else [((), frame)]:
+        complete = part.groupby(list(factors)).size()
+        if len(complete) < part[list(factors)].nunique().prod() or not part["value"].map(isfinite).all():
+            continue
+        components = variance_components(part, factors)
+        spread = f"{percent(part['value'].mean())} ({percent(part['value'].min())} to {percent(part['value'].max())})"
+        shares = [_share(value) for value in components["share"]]
+        sources = [name.replace(":", " x ") for name in components["source"]]
+        body.append([*map(_word, group), spread, *shares, str(len(part))])
+    title = f"Where the variance of {metric} comes from, in per cent of it"
+    return Table(title, [*names, f"{metric}, % (lowest to highest)", *sources, "runs"], body)
+
+
+def _frame(records: Rows, metric: str, by: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """All figures, and those of the parameters ``by`` in which rows differ."""
+    frame = tidy({**record, "run": row} for row, seeds in records.items() for record in seeds)
+    lookup(dict.fromkeys(frame["metric"]), metric, "metric of a table")
+    known = {name for seeds in records.values() for record in seeds for name in record["config"]}
+    for name in by:
+        if name not in known:
+            lookup(dict.fromkeys(sorted(known)), name, "parameter of a table")
+    return frame, [name for name in by if name in frame]
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{number(low, sign=True)} to {number(high, sign=True)}" if isfinite(low) and isfinite(high) else DASH
+
+
+def _word(value: Any) -> str:
+    return DASH if value is None or value != value else str(value)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f}" if isfinite(value) else DASH
