@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_attack.benchmark.plan import Arm, Cell, Plan
 from recbole_attack.benchmark.store import Store
+from recbole_attack.utils.words import counted
 
 
 def describe_plan(plan: Plan, store: Store, jobs: int) -> str:
@@ -27,8 +28,9 @@ def describe_plan(plan: Plan, store: Store, jobs: int) -> str:
         rows.setdefault(cell.row, []).append(cell)
     return "\n".join(
         [
-            f"{len(rows)} rows, {len(plan.cells)} runs, {len(plan.arms)} arms instead of {asked} by sharing",
-            f"store {store.folder}: {len(plan.arms) - len(left)} arms kept, {len(left)} to train",
+            f"{counted(len(rows), 'row')}, {counted(len(plan.cells), 'run')}, "
+            f"{counted(len(plan.arms), 'arm')} instead of {asked} by sharing",
+            f"store {store.folder}: {counted(len(plan.arms) - len(left), 'arm')} kept, {len(left)} to train",
             f"time: {_time(left, store, jobs)}",
             f"disk: {_disk(left, store)}",
             "",
@@ -79,7 +81,7 @@ def _time(left: list[Arm], store: Store, jobs: int) -> str:
     seconds = [fmean(known[group]) for group in groups if group in known]
     if not left or not seconds:
         return "unknown, no such arm is kept" if left else "none"
-    unknown = f", and unknown for {len(left) - len(seconds)} arms" if len(seconds) < len(left) else ""
+    unknown = f", and unknown for {counted(len(left) - len(seconds), 'arm')}" if len(seconds) < len(left) else ""
     return f"about {duration(sum(seconds) / min(jobs, len(left)))} with {jobs} jobs{unknown}"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.words import counted
 
 INTERRUPTED = "interrupted: nothing was written"
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         name, counts = arguments.name_or_csv, _convert(arguments, given)
     for file, (written, read, cut) in counts.items():
-        print(f"{arguments.out / name / file}: {written} rows from {read}")
+        print(f"{arguments.out / name / file}: {counted(written, 'row')} from {read}")
         if cut:
             print("  its raw file ends without a line end: if it should not, it is not complete")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, shown
+from recbole_attack.utils.words import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         _log(f"failed: {line}")
     if failed:
         raise TrainingError(f"{len(failed)} of {len(plan.arms)} arms failed; the same command tries them again")
-    print(f"{len(plan.cells)} runs are kept in {folder}")
+    print(f"kept in {folder}: {counted(len(plan.cells), 'run')}")
 
 
 def _chosen(rows: list[Any], pattern: str) -> list[Any]:

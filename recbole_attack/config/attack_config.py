@@ -226,7 +226,11 @@ class AttackConfig(Config):
         measured = {f"{metric}@{k}".lower() for metric in metrics for k in topk}
         measured |= {m.lower() for m in metrics if not issubclass(metrics_dict[m.lower()], (TopkMetric, TargetMetric))}
         if wanted.lower() not in measured:
-            raise ConfigError(f"valid_metric {shown(wanted)} is not measured: expected one of {metrics} at {topk}")
+            known = [f"{metric}@{k}" for metric in metrics for k in topk]
+            raise ConfigError(
+                f"valid_metric {shown(wanted)} is not measured: expected one of {metrics} at {topk}"
+                f"{did_you_mean(str(wanted), known)}"
+            )
         needs = metrics_dict[wanted.split("@")[0].lower()].metric_need
         if "rec.target_user" in needs and not parse_group(self.final_config_dict.get("target_group", "all")):
             raise ConfigError(

@@ -77,7 +77,7 @@ def run_recbole_attack(
         _wandb_run(config),
         run_folder(config, saved, resume) as folder,
         run_logging(config, folder / LOG if saved else None) as logger,
-        continuable(folder, saved),
+        continuable(folder, saved, bool(config["plugins"])),
     ):
         _announce(logger, experiment, folder if saved else None)
         result = _run(experiment, data, folder, saved)

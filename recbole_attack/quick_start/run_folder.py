@@ -73,19 +73,21 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def continuable(folder: Path, saved: bool) -> Iterator[None]:
+def continuable(folder: Path, saved: bool, plugins: bool) -> Iterator[None]:
     """Tell who interrupts a run how to continue it, if it can be.
 
     Args:
         folder: The run's folder.
         saved: Whether it is kept.
+        plugins: Whether it needs code that has to be named again.
     """
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if not saved:
             raise
-        raise type(interrupt)(f"interrupted; continue with --resume={shlex.quote(str(folder))}") from None
+        again = " and the same --plugins" if plugins else ""
+        raise type(interrupt)(f"interrupted; continue with --resume={shlex.quote(str(folder))}{again}") from None
 
 
 def saved_config(folder: Path) -> Path:

@@ -49,6 +49,8 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 def figure(value: Estimate | None, metric: str, seeds: int | None = None, digits: int = 2) -> str:
     """A figure as a table has it, such as ``13.80 ± 1.25``; a dash for what is undefined.
 
+    An interval that leaves what a share can be is cut there, and stands as ``20.00 (0.00 to 62.10)``.
+
     Args:
         value: The estimate.
         metric: What was measured; shares come in per cent.
@@ -58,9 +60,19 @@ def figure(value: Estimate | None, metric: str, seeds: int | None = None, digits
     if value is None:
         return number(None)
     scale, decimals = (100, digits) if is_share(metric) else (1, digits + 2)
-    parts = [value.mean, *([] if value.margin is None else [value.margin])]
-    text = " ± ".join(f"{round(scale * part, decimals) + 0.0:.{decimals}f}" for part in parts)
+    written = [f"{round(scale * part, decimals) + 0.0:.{decimals}f}" for part in _limits(value, metric)]
+    text = f"{written[0]} ({written[1]} to {written[2]})" if len(written) == 3 else " ± ".join(written)
     return text if seeds in (None, value.seeds) else f"{text} ({value.seeds} of {seeds} seeds)"
+
+
+def _limits(value: Estimate, metric: str) -> tuple[float, ...]:
+    """The mean; with a margin if there is one; or with both ends where a share would end below 0 or above 1."""
+    if value.margin is None:
+        return (value.mean,)
+    low, high = value.mean - value.margin, value.mean + value.margin
+    if is_share(metric) and not metric.endswith(LOST) and (low < 0 or high > 1):
+        return value.mean, max(low, 0.0), min(high, 1.0)
+    return value.mean, value.margin
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def render(cells: Cells, title: str, finding: str, pictures: Mapping[str, str]) 
         f"# {escape(title)}",
         *(f"**{escape(paragraph)}**" for paragraph in finding.split("\n\n") if paragraph.strip()),
         "\n".join(f"- {term}: {escape(fact)}" for term, fact in shared_facts(cells).items()),
-        f"Figures are means over seeds ± the reach of the 95 % interval (t). {WORST} marks the worst case of a matrix.",
+        "Figures are means over seeds ± the reach of the 95 % interval (t), or with its ends where it is cut at 0 or "
+        f"100 %. {WORST} marks the worst case of a matrix.",
         *(f"## {escape(each.title)}\n\n{table(each)}" for each in tables),
         *(f"![{escape(text)}]({file})" for file, text in pictures.items()),
         *(f"## {each.title}\n\n{table(each)}" for each in (full_table(cells), threats) if each),

@@ -8,6 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
+from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
 """What a threat card says, in its order."""
@@ -34,14 +35,14 @@ def _controls(budget: Mapping[str, Any]) -> str:
     count = budget["malicious_clients"]
     verb = {"clone": "cloned", "compromise": "compromised"}.get(budget["mode"], budget["mode"])
     return (
-        f"{count} malicious client{'s' if count != 1 else ''} ({rounded(100 * budget['malicious_share'])} % of the "
+        f"{counted(count, 'malicious client')} ({rounded(100 * budget['malicious_share'])} % of the "
         f"users, {verb}) with {budget['malicious_interactions']} interactions"
     )
 
 
 def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     items = budget["target_items"]
-    what = f"item {items[0]}" if len(items) == 1 else f"{len(items)} items"
+    what = f"item {items[0]}" if len(items) == 1 else counted(len(items), "item")
     group = budget.get("target_group")
     return f"{what} ({config['target_items']})" + (f" to users {group}" if group else "")
 
@@ -81,8 +82,9 @@ def _training(record: Record) -> str:
     config = record["config"]
     if config["scenario"] == "pretrain":
         return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
-    clients = f", {config['clients_per_round']} clients a round" if config["scenario"] == "federated" else ""
-    return f"{config['scenario']}{clients}, {config['epochs']} epochs, {config['learner']} {config['learning_rate']:g}"
+    clients = f", {counted(config['clients_per_round'], 'client')} a round" if config["scenario"] == "federated" else ""
+    optimiser = f"{config['learner']} {config['learning_rate']:g}"
+    return f"{config['scenario']}{clients}, {counted(config['epochs'], 'epoch')}, {optimiser}"
 
 
 def _of(key: str, scenario: str | None = None) -> Callable[[Record], str | None]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole_attack.report.numbers import percent, rounded
 from recbole_attack.report.pictures import Panel
+from recbole_attack.utils.words import counted
 
 ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
@@ -21,12 +22,12 @@ def caption(record: Mapping[str, Any]) -> str:
     """
     config, budget, data = record["config"], record["budget"], record["dataset"]
     targets = budget["target_items"]
-    promoted = f"item {targets[0]}" if len(targets) == 1 else f"{len(targets)} items"
+    promoted = f"item {targets[0]}" if len(targets) == 1 else counted(len(targets), "item")
     candidates = config["exposure_candidates"]
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
-        _TRAINING[config["scenario"]](config),
+        _TRAINING[config["scenario"]](config, _epochs(record)),
         ranking + (", history masked" if config["mask_history"] else ", history not masked"),
         f"target {promoted} ({config['target_items']})",
     ]
@@ -41,7 +42,7 @@ def _attackers(budget: Mapping[str, Any]) -> str:
     verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]
     share = f"{rounded(100 * budget['malicious_share'])} %"
     count = budget["malicious_clients"]
-    return f": {count} malicious client{'s' if count != 1 else ''} ({share}, {verb})"
+    return f": {counted(count, 'malicious client')} ({share}, {verb})"
 
 
 def details(record: Mapping[str, Any]) -> str:
@@ -57,7 +58,7 @@ def details(record: Mapping[str, Any]) -> str:
     epochs = [
         f"{name} {record[name]['tested_epoch']}"
         for name in ARMS
-        if record.get(name) and record[name].get("tested_epoch") is not None
+        if record.get(name) and record[name]["test_result"] and record[name].get("tested_epoch") is not None
     ]
     parts = [f"tested after epoch: {', '.join(epochs)}"] if epochs else []
     uploads = (record.get("attacked") or {}).get("uploads") or {}
@@ -105,28 +106,35 @@ def exposure_course(record: Mapping[str, Any], metric: str = "er@10") -> Course 
     return Course(metric, peak, epoch, points[-1][1])
 
 
-def _pretrained(config: Mapping[str, Any]) -> str:
+def _epochs(record: Mapping[str, Any]) -> int:
+    """How many epochs were asked for; one where RecBole trains a model without any, such as Pop."""
+    epochs = int(record["config"]["epochs"])
+    recbole = record["config"]["scenario"] == "recbole"
+    return min(epochs, *map(len, record["history"].values())) if recbole and record["history"] else epochs
+
+
+def _pretrained(config: Mapping[str, Any], epochs: int) -> str:
     return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
 
 
-def _central(config: Mapping[str, Any]) -> str:
-    return f"central, {_optimiser(config)}"
+def _central(config: Mapping[str, Any], epochs: int) -> str:
+    return f"central, {_optimiser(config, epochs)}"
 
 
-def _federated(config: Mapping[str, Any]) -> str:
-    clients = f"{config['clients_per_round']} clients a round"
-    return f"federated, {clients}, server {_optimiser(config)}, {config['aggregator']}"
+def _federated(config: Mapping[str, Any], epochs: int) -> str:
+    clients = f"{counted(config['clients_per_round'], 'client')} a round"
+    return f"federated, {clients}, server {_optimiser(config, epochs)}, {config['aggregator']}"
 
 
-def _recbole(config: Mapping[str, Any]) -> str:
-    return f"RecBole's own trainer, {_optimiser(config) if config['epochs'] > 1 else 'one epoch'}"
+def _recbole(config: Mapping[str, Any], epochs: int) -> str:
+    return f"RecBole's own trainer, {_optimiser(config, config['epochs']) if epochs > 1 else 'one epoch'}"
 
 
 _TRAINING = {"pretrain": _pretrained, "central": _central, "federated": _federated, "recbole": _recbole}
 
 
-def _optimiser(config: Mapping[str, Any]) -> str:
-    return f"{config['learner']} {config['learning_rate']:g}, {config['epochs']} epochs"
+def _optimiser(config: Mapping[str, Any], epochs: int) -> str:
+    return f"{config['learner']} {config['learning_rate']:g}, {counted(epochs, 'epoch')}"
 
 
 def nearest(cut_offs: Sequence[int], k: int = 10) -> int:

@@ -30,6 +30,7 @@ from recbole_attack.evaluator import read_outcomes
 from recbole_attack.experiment import prepare_training
 from recbole_attack.model import HOSTS
 from recbole_attack.quick_start import run_folder
+from recbole_attack.quick_start.run_folder import continuable
 from recbole_attack.report.run_table import result_table
 from recbole_attack.trainer import FederatedTrainer, StageTrainer
 from recbole_attack.utils.checkpoints import save_checkpoint
@@ -769,3 +770,11 @@ def test_an_interruption_while_results_are_written_says_how_to_continue(small, m
         run_recbole_attack(config_dict=small(epochs=1, attack="none"))
     (folder,) = Path("saved").glob("*")
     assert run_recbole_attack(resume=str(folder))["result_file"] == str(folder / "result.json")
+
+
+@pytest.mark.parametrize("plugins", [False, True])
+def test_who_interrupts_a_run_with_plugins_is_told_to_name_them_again(plugins):
+    with pytest.raises(KeyboardInterrupt) as stopped, continuable(Path("a b"), True, plugins):
+        raise KeyboardInterrupt
+    again = " and the same --plugins" if plugins else ""
+    assert str(stopped.value) == f"interrupted; continue with --resume='a b'{again}"

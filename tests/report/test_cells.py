@@ -42,6 +42,10 @@ def test_one_seed_has_no_interval_and_no_seed_no_figure():
     ("value", "metric", "seeds", "text"),
     [
         (Estimate(0.13804, 0.0125, 3), "er@10", 3, "13.80 ± 1.25"),
+        (Estimate(0.2, 0.421, 3), "er@10", 3, "20.00 (0.00 to 62.10)"),
+        (Estimate(0.9, 0.2, 2), "hit@10", 3, "90.00 (70.00 to 100.00) (2 of 3 seeds)"),
+        (Estimate(0.2, 0.421, 3), "hit@10 lost", 3, "20.00 ± 42.10"),
+        (Estimate(0.2, 0.421, 3), "ndcg@10", 3, "0.2000 ± 0.4210"),
         (Estimate(0.13804, None, 1), "ndcg@10", 1, "0.1380"),
         (Estimate(-0.00001, None, 1), "hit@10 lost", 1, "0.00"),
         (Estimate(0.5, 0.1, 2), "hit@10", 3, "50.00 ± 10.00 (2 of 3 seeds)"),

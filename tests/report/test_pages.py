@@ -148,8 +148,11 @@ def test_the_csv_holds_the_same_figures_unrounded(hostile, text):
         assert {"one seed": "1"}.get(shown["seeds"], shown["seeds"]) == raw["seeds"]
         for metric in hostile.metrics:
             scale, digits = (1, 4) if metric.startswith("ndcg") else (100, 2)
-            parts = [raw[metric], raw[f"{metric} ±"]]
-            words = [f"{scale * float(part):.{digits}f}" for part in parts if part]
+            parts = [float(part) for part in (raw[metric], raw[f"{metric} ±"]) if part]
+            words = [f"{scale * part:.{digits}f}" for part in parts]
+            ends = [parts[0] - parts[1], parts[0] + parts[1]] if len(parts) == 2 else []
+            if ends and scale == 100 and not metric.endswith("lost") and (ends[0] < 0 or ends[1] > 1):
+                words = [f"{words[0]} ({100 * max(ends[0], 0):.2f} to {100 * min(ends[1], 1):.2f})"]
             count = raw.get(f"{metric} seeds", raw["seeds"])
             few = f" ({count} of {raw['seeds']} seeds)" if words and count != raw["seeds"] else ""
             assert shown[metric if scale == 1 else f"{metric}, %"] == (" ± ".join(words) or "-") + few
