@@ -14,13 +14,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.victims import check_victim
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.experiment import prepare, prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS, NEEDS, RECBOLE_MODELS
 from recbole_attack.report.words import markdown
+from recbole_attack.stages import PLATFORMS
 from recbole_attack.utils.errors import ConfigError
 
 _PATHS = {"summed": "one pass", "layers": "by layer", "vmap": "vmap", "loop": "loop"}
@@ -42,7 +44,8 @@ _HEAD = """\
 # What runs with what
 
 Made by `python -m recbole_attack.capabilities`, which trains one tiny round of every model, backend, attack and
-aggregator, a central epoch of every model, and an epoch of RecBole's own models.
+aggregator, a central epoch of every model, every attack on a pre-trained one under every platform, and an epoch of
+RecBole's own models.
 
 How the updates of honest clients are computed (`--backend=vectorised`, one local step):
 
@@ -55,6 +58,7 @@ In one pass, malicious clients are computed together as well, otherwise one afte
 """
 
 
+_REFUSED = "Prompts are made for SASRec; what replaces next items needs a model that predicts the next one."
 _BASELINES = """\
 ## RecBole's own models as baselines
 
@@ -62,6 +66,14 @@ With `--scenario=recbole`, RecBole's own trainer trains any of these on the same
 """
 _OF_FEW_ITEMS = {name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")}
 """What the tiny dataset is too small for otherwise."""
+
+
+_PRETRAINED = {
+    "scenario": "pretrain",
+    "platform_users": "random:0.5",
+    "compare_clean": False,
+    "prompt_fields": ["gender"],
+}
 
 
 class Combination(NamedTuple):
@@ -119,13 +131,52 @@ def baseline_failure(model: str) -> str | None:
     return None
 
 
+class Shipment(NamedTuple):
+    """A model that a provider trained and a platform uses."""
+
+    model: str
+    attack: str
+    platform: str
+
+
+def shipments(models: Sequence[str]) -> list[Shipment]:
+    """Every way to attack and to use a pre-trained one of these models."""
+    return [Shipment(*names) for names in product(models, BACKDOORS, PLATFORMS)]
+
+
+def shipment_failure(shipment: Shipment) -> str | None:
+    """Train every stage of it for one tiny epoch; why it fails, ``None`` if it does not or is refused."""
+    if _is_refused(shipment):
+        return None
+    try:
+        config = AttackConfig(config_dict={**_SETTING, **_parameters(shipment)})
+        for name, run in prepare(config).arms().items():
+            run(Path("-".join((*shipment, name))), saved=False, verbose=False)
+    except Exception as error:  # as in failure
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def _parameters(shipment: Shipment) -> dict[str, Any]:
+    any_loss = next(iter(MODELS[shipment.model].loss_types))
+    return {**_PRETRAINED, "loss_type": any_loss, "train_rows": "users", **shipment._asdict()}
+
+
+def _is_refused(shipment: Shipment) -> bool:
+    try:
+        check_victim(MODELS[shipment.model], _parameters(shipment))
+    except ConfigError:
+        return True
+    return False
+
+
 def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> str:
     """The text of ``docs/capabilities.md``.
 
     Args:
         refused: See :func:`refusals`.
-        failures: Why a :class:`Combination`, a (model, "central"), a (model, "recbole") or a (model, client defence)
-            fails; those that are not named or have no reason run.
+        failures: Why a :class:`Combination`, a :class:`Shipment`, a (model, "central"), a (model, "recbole") or a
+            (model, client defence) fails; those that are not named or have no reason run.
     """
     models = {name: _trainer(name, attack="none")[0].model for name in MODELS}
     aggregators = {name: _trainer("SASRec", attack="none", aggregator=name)[0].aggregator for name in AGGREGATORS}
@@ -146,12 +197,26 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
             *("## Aggregators", "", markdown(["aggregator", *models], rules), ""),
             *("## Attacks, client defences and the central scenario", ""),
             *(markdown(["", *models], attacks + others), ""),
+            *("## Attacks on pre-trained models", "", _REFUSED, ""),
+            *(markdown(["attack, platform", *models], _shipped(list(models), failures)), ""),
             *("## Models of RecBole's that are refused", ""),
             markdown(["model", "why"], [[name, reason] for name, reason in refused.items()]),
             "",
             *_baselines(failures),
         ]
     )
+
+
+def _shipped(models: Sequence[str], failures: Mapping[Any, str | None]) -> list[list[str]]:
+    rows = []
+    for attack, platform in product(BACKDOORS, PLATFORMS):
+        each = [Shipment(model, attack, platform) for model in models]
+        rows.append([f"{attack}, {platform}", *(_shipment_cell(shipment, failures) for shipment in each)])
+    return rows
+
+
+def _shipment_cell(shipment: Shipment, failures: Mapping[Any, str | None]) -> str:
+    return "refused" if _is_refused(shipment) else failures.get(shipment) or "runs"
 
 
 def _baselines(failures: Mapping[Any, str | None]) -> list[str]:
@@ -175,6 +240,8 @@ def workplace() -> Iterator[None]:
             path = Path("round/round.inter")
             path.parent.mkdir()
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            people = ["user_id:token\tgender:token", *(f"{user}\t{'FM'[user % 2]}" for user in range(_USERS))]
+            path.with_suffix(".user").write_text("\n".join(people) + "\n", encoding="utf-8")
             yield
         finally:
             os.chdir(before)
@@ -189,6 +256,7 @@ def main() -> None:
             failures[model, "central"] = failure(model=model, scenario="central", attack="none")
             for defense in CLIENT_DEFENSES:
                 failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
+        failures |= {each: shipment_failure(each) for each in shipments(list(MODELS))}
         for model in RECBOLE_MODELS:
             failures[model, "recbole"] = baseline_failure(model)
         text = document(refused, failures)

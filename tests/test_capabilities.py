@@ -8,19 +8,25 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import capabilities
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.capabilities import (
     Combination,
+    Shipment,
     baseline_failure,
     combinations,
     document,
     failure,
     refusals,
+    shipment_failure,
+    shipments,
     workplace,
 )
+from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.federated.rounds import BACKENDS
 from recbole_attack.model import HOSTS, MODELS, RECBOLE_MODELS
+from recbole_attack.stages import PLATFORMS
+from recbole_attack.utils.errors import ConfigError
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "capabilities.md"
 RUNNING = ["SASRec", "BERT4Rec", "GRU4Rec", "LightSANs", "NARM", "SINE", "STAMP"]
@@ -60,6 +66,40 @@ def test_the_document_is_what_the_command_prints_where_everything_runs() -> None
 def test_the_whole_document_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     capabilities.main()
     assert capsys.readouterr().out == DOCUMENT.read_text(encoding="utf-8")
+
+
+PRETRAINED = [
+    *(Shipment("SASRec", attack, platform) for attack in BACKDOORS for platform in PLATFORMS),
+    *(Shipment(model, "bra", "fine_tune") for model in ("GRU4Rec", "LightSANs", "NARM", "SINE", "STAMP")),
+    Shipment("BERT4Rec", "none", "fine_tune"),
+]
+
+
+@pytest.mark.parametrize("shipment", PRETRAINED, ids=":".join)
+def test_a_sample_of_pre_trained_models_runs(shipment: Shipment) -> None:
+    assert shipment_failure(shipment) is None
+
+
+def test_pre_trained_models_are_refused_as_a_run_refuses_them_and_failures_are_said() -> None:
+    broken = Shipment("NARM", "bra", "direct")
+    text = document({}, {broken: "ValueError: no"})
+    head, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.partition("## Attacks on pre-trained models")[2].partition("## ")[0].splitlines()
+        if line.startswith("|") and "---" not in line
+    ]
+    cells = {
+        Shipment(model, *row[0].split(", ")): cell
+        for row in rows
+        for model, cell in zip(head[1:], row[1:], strict=True)
+    }
+    assert set(cells) == set(shipments(list(MODELS)))
+    for shipment in (Shipment("NARM", "pea", "direct"), Shipment("BERT4Rec", "pea", "direct")):
+        assert cells[shipment] == "refused"
+        with pytest.raises(ConfigError, match=r"expected .*model"):
+            AttackConfig(config_dict={"scenario": "pretrain", "loss_type": "CE", **shipment._asdict()})
+    assert cells[broken] == "ValueError: no"
+    assert cells[Shipment("SASRec", "pea", "prompt_tune")] == cells[Shipment("NARM", "bra", "fine_tune")] == "runs"
 
 
 @pytest.mark.parametrize("model", RECBOLE_MODELS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any, NamedTuple
 
 from recbole.evaluator import metrics as metrics_of_recbole
@@ -16,7 +17,7 @@ from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
-from recbole_attack.model import MODELS
+from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
 
 _ROLE = re.compile(r":\w+(?::\w+)?:`~?(?:[\w.]+\.)?(\w+)`")
@@ -29,11 +30,13 @@ class Section(NamedTuple):
         title: What ``list`` calls all of them.
         table: Name -> the part, which has a docstring, or its description.
         folder: Where the default parameters of each are, if they have any.
+        brief: ``list`` shows the names alone.
     """
 
     title: str
     table: Mapping[str, Any]
     folder: str = ""
+    brief: bool = False
 
 
 def sections() -> dict[str, Section]:
@@ -42,6 +45,7 @@ def sections() -> dict[str, Section]:
     return {
         "scenario": Section("scenarios", SCENARIOS, "scenario"),
         "model": Section("models", MODELS, "model"),
+        "baseline": Section("models of RecBole's for scenario recbole", _baselines(), "baseline", brief=True),
         "attack": Section("attacks", ATTACKS, "attack"),
         "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
         "platform": Section("platforms", PLATFORMS),
@@ -54,6 +58,13 @@ def sections() -> dict[str, Section]:
             "datasets that convert reads as they are published",
             {name: f"from {', '.join(files)}" for name, files in raw.items()},
         ),
+    }
+
+
+def _baselines() -> dict[str, str]:
+    return {
+        name: f"RecBole's {name}, one of its {model.type.name.lower()} models."
+        for name, model in RECBOLE_MODELS.items()
     }
 
 
@@ -78,11 +89,19 @@ def descriptions() -> dict[str, dict[str, str]]:
 
 def listing() -> str:
     """The text of ``list``."""
-    titles = {kind: section.title for kind, section in sections().items()}
+    found = sections()
     return "\n\n".join(
-        f"{titles[kind]}\n" + "\n".join(f"  {name:<22}{text}" for name, text in lines.items())
+        f"{found[kind].title}\n{_names(lines) if found[kind].brief else _lines(lines)}"
         for kind, lines in descriptions().items()
     )
+
+
+def _lines(described: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:<22}{text}" for name, text in described.items())
+
+
+def _names(described: Mapping[str, str]) -> str:
+    return fill(", ".join(sorted(described)), 118, initial_indent="  ", subsequent_indent="  ")
 
 
 def first_line(part: Any) -> str:

@@ -65,19 +65,25 @@ def _rule(name: str) -> Any:
 
 
 def _own_parameters(folder: str, name: str) -> dict[str, Any]:
-    if folder == "model":
-        return model_parameters(name)
+    own = {"model": model_parameters, "baseline": _recbole_parameters}
+    if folder in own:
+        return own[folder](name)
     return load_defaults(f"{folder}/{name}") if folder else {}
 
 
 def model_parameters(name: str) -> dict[str, Any]:
     """A model's parameters with their default values, RecBole's own among them."""
     model = find_model(name)
-    file = Path(recbole.__file__).parent / "properties" / "model" / f"{base_name(model)}.yaml"
-    values = load_yaml(file) if file.is_file() else {}
+    values = _recbole_parameters(base_name(model))
     for cls in reversed(model.__mro__):
         values |= load_defaults(f"model/{cls.__name__}")
     return values
+
+
+def _recbole_parameters(name: str) -> dict[str, Any]:
+    """What RecBole itself sets for a model."""
+    file = Path(recbole.__file__).parent / "properties" / "model" / f"{name}.yaml"
+    return load_yaml(file) if file.is_file() and file.stat().st_size else {}
 
 
 def help_of(key: str) -> str:

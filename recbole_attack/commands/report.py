@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import DataError, did_you_mean
+from recbole_attack.utils.words import counted
 
 Records = Mapping[str, Sequence[Any]] | Sequence[Any]
 
@@ -52,7 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     check_victims({row.name: row.records for row in found.rows}, arguments.may_differ)
     sentence = _finding(arguments.finding) or finding(found)
     title = arguments.title or arguments.source.resolve().name
-    files = write_report(found, arguments.out or arguments.source / "report", title, sentence)
+    out = arguments.out or arguments.source / "report"
+    print(f"drawing {counted(len(found.rows), 'row')} to {out}", file=sys.stderr)
+    files = write_report(found, out, title, sentence)
     print(sentence, *files, sep="\n")
 
 

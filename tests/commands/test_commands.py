@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import recbole
 
 from recbole_attack import __version__
 from recbole_attack.attack import ATTACKS, BACKDOORS
@@ -21,7 +22,7 @@ from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
-from recbole_attack.model import MODELS
+from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
 from recbole_attack.utils.yaml_files import parse_yaml
 
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
     "scenario": SCENARIOS,
     "model": MODELS,
+    "baseline": RECBOLE_MODELS,
     "attack": ATTACKS,
     "backdoor": BACKDOORS,
     "platform": PLATFORMS,
@@ -138,7 +140,8 @@ def test_every_part_is_shown_with_its_parameters_as_they_are_in_its_file(kind, n
     assert [part["kind"] for part in parts] == [k for k, other in PARTS if other.lower() == name.lower()]
     (part,) = [part for part in parts if part["kind"] == kind]
     assert (part["name"], bool(part["summary"])) == (name, True)
-    file = properties() / FOLDERS.get(kind, "none") / f"{name}.yaml"
+    host = Path(recbole.__file__).parent / "properties" / "model" if kind == "baseline" else None
+    file = (host or properties() / FOLDERS.get(kind, "none")) / f"{name}.yaml"
     values = parse_yaml(file.read_text()) or {} if file.is_file() else {}
     if kind != "model":
         assert {key: about["default"] for key, about in part["parameters"].items()} == values
@@ -149,7 +152,7 @@ def test_every_part_is_shown_with_its_parameters_as_they_are_in_its_file(kind, n
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_parameters_are_those_its_configuration_has(name, capsys):
-    (part,) = json.loads(printed(capsys, "show", name, "--json"))
+    (part,) = (part for part in json.loads(printed(capsys, "show", name, "--json")) if part["kind"] == "model")
     config = AttackConfig(model=name)
     assert {key: config[key] for key in part["parameters"]} == {
         key: about["default"] for key, about in part["parameters"].items()
