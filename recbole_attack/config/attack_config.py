@@ -17,7 +17,7 @@ from recbole.utils import argument_list
 from recbole_attack.config.columns import needed_columns
 from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers, recipe_files
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
-from recbole_attack.config.options import WITHOUT_EFFECT, check_options
+from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT, check_options
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.config.reading import find_option, read_text, read_value, text_keys
 from recbole_attack.config.recbole_training import complete_training
@@ -261,7 +261,10 @@ class AttackConfig(Config):
 
     def without_effect(self) -> list[str]:
         """Those of them that the scenario does not read."""
-        return sorted(WITHOUT_EFFECT[self.final_config_dict["scenario"]] & self.changed().keys())
+        values = self.final_config_dict
+        compromised = values["scenario"] != "pretrain" and values["malicious_clients"] == "compromise"
+        read = WHO_IS_HONEST if compromised else frozenset()
+        return sorted((WITHOUT_EFFECT[values["scenario"]] - read) & self.changed().keys())
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters that were given or defaulted, none that RecBole derives from them.

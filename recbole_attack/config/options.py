@@ -195,6 +195,8 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "recbole": WITHOUT_FEDERATION | {"train_rows", "chunk_tokens"},
 }
 """Scenario -> parameters it does not read, though all scenarios have them."""
+WHO_IS_HONEST = frozenset({"malicious_ratio", "malicious_clients", "malicious_seed"})
+"""Read where users may be compromised, in whatever scenario they are evaluated: those that are do not count."""
 
 UNSUPPORTED: dict[str, str] = {
     "train_neg_sample_args": "trainers draw one negative per position themselves",

@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import RECIPES, load_defaults
-from recbole_attack.config.options import WITHOUT_EFFECT
+from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT
 from recbole_attack.data import located
 from recbole_attack.stages import STAGES, Stage, plans
 from recbole_attack.utils.files import sha256
@@ -24,7 +24,6 @@ PLACE = frozenset({"checkpoint_dir", "data_path", "gpu_id", "show_progress", "st
 
 _ONLY_WRITTEN = frozenset({"log_wandb", "wandb_project", "tensorboard_dir", "save_client_weights"})
 _OF_THE_ATTACKER = frozenset({"gradient_scale", "malicious_ratio", "malicious_seed"})
-_WHO_IS_HONEST = frozenset({"malicious_ratio", "malicious_clients", "malicious_seed"})
 
 
 def arm_parameters(config: AttackConfig) -> dict[str, Parameters]:
@@ -64,7 +63,7 @@ def _training_arms(config: AttackConfig) -> dict[str, Parameters]:
 def _federation(config: AttackConfig, attack: str) -> frozenset[str]:
     """What of the federation and the attacker an arm with this attack does not read."""
     ignored = WITHOUT_EFFECT[config["scenario"]] | (_OF_THE_ATTACKER if attack == "none" else frozenset())
-    return ignored - _WHO_IS_HONEST if config["malicious_clients"] == "compromise" else ignored
+    return ignored - WHO_IS_HONEST if config["malicious_clients"] == "compromise" else ignored
 
 
 def _pretrain_arms(config: AttackConfig) -> dict[str, Parameters]:

@@ -532,6 +532,9 @@ def test_a_parameter_of_another_recipe_says_whose_it_is(given, words):
         ({"attack": "bra", "epochs": 2, "malicious_ratio": 0.5, "pre_train_epochs": 3}, ["epochs", "malicious_ratio"]),
         ({"scenario": "central", "aggregator": "krum", "epochs": 3}, ["aggregator"]),
         ({"scenario": "central", "aggregator": "mean"}, []),
+        ({"scenario": "central", "malicious_ratio": 0.5, "malicious_seed": 3}, ["malicious_ratio", "malicious_seed"]),
+        ({"scenario": "central", "malicious_ratio": 0.5, "malicious_clients": "compromise"}, []),
+        ({"attack": "bra", "malicious_clients": "compromise"}, ["malicious_clients"]),
         (
             {"scenario": "recbole", "model": "BPR", "malicious_ratio": 0.5, "train_rows": "prefixes"},
             ["malicious_ratio", "train_rows"],
