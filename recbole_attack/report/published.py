@@ -29,7 +29,7 @@ class Line(NamedTuple):
         row: The row.
         arm: Its arm.
         ranking: ``full``, or such as ``1000 sampled``.
-        group: What was attacked: model and dataset.
+        group: What was attacked: model and dataset, or the dataset alone where hardly two rows share a model.
         values: Metric -> its value for each seed.
         paper: Name of the paper's dataset, empty if it is ours -> metric -> the paper's number.
     """
@@ -85,6 +85,7 @@ def published_cells(records: Rows, paper: Paper, columns: Sequence[str] = COLUMN
 
 def _lines(records: Rows, paper: Paper, columns: Sequence[str]) -> Iterator[Line]:
     """Every line: those under the configured ranking, then those under the full one where that is another."""
+    group = _groups(records)
     for full in (False, True):
         for row, seeds in records.items():
             config = seeds[0]["config"]
@@ -101,10 +102,17 @@ def _lines(records: Rows, paper: Paper, columns: Sequence[str]) -> Iterator[Line
                     row=row,
                     arm=arm,
                     ranking="full" if full or candidates == "full" else f"{candidates} sampled items",
-                    group=f"{config['model']} on {seeds[0]['dataset']['name']}",
+                    group=group[row],
                     values={m: {seed: result.get(m) for seed, result in results.items()} for m in columns},
                     paper={} if full or not printed else printed if by_dataset else {"": printed},
                 )
+
+
+def _groups(records: Rows) -> dict[str, str]:
+    """Row -> what was attacked; models are told apart by their rows' names where most have one row alone."""
+    places = {row: (seeds[0]["config"]["model"], seeds[0]["dataset"]["name"]) for row, seeds in records.items()}
+    alone = 1 < len(places) < 2 * len({model for model, _ in places.values()})
+    return {row: dataset if alone else f"{model} on {dataset}" for row, (model, dataset) in places.items()}
 
 
 def _full(record: Record, arm: str) -> Mapping[str, float | None]:

@@ -49,6 +49,14 @@ def test_a_row_has_one_line_with_ours_and_the_papers_in_a_cell(rows):
     assert (lines["weak"]["hit@10, %"], lines["weak"]["er@10, %"]) == ("30.00 / -", "25.00 / 20.00")
 
 
+def test_rows_of_one_model_each_stand_together(made):
+    models = {"pop": made("none", model="Pop"), "bpr": made("none", model="BPR"), "sasrec": made("ra", model="SASRec")}
+    found = sections(published_page({name: [record] for name, record in models.items()}, {}, COLUMNS))
+    assert {title: list(lines) for title, (_, lines) in found.items()} == {"tiny, full ranking": list(models)}
+    twice = {f"{name} {number}": [record] for name, record in models.items() for number in (1, 2)}
+    assert len(sections(published_page(twice, {}, COLUMNS))) == 3
+
+
 def test_groups_and_rankings_stand_apart_sampled_ones_first(rows):
     found = sections(published_page(rows, PAPER, COLUMNS))
     assert list(found) == [
