@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def run_recbole_attack(
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     resume: str | None = None,
+    prepared: Callable[[AttackConfig], Experiment] = prepare,
 ) -> Result:
     """Train a victim, clean and attacked, and report what the attack did.
 
@@ -55,7 +56,9 @@ def run_recbole_attack(
         config_file_list: YAML files.
         config_dict: Parameters; win over files.
         saved: Write the run folder. Without it nothing is left behind.
-        resume: A run folder left by an interrupted run; no other argument may be given with it.
+        resume: A run folder left by an interrupted run; no argument that configures may be given with it.
+        prepared: What makes the experiment of a configuration; one that has the same clients computed elsewhere may
+            stand in.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
@@ -71,7 +74,7 @@ def run_recbole_attack(
     """
     given = (model, dataset, config_file_list, config_dict)
     config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
-    experiment = prepare(config)
+    experiment = prepared(config)
     data = experiment.describe_data()
     with (
         _wandb_run(config),
