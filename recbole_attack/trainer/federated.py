@@ -30,6 +30,7 @@ from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.files import write_csv
 from recbole_attack.utils.rng import torch_stream
 
+
 class Computed(NamedTuple):
     """What came of asking the clients of one round.
 
@@ -94,14 +95,14 @@ class FederatedTrainer(AttackTrainer):
         name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
         bar = tqdm(rounds, desc=name, unit="round", leave=False, disable=hidden)
         attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
-        total = 0.0
+        total, heard = 0.0, 0
         for index, clients in enumerate(bar):
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
                 record = self._round(train_data, pool, clients, ask, epoch_idx, index, index in attacked[:1])
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
-            total += record["loss"] * record["honest"]
+            total, heard = total + record["loss"] * record["honest"], heard + record["honest"]
         self._warn_of_frozen(epoch_idx, len(rounds))
-        return total / max(int((~pool.malicious).sum()), 1)
+        return total / max(heard, 1)
 
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""

@@ -1,0 +1,89 @@
+"""A federation without processes: nodes are functions, messages are what Flower would have carried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from recbole_attack import AttackConfig
+
+flwr = pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
+
+from flwr.app import Context, Error, Message, RecordDict  # noqa: E402
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto  # noqa: E402
+from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
+
+from recbole_attack.flower.client_app import app  # noqa: E402
+from recbole_attack.utils.files import plain  # noqa: E402
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
+
+Spoil = Callable[[int, Message], Message | None]
+
+
+class FunctionGrid:
+    """Nodes 101, 102, ... called as functions; each has one shard.
+
+    Args:
+        config: The run's configuration.
+        n_nodes: Number of nodes.
+        failure: ``repeat`` or ``accept``.
+        spoil: ``(node, answer) -> what arrives``; ``None`` stands for nothing.
+    """
+
+    def __init__(self, config: AttackConfig, n_nodes: int, failure: str = "repeat", spoil: Spoil | None = None) -> None:
+        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+        run = {"parameters": json.dumps(plain(config.to_dict())), "node-failure": failure}
+        self.contexts = {
+            101 + i: Context(
+                run_id=1,
+                node_id=101 + i,
+                node_config={"partition-id": i, "num-partitions": n_nodes},
+                state=RecordDict(),
+                run_config=dict(run),
+                series_id=1,
+            )
+            for i in range(n_nodes)
+        }
+        self.spoil, self.waiting, self.asked = spoil or (lambda node, answer: answer), {}, []
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self.contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return [self._push(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self.waiting.pop(i) for i in list(message_ids) if i in self.waiting]
+
+    def _push(self, message: Message) -> str:
+        node = message.metadata.dst_node_id
+        name = f"message {len(self.asked)}"
+        message.metadata.__dict__["_message_id"] = name
+        carried = recorddict_from_proto(recorddict_to_proto(message.content))
+        message.__dict__["_content"] = carried
+        self.asked.append((node, message))
+        try:
+            answer = app(message, self.contexts[node])
+        except ValueError as error:
+            answer = Message(Error(2, f"Traceback\n{type(error).__name__}: {error}"), reply_to=message)
+        if message.metadata.message_type.startswith("train"):
+            answer = self.spoil(node, answer)
+        if answer is not None:
+            self.waiting[name] = answer
+        return name
+
+
+@pytest.fixture
+def settings(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]:
+    """A configuration of a small run whose numbers do not depend on how clients are batched."""
+    return lambda **changes: config(**{**NO_DROPOUT, **changes})
+
+
+@pytest.fixture
+def grid() -> Callable[..., Any]:
+    """Makes a :class:`FunctionGrid`."""
+    return FunctionGrid
