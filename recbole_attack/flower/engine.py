@@ -1,4 +1,4 @@
-"""Parameters of the engine: where clients are computed, and what is done when a node is lost."""
+"""Parameters of the engine: which federation, and what is done when a node is lost."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from recbole_attack.config.checks import Option, check_each
+from recbole_attack.config.checks import check_each
 from recbole_attack.config.defaults import load_defaults
-from recbole_attack.config.values import parse_value
-from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
-
-ENGINE_OPTIONS: dict[str, Option] = {
-    "superlink": Option("a running SuperLink", str, optional=True, form="HOST:PORT, or a connection's name"),
-    "flower_nodes": Option("SuperNodes of a local federation", int, low=1, high=256),
-    "node_failure": Option("what becomes of a lost node's clients", str, ("repeat", "accept")),
-    "node_timeout": Option("seconds to wait for a node", float, above=0.0),
-}
-"""What ``--engine=flower`` takes besides, in the order ``docs/flower.md`` explains it."""
+from recbole_attack.config.options import OPTIONS
+from recbole_attack.config.reading import read_text, read_value
+from recbole_attack.utils.errors import ConfigError, lookup
 
 
 def engine_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All of them: those given, as values or as texts, and the defaults of the others.
+    """All of them: those given, as values or as texts, and the defaults of ``properties/engine/flower.yaml``.
 
     Raises:
         ConfigError: One is unknown or not valid, or Flower is not installed.
@@ -30,18 +23,9 @@ def engine_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             "engine 'flower' needs the package flwr, which is not installed: pip install 'recbole_attack[flower]'"
         )
-    for name in given:
-        if name not in ENGINE_OPTIONS:
-            raise ConfigError(
-                f"unknown parameter {shown(name)} of engine 'flower': expected one of {', '.join(ENGINE_OPTIONS)}"
-                f"{did_you_mean(name, ENGINE_OPTIONS)}"
-            )
-    read = {name: _read(ENGINE_OPTIONS[name], name, value) for name, value in given.items()}
-    values = {**load_defaults("engine/flower"), **read}
-    check_each(ENGINE_OPTIONS, values)
+    values = load_defaults("engine/flower")
+    for name, value in given.items():
+        lookup(values, name, "parameter of engine 'flower'")
+        values[name] = read_value(name, read_text(name, value) if isinstance(value, str) else value)
+    check_each({name: OPTIONS[name] for name in values}, values)
     return values
-
-
-def _read(option: Option, name: str, value: Any) -> Any:
-    given = option.value(name, value)
-    return parse_value(given) if option.literal and isinstance(given, str) else given

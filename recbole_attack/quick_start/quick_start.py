@@ -73,7 +73,9 @@ def run_recbole_attack(
         TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
     given = (model, dataset, config_file_list, config_dict)
-    config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
+    if resume is not None and any(given):
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    config = AttackConfig(*given) if resume is None else resumed_config(resume)
     experiment = prepared(config)
     data = experiment.describe_data()
     with (
@@ -98,15 +100,18 @@ def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: b
     if failed:
         where = f"; {file} holds what came before it" if file else ""
         raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
-    _log_table(result_table(record))
+    log_table(result_table(record))
     values = {**_recbole_result(experiment.config, arms), **_comparison(arms), "result_file": file}
     return Result(values, record)
 
 
-def _resumed(folder: str, *given: Any) -> AttackConfig:
-    """The configuration of the run in ``folder``, with which nothing else may be given."""
-    if any(given):
-        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+def resumed_config(folder: str) -> AttackConfig:
+    """The configuration of the run in ``folder``.
+
+    Raises:
+        ConfigError: It needs a plug-in that is not installed or imported.
+        DataError: The folder is not that of a run.
+    """
     file = saved_config(Path(folder))
     check_saved_plugins(load_yaml(file, config_loader()).get("plugins"), folder)
     return AttackConfig(config_file_list=[str(file)])
@@ -236,7 +241,8 @@ def _tell_folder(logger: logging.Logger, folder: Path | None) -> None:
         logger.info(f"run folder: {folder}")
 
 
-def _log_table(table: str) -> None:
+def log_table(table: str) -> None:
+    """Log the table of a run, as :data:`~recbole_attack.quick_start.run_folder.RESULTS` says."""
     RESULTS.info("\n" + table, extra={"table": table})
 
 
