@@ -24,31 +24,33 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 Spoil = Callable[[int, Message], Message | None]
 
 
-class FunctionGrid:
-    """Nodes 101, 102, ... called as functions; each has one shard.
+class AppGrid:
+    """Nodes 101, 102, ... on which a ClientApp is called as a function.
 
     Args:
-        config: The run's configuration.
-        n_nodes: Number of nodes.
-        failure: ``repeat`` or ``accept``.
+        app: The app.
+        run_config: What Flower would have read for the run.
+        n_nodes: Number of nodes; each has one shard.
         spoil: ``(node, answer) -> what arrives``; ``None`` stands for nothing.
+
+    Attributes:
+        asked: Every node and message, in order.
     """
 
-    def __init__(self, config: AttackConfig, n_nodes: int, failure: str = "repeat", spoil: Spoil | None = None) -> None:
+    def __init__(self, app: Any, run_config: dict[str, Any], n_nodes: int, spoil: Spoil | None = None) -> None:
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-        run = {"parameters": json.dumps(plain(config.to_dict())), "node-failure": failure}
+        self.app, self.spoil, self.waiting, self.asked = app, spoil or (lambda node, answer: answer), {}, []
         self.contexts = {
             101 + i: Context(
                 run_id=1,
                 node_id=101 + i,
                 node_config={"partition-id": i, "num-partitions": n_nodes},
                 state=RecordDict(),
-                run_config=dict(run),
+                run_config=dict(run_config),
                 series_id=1,
             )
             for i in range(n_nodes)
         }
-        self.spoil, self.waiting, self.asked = spoil or (lambda node, answer: answer), {}, []
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.contexts)
@@ -59,15 +61,16 @@ class FunctionGrid:
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return [self.waiting.pop(i) for i in list(message_ids) if i in self.waiting]
 
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self.pull_messages(self.push_messages(messages))
+
     def _push(self, message: Message) -> str:
-        node = message.metadata.dst_node_id
-        name = f"message {len(self.asked)}"
+        node, name = message.metadata.dst_node_id, f"message {len(self.asked)}"
         message.metadata.__dict__["_message_id"] = name
-        carried = recorddict_from_proto(recorddict_to_proto(message.content))
-        message.__dict__["_content"] = carried
+        message.__dict__["_content"] = recorddict_from_proto(recorddict_to_proto(message.content))
         self.asked.append((node, message))
         try:
-            answer = app(message, self.contexts[node])
+            answer = self.app(message, self.contexts[node])
         except ValueError as error:
             answer = Message(Error(2, f"Traceback\n{type(error).__name__}: {error}"), reply_to=message)
         if message.metadata.message_type.startswith("train"):
@@ -75,6 +78,21 @@ class FunctionGrid:
         if answer is not None:
             self.waiting[name] = answer
         return name
+
+
+class FunctionGrid(AppGrid):
+    """The nodes of a run of this package.
+
+    Args:
+        config: The run's configuration.
+        n_nodes: Number of nodes.
+        failure: ``repeat`` or ``accept``.
+        spoil: As of :class:`AppGrid`.
+    """
+
+    def __init__(self, config: AttackConfig, n_nodes: int, failure: str = "repeat", spoil: Spoil | None = None) -> None:
+        run = {"parameters": json.dumps(plain(config.to_dict())), "node-failure": failure}
+        super().__init__(app, run, n_nodes, spoil)
 
 
 @pytest.fixture
@@ -87,3 +105,9 @@ def settings(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]
 def grid() -> Callable[..., Any]:
     """Makes a :class:`FunctionGrid`."""
     return FunctionGrid
+
+
+@pytest.fixture
+def app_grid() -> Callable[..., Any]:
+    """Makes an :class:`AppGrid`."""
+    return AppGrid
