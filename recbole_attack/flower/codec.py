@@ -101,7 +101,9 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
     honest, malicious = (_array(clients, name, np.int64, (None,)) for name in ("honest", "malicious"))
     measured = about["measured"]
     sizes = (len(honest), len(malicious))
-    if len(measured) != 2 or not all(type(n) is int and 0 <= n <= most for n, most in zip(measured, sizes, strict=True)):
+    if len(measured) != 2 or not all(
+        type(n) is int and 0 <= n <= most for n, most in zip(measured, sizes, strict=True)
+    ):
         raise DataError(f"question: measured must be at most {sizes} clients: found {shown(measured)}")
     if not sum(sizes):
         raise DataError("question: expected at least one client, found none")
@@ -110,8 +112,17 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
             raise DataError("question: a client is named twice")
     factors = torch.from_numpy(_array(clients, "factors", np.float32, (sum(sizes),)))
     values = _parameters(_part(record, "parameters", ArrayRecord), parameters)
-    plain = (about[name] for name in ("attack", "epoch", "index", "single"))
-    return Question(*plain, honest, malicious, factors, (measured[0], measured[1]), values)
+    return Question(
+        about["attack"],
+        about["epoch"],
+        about["index"],
+        about["single"],
+        honest,
+        malicious,
+        factors,
+        (measured[0], measured[1]),
+        values,
+    )
 
 
 def write_answer(answer: Answer, question: Question) -> RecordDict:
@@ -171,7 +182,7 @@ def _single(arrays: ArrayRecord, parameters: Update, n_clients: int) -> ClientUp
     if len(item) != len(client):
         raise DataError(f"answer: expected an item for each of {len(client)} rows, found {len(item)}")
     for name, ids, high in (("client", client, n_clients), ("item", item, len(table))):
-        if len(ids) and not (0 <= ids.min() and ids.max() < high):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < high):
             raise DataError(f"answer: expected a {name} from 0 to {high - 1}, found {ids.min()} to {ids.max()}")
     if (np.diff(client * len(table) + item) <= 0).any():
         raise DataError("answer: expected rows by client, then item, none twice")

@@ -32,7 +32,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
         for process in processes:
             _signal(process.pid, number)
         end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end and any([_alive(process) for process in processes]):
+        while time.monotonic() < end and [p for p in processes if _alive(p)]:
             time.sleep(_LOOK)
 
 

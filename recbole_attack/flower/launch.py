@@ -86,7 +86,9 @@ class Connection:
             ConfigError: It fails.
         """
         command = self.command(*words, "--format", "json")
-        done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True)
+        done = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True
+        )
         out, err = done.communicate()
         start = out.find("{")
         try:
@@ -106,9 +108,7 @@ def _connected(home: Path, address: str) -> Connection:
     return Connection(_NAME, home)
 
 
-def _write_app(
-    folder: Path, config: AttackConfig, engine: Mapping[str, Any], saved: bool, resume: str | None
-) -> Path:
+def _write_app(folder: Path, config: AttackConfig, engine: Mapping[str, Any], saved: bool, resume: str | None) -> Path:
     """A Flower app that names this package's ServerApp and ClientApp, and the run's parameters."""
     components = {part: f"recbole_attack.flower.{part[:6]}_app:app" for part in ("serverapp", "clientapp")}
     run = {

@@ -90,7 +90,9 @@ def _wait_for(port: int, folder: Path) -> None:
                 return
         time.sleep(_LOOK)
     said = (folder / "federation.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise ConfigError(f"the local SuperLink did not start within {_START:g} s: {said[-1] if said else 'it said nothing'}")
+    raise ConfigError(
+        f"the local SuperLink did not start within {_START:g} s: {said[-1] if said else 'it said nothing'}"
+    )
 
 
 def _free_ports(count: int) -> list[int]:

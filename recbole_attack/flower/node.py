@@ -39,7 +39,7 @@ def place(node_config: Mapping[str, Any]) -> tuple[int, int]:
     Raises:
         ConfigError: Its configuration does not say so.
     """
-    found = [node_config.get(key) for key in ("partition-id", "num-partitions")]
+    found: list[Any] = [node_config.get(key) for key in ("partition-id", "num-partitions")]
     if not all(type(value) is int for value in found) or not 0 <= found[0] < found[1]:
         raise ConfigError(
             "a node needs --node-config 'partition-id=<i> num-partitions=<n>' with 0 <= i < n: found "

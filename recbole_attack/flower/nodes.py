@@ -100,9 +100,7 @@ class Nodes:
                 del self.hosts[number]
 
 
-def exchange(
-    grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout: float
-) -> dict[int, RecordDict | str]:
+def exchange(grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout: float) -> dict[int, RecordDict | str]:
     """Send a message to each node and wait for the answers.
 
     Returns:
@@ -166,7 +164,7 @@ def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: fl
 def _joined(node: int, reply: RecordDict, data: Mapping[str, str], n_shards: int) -> tuple[int, int]:
     """A node's shard, and of how many; refused if it does not fit to the server or to the nodes before it."""
     said = reply.config_records["node"]
-    number, found = int(said["partition"]), int(said["partitions"])  # type: ignore[arg-type]
+    number, found = int(said["partition"]), int(said["partitions"])
     if said["version"] != __version__:
         raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {said['version']}")
     if n_shards not in (0, found):

@@ -24,10 +24,7 @@ from recbole_attack.utils.files import plain
 MARK = "recbole_attack tells: "
 """What the line begins with."""
 
-app = ServerApp()
 
-
-@app.main()
 def main(grid: Grid, context: Context) -> None:
     """Train and test on the nodes, and tell what came of it."""
     settings = context.run_config
@@ -51,3 +48,7 @@ def tell(what: dict[str, Any]) -> None:
     """Write one line of JSON to the log, in one piece."""
     sys.stdout.write(f"\n{MARK}{json.dumps(what)}\n")
     sys.stdout.flush()
+
+
+app = ServerApp()
+app.main()(main)

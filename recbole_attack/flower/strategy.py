@@ -20,6 +20,7 @@ from recbole_attack.defense import AGGREGATORS, refusal
 from recbole_attack.federated.server import aggregate_one_by_one
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, lookup, shown
 
+
 class RobustStrategy(FedAvg):
     """Flower's FedAvg with another rule.
 
@@ -100,7 +101,7 @@ class RobustStrategy(FedAvg):
     def _said(self, content: RecordDict) -> float | None:
         said = [record.get(self.weighted_by_key) for record in content.metric_records.values()]
         valid = len(said) == 1 and isinstance(said[0], (int, float)) and 0 < said[0] < float("inf")
-        return float(said[0]) if valid else None  # type: ignore[arg-type]
+        return float(said[0]) if valid else None
 
     def _metrics(self, kept: list[RecordDict]) -> MetricRecord | None:
         """Metrics as FedAvg has them, of clients that say what they weigh and report what most of them do."""

@@ -136,9 +136,8 @@ class FlowerTrainer(FederatedTrainer):
     def _lose(self, asked: Round, failures: Mapping[int, str]) -> None:
         what = "others compute their clients" if self.nodes.take_over else "their clients are left out from now on"
         reasons = "; ".join(f"node {node}: {reason}" for node, reason in failures.items())
-        self.logger.warning(
-            f"epoch {asked.epoch}, round {asked.index}: {len(failures)} of {len(self.nodes)} nodes lost, {what}: {reasons}"
-        )
+        where = f"epoch {asked.epoch}, round {asked.index}"
+        self.logger.warning(f"{where}: {len(failures)} of {len(self.nodes)} nodes lost, {what}: {reasons}")
         self.nodes.drop(failures)
 
     def _aggregated(self, asked: Round, kept: Int, came: list[Came]) -> Aggregated:
@@ -213,4 +212,5 @@ def prepare_on_nodes(config: AttackConfig, grid: Grid, node_failure: str, node_t
     check_runs_on_nodes(config)
     experiment = prepare_training(config)
     nodes = find_nodes(grid, data_hashes(config), node_failure == "repeat", node_timeout)
-    return FlowerExperiment(*(getattr(experiment, field.name) for field in fields(experiment)), nodes)
+    shared = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    return FlowerExperiment(**shared, nodes=nodes)

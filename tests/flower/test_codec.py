@@ -16,10 +16,10 @@ from recbole_attack.utils.errors import DataError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict  # noqa: E402
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto  # noqa: E402
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
-from recbole_attack.flower.codec import (  # noqa: E402
+from recbole_attack.flower.codec import (
     Answer,
     Question,
     read_answer,

@@ -24,8 +24,8 @@ from recbole_attack.utils.errors import ConfigError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
-from recbole_attack.flower.launch import run_on_flower  # noqa: E402
-from recbole_attack.flower.local import local_federation  # noqa: E402
+from recbole_attack.flower.launch import run_on_flower
+from recbole_attack.flower.local import local_federation
 
 ONE_ARM = {"epochs": 1, "attack": "dvfsr", "compare_clean": False, "clients_per_round": 32, "aggregator": "mixed_rfa"}
 
@@ -84,9 +84,7 @@ def test_a_node_that_is_killed_in_a_round(
         log = home / "federation.log"
         killer = threading.Thread(target=kill_in_a_round, args=(log,))
         killer.start()
-        there = run_on_flower(
-            config, {"superlink": address, "node_failure": failure, "node_timeout": 60}, saved=True
-        )
+        there = run_on_flower(config, {"superlink": address, "node_failure": failure, "node_timeout": 60}, saved=True)
         killer.join()
     found = rounds(there)
     assert list(found["nodes"]) == [1, 1]

@@ -13,7 +13,7 @@ from recbole_attack.experiment import prepare
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
-from recbole_attack.flower.training import prepare_on_nodes  # noqa: E402
+from recbole_attack.flower.training import prepare_on_nodes
 
 Settings = Callable[..., AttackConfig]
 

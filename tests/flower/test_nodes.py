@@ -19,10 +19,10 @@ from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict  # noqa: E402
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
-from recbole_attack.flower.node import answer  # noqa: E402
-from recbole_attack.flower.training import prepare_on_nodes  # noqa: E402
+from recbole_attack.flower.node import answer
+from recbole_attack.flower.training import prepare_on_nodes
 
 Settings = Callable[..., AttackConfig]
 

@@ -14,11 +14,11 @@ from recbole_attack.utils.errors import ConfigError, TrainingError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict  # noqa: E402
-from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp.strategy import FedAvg  # noqa: E402
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import FedAvg
 
-from recbole_attack.flower.strategy import RobustStrategy  # noqa: E402
+from recbole_attack.flower.strategy import RobustStrategy
 
 START = {"layer": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(2, "f4"), "steps": np.array([3])}
 N = 7
