@@ -46,7 +46,7 @@ def run_recbole_attack(
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     resume: str | None = None,
-    prepared: Callable[[AttackConfig], Experiment] = prepare,
+    prepared: Callable[[AttackConfig], Experiment] | None = None,
 ) -> Result:
     """Train a victim, clean and attacked, and report what the attack did.
 
@@ -57,8 +57,7 @@ def run_recbole_attack(
         config_dict: Parameters; win over files.
         saved: Write the run folder. Without it nothing is left behind.
         resume: A run folder left by an interrupted run; no argument that configures may be given with it.
-        prepared: What makes the experiment of a configuration; one that has the same clients computed elsewhere may
-            stand in.
+        prepared: What makes the experiment of the configuration, where it is not to be computed in this process.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
@@ -76,7 +75,7 @@ def run_recbole_attack(
     if resume is not None and any(given):
         raise ConfigError("resume continues a run as it was configured: expected no other argument")
     config = AttackConfig(*given) if resume is None else resumed_config(resume)
-    experiment = prepared(config)
+    experiment = (prepared or prepare)(config)
     data = experiment.describe_data()
     with (
         _wandb_run(config),

@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
+from recbole_attack.attack import Attack
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import configured_aggregator
@@ -78,9 +79,14 @@ class FederatedTrainer(AttackTrainer):
         self.client_weights: list[ClientWeight] = []
         self.frozen: Counter[str] = Counter()
 
+    @property
+    def attack(self) -> Attack | None:
+        """What malicious clients do; ``None`` without an attack."""
+        return self.client_side.attack
+
     def clients(self, train_data: TrainData) -> ClientPool:
         """The clients of this run; without an attack nobody is malicious."""
-        malicious = self.threat.malicious_users if self.client_side.attack else self.threat.malicious_users[:0]
+        malicious = self.threat.malicious_users if self.attack else self.threat.malicious_users[:0]
         return client_pool(train_data.trainable_users, malicious, self.threat.clone)
 
     def _train_epoch(
@@ -186,7 +192,7 @@ class FederatedTrainer(AttackTrainer):
             (:mod:`~recbole_attack.federated.loudness`); ``valid_candidates``, the median over rounds of how many items
             the substitution had to choose from (``None`` without one).
         """
-        if self.client_side.attack is None:
+        if self.attack is None:
             return None
         shares = [row["malicious_weight"] for row in self.rounds]
         pairs = [(row["malicious_norm"], row["honest_norm"]) for row in self.rounds]
