@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -153,9 +153,12 @@ def _stopped_if_interrupted(link: Connection, run_id: str, log: subprocess.Popen
     """End the run with the block, where the block does not end by itself."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         log.terminate()
-        link.ask("stop", run_id, link.name)
+        with suppress(ConfigError):  # the SuperLink may be what has failed
+            link.ask("stop", run_id, link.name)
+        if isinstance(error, KeyboardInterrupt):
+            raise type(error)("interrupted; --engine=flower --resume=<the run folder named above> continues it") from None
         raise
 
 

@@ -27,6 +27,7 @@ pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[fl
 from recbole_attack.flower.launch import run_on_flower
 from recbole_attack.flower.local import local_federation
 
+PROGRAM = Path(__file__).resolve().parents[2] / "run_recbole_attack.py"
 ONE_ARM = {"epochs": 1, "attack": "dvfsr", "compare_clean": False, "clients_per_round": 32, "aggregator": "mixed_rfa"}
 
 
@@ -128,6 +129,31 @@ def test_whoever_started_a_federation_may_be_killed(tmp_path: Path) -> None:
         assert len([line for line in of_flower(home) if "sleep" in line]) >= 4
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_run_that_is_ended_leaves_no_process(
+    settings: Callable[..., AttackConfig], tmp_path: Path, number: int, code: int
+) -> None:
+    folder = tmp_path / "flower"
+    options = [f"--{key}={value}" for key, value in settings(**ONE_ARM).changed().items()]
+    command = [sys.executable, str(PROGRAM), "run", "--engine=flower", *options]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with nothing_left(folder), subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            end = time.monotonic() + 100
+            while len(nodes(folder)) < 2 and time.monotonic() < end:
+                time.sleep(0.1)
+            assert len(nodes(folder)) == 2
+            process.send_signal(number)
+            said = process.communicate(timeout=100)[1].decode()
+        finally:
+            process.kill()
+        assert process.returncode == code, said
+
+
+def nodes(folder: Path) -> list[str]:
+    return [line for line in of_flower(folder) if "flower-supernode" in line and "keeper" not in line]
 
 
 def test_a_superlink_that_is_not_there_is_said(settings: Callable[..., AttackConfig], tmp_path: Path) -> None:

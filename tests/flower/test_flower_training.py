@@ -62,3 +62,22 @@ def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path
         assert (found["sent"] > 0).all() and (found["received"] > 0).all()
     asked = {node for node, _ in nodes.asked}
     assert len(asked) == n_nodes
+
+
+def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path: Path) -> None:
+    config = settings(attack="dvfsr", compare_clean=False, aggregator="mixed_rfa", clients_per_round=100)
+    here = arms(prepare(config), tmp_path / "here")
+    seen = 0
+
+    def stops(node: int, answer: Any) -> Any:
+        nonlocal seen
+        seen += answer.content.config_records["about"]["epoch"] == 1
+        if seen > 1:
+            raise KeyboardInterrupt
+        return answer
+
+    with pytest.raises(KeyboardInterrupt):
+        arms(prepare_on_nodes(config, grid(config, 2, "repeat", stops), "repeat", 60.0), tmp_path / "there")
+    there = arms(prepare_on_nodes(config, grid(config, 3), "repeat", 60.0), tmp_path / "there")
+    same(here, there)
+    assert list(rounds(tmp_path / "there", "attacked")["nodes"].unique()) == [2, 3]
