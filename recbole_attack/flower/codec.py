@@ -78,7 +78,7 @@ def write_question(question: Question) -> RecordDict:
         {
             "about": ConfigRecord(question.about()),
             "clients": _arrays(clients),
-            "parameters": _arrays(_numpy(question.parameters)),
+            "parameters": _arrays(_packed(question.parameters)),
         }
     )
 
@@ -88,7 +88,7 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
 
     Args:
         record: What arrived.
-        parameters: Those of the node's own model: names, shapes and types must be the same.
+        parameters: Those of the node's own model, which gives them their names and shapes.
 
     Raises:
         DataError: It is none.
@@ -131,14 +131,14 @@ def write_answer(answer: Answer, question: Question) -> RecordDict:
     results = {"losses": answer.losses.numpy(), "norms": answer.norms.cpu().numpy()}
     update = answer.update
     if isinstance(update, ClientUpdates):
-        sent = {name: getattr(update, name) for name in ("dense", "client", "item", "rows")}
+        sent = {name: getattr(update, name).cpu().numpy() for name in ("dense", "client", "item", "rows")}
     else:
-        sent = update
+        sent = _packed(update)
     return RecordDict(
         {
             "about": ConfigRecord(question.about()),
             "clients": _arrays({**clients, **results}),
-            "update": _arrays(_numpy(sent)),
+            "update": _arrays(sent),
         }
     )
 
@@ -190,11 +190,19 @@ def _single(arrays: ArrayRecord, parameters: Update, n_clients: int) -> ClientUp
     return ClientUpdates(shapes, *(torch.from_numpy(value) for value in (dense, client, item, rows)))
 
 
+def _packed(update: Update) -> dict[str, NDArray[Any]]:
+    """One array of all parameters, in their order: Flower carries every array by requests of its own."""
+    kinds = {str(value.dtype) for value in update.values()}
+    if len(kinds) > 1:
+        raise DataError(f"expected parameters of one type: found {', '.join(sorted(kinds))}")
+    return {"all": torch.cat([value.detach().flatten() for value in update.values()]).cpu().numpy()}
+
+
 def _parameters(arrays: ArrayRecord, like: Mapping[str, torch.Tensor]) -> Update:
-    if list(arrays) != list(like):
-        raise DataError(f"expected the parameters {', '.join(like)}: found {shown(list(arrays))}")
-    kinds = {name: np.dtype(str(value.dtype).removeprefix("torch.")) for name, value in like.items()}
-    return {name: torch.from_numpy(_array(arrays, name, kinds[name], tuple(like[name].shape))) for name in like}
+    sizes = [value.numel() for value in like.values()]
+    kind = np.dtype(str(next(iter(like.values())).dtype).removeprefix("torch."))
+    whole = torch.from_numpy(_array(arrays, "all", kind, (sum(sizes),)))
+    return {name: part.view(like[name].shape) for name, part in zip(like, whole.split(sizes), strict=True)}
 
 
 def _part(record: RecordDict, name: str, kind: type) -> Any:
@@ -221,10 +229,6 @@ def _array(arrays: ArrayRecord, name: str, kind: Any, shape: tuple[int | None, .
 
 def _arrays(values: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     return ArrayRecord({name: Array(np.ascontiguousarray(value)) for name, value in values.items()})
-
-
-def _numpy(values: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: value.detach().cpu().numpy() for name, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -158,7 +158,9 @@ def _stopped_if_interrupted(link: Connection, run_id: str, log: subprocess.Popen
         with suppress(ConfigError):  # the SuperLink may be what has failed
             link.ask("stop", run_id, link.name)
         if isinstance(error, KeyboardInterrupt):
-            raise type(error)("interrupted; --engine=flower --resume=<the run folder named above> continues it") from None
+            raise type(error)(
+                "interrupted; --engine=flower --resume=<the run folder named above> continues it"
+            ) from None
         raise
 
 

@@ -62,7 +62,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
                 start_new_session=True,
             )
             try:
-                code = process.wait(300)
+                code = process.wait(500)
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
         assert code == 0, (tmp_path / f"{number}.err").read_text()[-3000:]
