@@ -117,7 +117,7 @@ def exchange(grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout
                 found[sent[asked]] = _reason(reply.error) if reply.has_error() else reply.content
         if waiting:
             time.sleep(_POLL)
-    return found
+    return {node: found[node] for node in questions if node in found}
 
 
 def _reason(error: Any) -> str:
@@ -163,14 +163,29 @@ def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: fl
 
 def _joined(node: int, reply: RecordDict, data: Mapping[str, str], n_shards: int) -> tuple[int, int]:
     """A node's shard, and of how many; refused if it does not fit to the server or to the nodes before it."""
-    said = reply.config_records["node"]
-    number, found = int(said["partition"]), int(said["partitions"])
-    if said["version"] != __version__:
-        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {said['version']}")
+    number, found, version, theirs = _described(node, reply)
+    if version != __version__:
+        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {version}")
     if n_shards not in (0, found):
         raise ConfigError(f"node {node}: expected num-partitions={n_shards} as of the others, found {found}")
-    theirs = json.loads(str(said["data"]))
     if theirs != dict(data):
         differing = sorted(name for name in {*theirs, *data} if theirs.get(name) != data.get(name))
         raise DataError(f"node {node} has other data: expected the server's files, found others: {shown(differing)}")
     return number, found
+
+
+def _described(node: int, reply: RecordDict) -> tuple[int, int, str, dict[str, str]]:
+    """What a node says of itself: its shard, of how many, its version, and hashes of its files."""
+    said = dict(reply.config_records["node"]) if "node" in reply.config_records else {}
+    values: list[Any] = [said.get(key) for key in ("partition", "partitions", "version", "data")]
+    number, found, version, hashes = values
+    valid = type(number) is int and type(found) is int and 0 <= number < found and isinstance(version, str)
+    try:
+        theirs = json.loads(hashes) if isinstance(hashes, str) else None
+    except ValueError:
+        theirs = None
+    if not valid or not isinstance(theirs, dict):
+        raise ConfigError(
+            f"node {node} does not say what it is: expected its shard, version and data, found {shown(said)}"
+        )
+    return number, found, version, theirs

@@ -215,6 +215,26 @@ def test_nodes_have_the_servers_version(settings: Settings, grid: Any, monkeypat
         prepare_on_nodes(settings(), grid(settings(), 2), "repeat", 1.0)
 
 
+SAID = {"partition": 0, "partitions": 1, "version": "1", "data": "{}"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"partition": 7}, {"partition": -1}, {"partitions": "1"}, {"data": "{"}, {"data": "[]"}, {"version": 1}],
+    ids=str,
+)
+def test_nodes_say_what_they_are(
+    settings: Settings, grid: Any, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = RecordDict({"node": ConfigRecord({**SAID, **changes})})
+    monkeypatch.setattr("recbole_attack.flower.client_app.describe", lambda *_: said)
+    with pytest.raises(ConfigError, match="node 101 does not say what it is"):
+        prepare_on_nodes(settings(), grid(settings(), 1), "repeat", 1.0)
+    monkeypatch.setattr("recbole_attack.flower.client_app.describe", lambda *_: RecordDict())
+    with pytest.raises(ConfigError, match="node 101 does not say what it is"):
+        prepare_on_nodes(settings(), grid(settings(), 1), "repeat", 1.0)
+
+
 def test_the_server_waits_for_every_shard_and_not_for_ever(settings: Settings, grid: Any) -> None:
     nodes = grid(settings(), 2)
     nodes.contexts.pop(102)

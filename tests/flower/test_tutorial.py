@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
             try:
                 code = process.wait(500)
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         assert code == 0, (tmp_path / f"{number}.err").read_text()[-3000:]
         assert re.search(r"^er@10, % +\d", (tmp_path / f"{number}.out").read_text(), re.MULTILINE)
