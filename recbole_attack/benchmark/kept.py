@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole_attack.benchmark.grid import Parameters, Row
-from recbole_attack.benchmark.plan import Cell
+from recbole_attack.benchmark.plan import Cell, deciding
 from recbole_attack.config import AttackConfig
 from recbole_attack.experiment import arm_parameters
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -64,5 +64,5 @@ def _only(keys: list[str], seed: int) -> str:
 
 
 def _content(arm: str, parameters: Parameters) -> str:
-    own = {key: value for key, value in parameters.items() if key != "seed"}
+    own = {key: value for key, value in deciding(parameters).items() if key != "seed"}
     return json.dumps(plain([arm, own]), sort_keys=True)
