@@ -57,7 +57,11 @@ _PARTS: Mapping[str, type] = {
     **{"columns": list, "comparisons": list, "may_differ": list},
     **{"dose": dict, "variance": dict, "figure": dict},
 }
-_NEEDED = {"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")}
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    **{"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")},
+    "comparisons": ("first", "second", "metrics"),
+}
+_MAY: Mapping[str, tuple[str, ...]] = {"dose": ("level",), "variance": ("by",)}
 
 
 def read_about(source: Path) -> About:
@@ -74,13 +78,21 @@ def read_about(source: Path) -> About:
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")
         if not isinstance(value, kind):
             raise ConfigError(f"{source / 'table.yaml'}: {name} must be a {kind.__name__}: found {shown(value)}")
-    for part, needed in _NEEDED.items():
-        missing = [name for name in needed if name not in parts.get(part, needed)]
-        if missing:
-            raise ConfigError(
-                f"{source / 'table.yaml'}: {part} must hold {', '.join(needed)}: found no {', '.join(missing)}"
-            )
+        for each in value if name == "comparisons" else [value]:
+            _check_part(name, each, source / "table.yaml")
     return About(found.strip(), rest.strip(), _read(source / "paper.yaml", AliasLoader), **parts)
+
+
+def _check_part(name: str, part: Any, file: Path) -> None:
+    """A part of ``table.yaml`` has the keys it needs and no other."""
+    needed = _NEEDED.get(name, ())
+    if needed and not isinstance(part, dict):
+        raise ConfigError(f"{file}: {name} must hold {', '.join(needed)}: found {shown(part)}")
+    missing = [key for key in needed if key not in part]
+    if missing:
+        raise ConfigError(f"{file}: {name} must hold {', '.join(needed)}: found no {', '.join(missing)}")
+    for key in part if needed else ():
+        lookup(dict.fromkeys((*needed, *_MAY.get(name, ()))), key, f"key of {name} in {file}")
 
 
 def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:
