@@ -78,8 +78,9 @@ def read_about(source: Path) -> About:
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")
         if not isinstance(value, kind):
             raise ConfigError(f"{source / 'table.yaml'}: {name} must be a {kind.__name__}: found {shown(value)}")
-        for each in value if name == "comparisons" else [value]:
-            _check_part(name, each, source / "table.yaml")
+        entries: list[Any] = [*value] if name == "comparisons" else [value]
+        for entry in entries:
+            _check_part(name, entry, source / "table.yaml")
     return About(found.strip(), rest.strip(), _read(source / "paper.yaml", AliasLoader), **parts)
 
 
