@@ -78,8 +78,7 @@ def read_about(source: Path) -> About:
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")
         if not isinstance(value, kind):
             raise ConfigError(f"{source / 'table.yaml'}: {name} must be a {kind.__name__}: found {shown(value)}")
-        entries: list[Any] = [*value] if name == "comparisons" else [value]
-        for entry in entries:
+        for entry in parts[name] if name == "comparisons" else [parts[name]]:
             _check_part(name, entry, source / "table.yaml")
     return About(found.strip(), rest.strip(), _read(source / "paper.yaml", AliasLoader), **parts)
 
