@@ -11,6 +11,7 @@ import pandas as pd
 from recbole_attack.benchmark.comparisons import compare, holm
 from recbole_attack.benchmark.dose import Dose, doses
 from recbole_attack.benchmark.frame import tidy
+from recbole_attack.benchmark.user_sections import interval_table, user_comparison_table
 from recbole_attack.benchmark.variance import FACTORS, variance_components
 from recbole_attack.report.cells import Estimate, figure
 from recbole_attack.report.experiment import About
@@ -27,12 +28,17 @@ def sections(records: Rows, about: About) -> list[Table]:
 
     Args:
         records: Row name -> the ``result.json`` of every seed.
-        about: Its ``comparisons``, ``dose`` and ``variance``.
+        about: Its ``comparisons``, ``intervals``, ``dose`` and ``variance``.
 
     Raises:
         ConfigError: It asks for a parameter or metric that no row has.
     """
-    found = [comparison_table(records, about.comparisons)]
+    over: dict[str, list[Mapping[str, Any]]] = {"seeds": [], "users": []}
+    for comparison in about.comparisons:
+        lookup(over, comparison.get("over", "seeds"), "unit of a comparison").append(comparison)
+    found = [comparison_table(records, over["seeds"]), user_comparison_table(records, over["users"])]
+    if about.intervals:
+        found.append(interval_table(records, **about.intervals))
     if records and about.dose:
         found.append(dose_table(records, **about.dose))
     if records and about.variance:

@@ -34,7 +34,9 @@ class About:
         notes: The part below it.
         paper: ``paper.yaml``: what the paper printed; see :func:`~recbole_attack.report.published.published_page`.
         columns: In ``table.yaml``: metrics, if not the usual ones.
-        comparisons: In ``table.yaml``: rows that t-tests over seeds compare: ``first``, ``second`` and ``metrics``.
+        comparisons: In ``table.yaml``: rows that are compared: ``first``, ``second`` and ``metrics``, ``over`` the
+            ``seeds`` they share or the ``users`` they were tested on.
+        intervals: In ``table.yaml``: intervals over users, at the cut-off ``k``.
         dose: In ``table.yaml``: the ``metric`` that is to reach a ``level``, and ``by`` what groups of runs differ.
         variance: In ``table.yaml``: the ``metric`` whose variance is split by ``factors``, and ``by`` as above.
         figure: In ``table.yaml``: a picture; see :func:`~recbole_attack.report.tables.curves`.
@@ -47,6 +49,7 @@ class About:
     paper: Paper = field(default_factory=dict)
     columns: Sequence[str] = COLUMNS
     comparisons: Sequence[Mapping[str, Any]] = ()
+    intervals: Mapping[str, Any] = field(default_factory=dict)
     dose: Mapping[str, Any] = field(default_factory=dict)
     variance: Mapping[str, Any] = field(default_factory=dict)
     figure: Mapping[str, Any] = field(default_factory=dict)
@@ -55,13 +58,13 @@ class About:
 
 _PARTS: Mapping[str, type] = {
     **{"columns": list, "comparisons": list, "may_differ": list},
-    **{"dose": dict, "variance": dict, "figure": dict},
+    **{"intervals": dict, "dose": dict, "variance": dict, "figure": dict},
 }
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     **{"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")},
-    "comparisons": ("first", "second", "metrics"),
+    **{"comparisons": ("first", "second", "metrics"), "intervals": ("k",)},
 }
-_MAY: Mapping[str, tuple[str, ...]] = {"dose": ("level",), "variance": ("by",)}
+_MAY: Mapping[str, tuple[str, ...]] = {"comparisons": ("over",), "dose": ("level",), "variance": ("by",)}
 
 
 def read_about(source: Path) -> About:
