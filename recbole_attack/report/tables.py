@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from recbole_attack.report.numbers import number, rounded
+from recbole_attack.report.numbers import number, percent, rounded
 from recbole_attack.report.pictures import Panel
 from recbole_attack.report.settings import label
 from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
@@ -53,11 +53,19 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             [_short(upload.get("norm_ratio")) for upload in uploads],
             [_short(upload.get("valid_candidates")) for upload in uploads],
             [_short(arm.get("tested_epoch")) for arm in arms],
-            [f"{number(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
-            [number(course.last if course else None) for course in courses],
+            [f"{percent(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
+            [percent(course.last if course else None) for course in courses],
         )
         lines.append([row, *(", ".join(values) for values in cells)])
-    head = ["row", "weight, %", "norm ratio", "candidates", "tested epoch", "er@10, peak (epoch)", "er@10, last epoch"]
+    head = [
+        "row",
+        "weight, %",
+        "norm ratio",
+        "candidates",
+        "tested epoch",
+        "er@10, %, peak (epoch)",
+        "er@10, %, last epoch",
+    ]
     return markdown(head, lines) if lines else ""
 
 
