@@ -184,7 +184,7 @@ def test_the_command_keeps_runs_and_a_dry_run_says_what_is_left(written, tmp_pat
 
     assert command(file, store, "--seeds", 1, "--jobs=1") == 0
     out, err = capsys.readouterr()
-    assert out == f"2 runs are kept in {tmp_path / 'store'}\n"
+    assert out == f"kept in {tmp_path / 'store'}: 2 runs\n"
     assert [line.split(": ")[0] for line in err.splitlines()] == [
         "[1/3] attack=ra, seed 1, clean (and 1 more)",
         "[2/3] attack=ra, seed 1, attacked",
