@@ -106,6 +106,11 @@ def deciding(parameters: Mapping[str, Any]) -> Parameters:
     return {key: value for key, value in parameters.items() if key not in NEUTRAL or value != NEUTRAL[key]}
 
 
+def anywhere(config: AttackConfig) -> Parameters:
+    """All parameters of a configuration, with the data where they are by default: on any machine the same."""
+    return {**config.to_dict(), "data_path": config.internal_config_dict["data_path"]}
+
+
 def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, list[Arm]]]:
     """A row's runs with their arms; ``hashes`` remembers those of datasets that were read."""
     config = AttackConfig(config_dict=row.parameters)
@@ -113,7 +118,7 @@ def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, l
         raise ConfigError("log_wandb must be False in a grid, whose runs share arms: found True")
     values, data = config.to_dict(), _data(config, hashes)
     place = {"data_path": str(Path(values["data_path"]).resolve()), "gpu_id": values["gpu_id"], "show_progress": False}
-    shared = {**values, "data_path": config.internal_config_dict["data_path"]}
+    shared = anywhere(config)
     of_arms = arm_parameters(config)
     for seed in row.seeds or (config["seed"],):
         OPTIONS["seed"].check("seed", seed)

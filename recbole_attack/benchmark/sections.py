@@ -16,11 +16,10 @@ from recbole_attack.benchmark.variance import FACTORS, variance_components
 from recbole_attack.report.cells import Estimate, figure
 from recbole_attack.report.experiment import About
 from recbole_attack.report.numbers import DASH, heading, number, rounded
+from recbole_attack.report.published import Rows
 from recbole_attack.report.tables import main_arms, measured
 from recbole_attack.report.texts import Table
 from recbole_attack.utils.errors import ConfigError, lookup
-
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def sections(records: Rows, about: About) -> list[Table]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from recbole_attack.benchmark.intervals import Interval, user_intervals
 from recbole_attack.evaluator import Outcomes, read_outcomes
 from recbole_attack.report.cells import Estimate, figure
 from recbole_attack.report.numbers import DASH, heading, number
+from recbole_attack.report.published import Rows
 from recbole_attack.report.tables import main_arms
 from recbole_attack.report.texts import Table
 from recbole_attack.utils.errors import ConfigError, DataError, shown
-
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def interval_table(records: Rows, k: int = 10) -> Table:
