@@ -108,12 +108,13 @@ def test_nothing_imports_the_entry_points(path):
     assert not own_parts(path) & {"quick_start", "benchmark", "commands"}
 
 
-WORKERS = PACKAGE / "benchmark" / "workers.py"
+PARALLEL = {"workers.py": ("joblib.",), "cluster.py": ("distributed.",)}
 
 
 @each()
 def test_recboles_quick_start_and_ray_are_never_imported(path):
-    parallel = () if path == WORKERS else ("joblib.", "distributed.", "dask.")
+    own = PARALLEL.get(path.name, ()) if path.parent == PACKAGE / "benchmark" else ()
+    parallel = {"joblib.", "distributed.", "dask."} - set(own)
     for name in imports(path):
         assert not f"{name}.".startswith(("recbole.quick_start.", "ray.", "random.", "pickle5.", "dill.", *parallel))
 

@@ -156,14 +156,6 @@ def test_a_cluster_fills_the_same_store(planned, run, tmp_path):
         assert content(run(plan, "cluster", scheduler=cluster.scheduler_address)) == local
 
 
-def test_a_cluster_without_workers_is_refused(planned, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp") as cluster:
-        address = cluster.scheduler_address
-        with pytest.raises(ConfigError, match=f"scheduler {address} has no workers"):
-            run_grid(planned(rows={"a": {}}), tmp_path / "store", train_arm, 1, scheduler=address)
-
-
 # The command
 
 
