@@ -118,12 +118,13 @@ def test_flower_is_an_extra(path):
     assert "flower" not in own_parts(path)
 
 
-WORKERS = PACKAGE / "benchmark" / "workers.py"
+PARALLEL = {"workers.py": ("joblib.",), "cluster.py": ("distributed.",)}
 
 
 @each()
 def test_recboles_quick_start_and_ray_are_never_imported(path):
-    parallel = () if path == WORKERS else ("joblib.", "distributed.", "dask.")
+    own = PARALLEL.get(path.name, ()) if path.parent == PACKAGE / "benchmark" else ()
+    parallel = {"joblib.", "distributed.", "dask."} - set(own)
     for name in imports(path):
         assert not f"{name}.".startswith(("recbole.quick_start.", "ray.", "random.", "pickle5.", "dill.", *parallel))
 
@@ -148,7 +149,7 @@ def test_the_report_computes_nothing():
     for name in ("words.py", "run_table.py"):
         path = PACKAGE / "report" / name
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "numpy", "pandas", "scipy", "recbole"}
-        assert own_parts(path) <= {"report"}
+        assert own_parts(path) <= {"report", *FREE}
 
 
 @each()

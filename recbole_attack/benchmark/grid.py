@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -161,7 +161,7 @@ def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Ro
 def _check_apart(axes: Mapping[str, list[Any]]) -> None:
     """What goes with a value of one axis is not decided by another."""
     for axis, values in axes.items():
-        for other in {key for value in values for key in _own(axis)(value)} - {axis}:
+        for other in {key for value in values for key in _own(axis, value)} - {axis}:
             if other in axes:
                 raise ConfigError(f"grid: {other} is given twice: found it as a list and beside a value of {axis}")
 
@@ -218,7 +218,7 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
             raise ConfigError("exclude: expected combinations of at least one parameter, found one of none")
         excluded = {}
         for axis, value in values.items():
-            known = [of[axis] for of in map(_own(axis), lookup(axes, axis, "parameter in exclude"))]
+            known = [_own(axis, each)[axis] for each in lookup(axes, axis, "parameter in exclude")]
             excluded[axis] = _canonical(_value(axis, value))
             if excluded[axis] not in map(_canonical, known):
                 near = did_you_mean(str(value), map(str, known))
@@ -232,7 +232,7 @@ def _combinations(
 ) -> Iterator[Row]:
     varied = [axis for axis in axes if axis != "seed"]
     seeds = axes.get("seed", [None])
-    for values in product(*([_own(axis)(value) for value in axes[axis]] for axis in varied)):
+    for values in product(*([_own(axis, value) for value in axes[axis]] for axis in varied)):
         own = {key: value for part in values for key, value in part.items()}
         left = [seed for seed in seeds if not any(_matches({**own, "seed": seed}, some) for some in excluded)]
         if left:
@@ -240,14 +240,10 @@ def _combinations(
             yield Row(name, {**fixed, **own}, None if left == [None] else tuple(left))
 
 
-def _own(axis: str) -> Callable[[Any], Parameters]:
+def _own(axis: str, value: Any) -> Parameters:
     """The parameters a value of an axis sets, the axis first."""
-
-    def of(value: Any) -> Parameters:
-        several = isinstance(value, dict) and axis in value
-        return {axis: value[axis], **value} if several else {axis: value}
-
-    return of
+    several = isinstance(value, dict) and axis in value
+    return {axis: value[axis], **value} if several else {axis: value}
 
 
 def _matches(combination: Mapping[str, Any], some: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole_attack.benchmark.grid import Parameters, Row
-from recbole_attack.benchmark.plan import Cell
+from recbole_attack.benchmark.plan import Cell, anywhere, deciding
 from recbole_attack.config import AttackConfig
 from recbole_attack.experiment import arm_parameters
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -47,7 +47,7 @@ def kept_runs(rows: Iterable[Row], cells: Mapping[str, Mapping[str, Any]]) -> li
 def _runs(row: Row, arms: Arms) -> list[Cell]:
     config = AttackConfig(config_dict=row.parameters)
     kept = {name: arms.get(_content(name, values), {}) for name, values in arm_parameters(config).items()}
-    values = {**config.to_dict(), "data_path": config.internal_config_dict["data_path"]}
+    values = anywhere(config)
     return [
         Cell(row.name, seed, {**values, "seed": seed}, {name: _only(seeds[seed], seed) for name, seeds in kept.items()})
         for seed in sorted(set.intersection(*map(set, kept.values())))
@@ -64,5 +64,5 @@ def _only(keys: list[str], seed: int) -> str:
 
 
 def _content(arm: str, parameters: Parameters) -> str:
-    own = {key: value for key, value in parameters.items() if key != "seed"}
+    own = {key: value for key, value in deciding(parameters).items() if key != "seed"}
     return json.dumps(plain([arm, own]), sort_keys=True)

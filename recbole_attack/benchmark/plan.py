@@ -17,6 +17,13 @@ from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
 from recbole_attack.utils.files import plain
 
+NEUTRAL: dict[str, Any] = {}
+"""Parameter that came after stores had been written -> the value with which everything is as it was without it.
+
+An arm with that value is the arm that was stored before. A parameter that has no such value changes what is stored, and
+asks for another :data:`~recbole_attack.evaluator.version.EVALUATOR_VERSION`.
+"""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -90,8 +97,18 @@ def make_plan(rows: Iterable[Row]) -> Plan:
 
 def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
     """Hexadecimal hash of what decides how an arm ends."""
-    content = {"evaluator": EVALUATOR_VERSION, "arm": name, "parameters": parameters, "data": data}
+    content = {"evaluator": EVALUATOR_VERSION, "arm": name, "parameters": deciding(parameters), "data": data}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def deciding(parameters: Mapping[str, Any]) -> Parameters:
+    """Parameters of an arm without those that are :data:`NEUTRAL`."""
+    return {key: value for key, value in parameters.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+
+
+def anywhere(config: AttackConfig) -> Parameters:
+    """All parameters of a configuration, with the data where they are by default: on any machine the same."""
+    return {**config.to_dict(), "data_path": config.internal_config_dict["data_path"]}
 
 
 def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, list[Arm]]]:
@@ -101,7 +118,7 @@ def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, l
         raise ConfigError("log_wandb must be False in a grid, whose runs share arms: found True")
     values, data = config.to_dict(), _data(config, hashes)
     place = {"data_path": str(Path(values["data_path"]).resolve()), "gpu_id": values["gpu_id"], "show_progress": False}
-    shared = {**values, "data_path": config.internal_config_dict["data_path"]}
+    shared = anywhere(config)
     of_arms = arm_parameters(config)
     for seed in row.seeds or (config["seed"],):
         OPTIONS["seed"].check("seed", seed)

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+from recbole_attack.benchmark.cluster import cluster_outcomes
 from recbole_attack.benchmark.plan import Plan, arm_name
 from recbole_attack.benchmark.store import Store, writing
 from recbole_attack.benchmark.words import duration
@@ -33,25 +34,30 @@ def run_grid(
         plan: What to train.
         folder: The store's.
         train: Trains one arm.
-        jobs: See :func:`~recbole_attack.benchmark.workers.outcomes`, for the two that follow as well.
-        scheduler: See above.
-        memory_gb: See above.
+        jobs: See :func:`~recbole_attack.benchmark.workers.outcomes`.
+        scheduler: Address of a Dask cluster, which trains them instead; see
+            :func:`~recbole_attack.benchmark.cluster.cluster_outcomes`.
+        memory_gb: What a process may take up; an arm that needs more fails.
         tell: Is called with a line after every arm.
 
     Returns:
         A line for each arm that failed.
 
     Raises:
-        ConfigError: There is no such cluster.
+        ConfigError: There is no such cluster, or not with the versions of this machine.
         DataError: Another grid writes to the store, or it is damaged or of another version.
         KeyboardInterrupt: As it came, with a word on how to go on.
-        TrainingError: A process was killed.
+        TrainingError: A process was killed, or the cluster went away.
     """
     with writing(folder) as store:
         store.begin(plan)
         left = [arm for key, arm in plan.arms.items() if key not in store.cells]
         try:
-            with closing(outcomes(left, train, jobs, store.work, scheduler, memory_gb)) as ended:
+            if scheduler:
+                ended = cluster_outcomes(left, train, scheduler, memory_gb)
+            else:
+                ended = outcomes(left, train, jobs, store.work, memory_gb)
+            with closing(ended):
                 return _keep(plan, store, ended, len(left), tell)
         except KeyboardInterrupt as interrupt:
             kept = len(plan.arms.keys() & store.cells.keys())

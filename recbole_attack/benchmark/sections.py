@@ -11,14 +11,15 @@ import pandas as pd
 from recbole_attack.benchmark.comparisons import compare, holm
 from recbole_attack.benchmark.dose import Dose, doses
 from recbole_attack.benchmark.frame import tidy
+from recbole_attack.benchmark.user_sections import interval_table, user_comparison_table
 from recbole_attack.benchmark.variance import FACTORS, variance_components
+from recbole_attack.report.cells import Estimate, figure
 from recbole_attack.report.experiment import About
-from recbole_attack.report.numbers import DASH, number, percent
+from recbole_attack.report.numbers import DASH, heading, number, rounded
+from recbole_attack.report.published import Rows
 from recbole_attack.report.tables import main_arms, measured
 from recbole_attack.report.texts import Table
 from recbole_attack.utils.errors import ConfigError, lookup
-
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def sections(records: Rows, about: About) -> list[Table]:
@@ -26,12 +27,17 @@ def sections(records: Rows, about: About) -> list[Table]:
 
     Args:
         records: Row name -> the ``result.json`` of every seed.
-        about: Its ``comparisons``, ``dose`` and ``variance``.
+        about: Its ``comparisons``, ``intervals``, ``dose`` and ``variance``.
 
     Raises:
         ConfigError: It asks for a parameter or metric that no row has.
     """
-    found = [comparison_table(records, about.comparisons)]
+    over: dict[str, list[Mapping[str, Any]]] = {"seeds": [], "users": []}
+    for comparison in about.comparisons:
+        lookup(over, comparison.get("over", "seeds"), "unit of a comparison").append(comparison)
+    found = [comparison_table(records, over["seeds"]), user_comparison_table(records, over["users"])]
+    if about.intervals:
+        found.append(interval_table(records, **about.intervals))
     if records and about.dose:
         found.append(dose_table(records, **about.dose))
     if records and about.variance:
@@ -83,7 +89,7 @@ def dose_table(records: Rows, metric: str, by: Sequence[str], level: float = 0.5
     found = doses(frame, names, metric, level).itertuples(index=False)
     groups = [(row[: len(names)], Dose(*row[len(names) :])) for row in found]
     body = [[*map(_word, group), str(dose), str(dose.seeds)] for group, dose in groups]
-    title = f"Malicious share at which {metric} reaches {percent(level)} %, with its 95 % interval over seeds"
+    title = f"Malicious share at which {metric} reaches {rounded(100 * level, 3)} %, with its 95 % interval over seeds"
     return Table(title, [*names, "malicious share", "seeds a share"], body)
 
 
@@ -107,12 +113,11 @@ def variance_table(records: Rows, metric: str, factors: Sequence[str] = FACTORS,
         if len(complete) < part[list(factors)].nunique().prod() or not part["value"].map(isfinite).all():
             continue
         components = variance_components(part, factors)
-        spread = f"{percent(part['value'].mean())} ({percent(part['value'].min())} to {percent(part['value'].max())})"
         shares = [_share(value) for value in components["share"]]
         sources = [name.replace(":", " x ") for name in components["source"]]
-        body.append([*map(_word, group), spread, *shares, str(len(part))])
+        body.append([*map(_word, group), _spread(part["value"], metric), *shares, str(len(part))])
     title = f"Where the variance of {metric} comes from, in per cent of it"
-    return Table(title, [*names, f"{metric}, % (lowest to highest)", *sources, "runs"], body)
+    return Table(title, [*names, f"{heading(metric)} (lowest to highest)", *sources, "runs"], body)
 
 
 def _frame(records: Rows, metric: str, by: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -136,6 +141,11 @@ def _interval(low: float, high: float) -> str:
 
 def _word(value: Any) -> str:
     return DASH if value is None or value != value else str(value)
+
+
+def _spread(values: pd.Series, metric: str) -> str:
+    mean, low, high = (figure(Estimate(float(value), None, 1), metric) for value in values.agg(["mean", "min", "max"]))
+    return f"{mean} ({low} to {high})"
 
 
 def _share(value: float) -> str:

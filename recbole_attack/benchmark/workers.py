@@ -1,4 +1,4 @@
-"""Arms trained side by side: by processes of this machine, or by a Dask cluster.
+"""Arms trained side by side by processes of this machine.
 
 Every arm has one thread: two processes with a thread each beat one with two, and sums come out the same on any machine.
 """
@@ -50,7 +50,6 @@ def outcomes(
     train: Train,
     jobs: int,
     work: Path,
-    scheduler: str | None = None,
     memory_gb: float | None = None,
 ) -> Generator[Outcome, None, None]:
     """Train arms side by side; yields each as it ends, in whatever order that is.
@@ -62,21 +61,18 @@ def outcomes(
         train: Trains one arm; a function of a module, so that other processes find it.
         jobs: Number of processes; with one, arms are trained in this one.
         work: Folder for checkpoints on this machine.
-        scheduler: Address of a Dask cluster, whose workers are used instead.
         memory_gb: What a process may take up; an arm that needs more fails.
 
     Raises:
-        ConfigError: There is no such cluster.
         TrainingError: A process was killed.
     """
     jobs = min(jobs, max(len(arms), 1))
-    with _cluster(scheduler) if scheduler else _processes(jobs):
-        pool = joblib.Parallel(n_jobs=-1 if scheduler else jobs, return_as="generator_unordered", batch_size=1)
-        place = None if scheduler else work
+    with _processes(jobs):
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
         try:
-            yield from pool(joblib.delayed(_outcome)(train, arm, place, memory_gb) for arm in arms)
+            yield from pool(joblib.delayed(outcome)(train, arm, work, memory_gb) for arm in arms)
         except Exception as error:  # arms' own errors are outcomes: this is a process that is no more
-            text = shorten(_line(error), 300, placeholder=" ...")
+            text = shorten(error_line(error), 300, placeholder=" ...")
             raise TrainingError(f"the workers broke down, as when memory runs out and one is killed: {text}") from error
 
 
@@ -92,24 +88,6 @@ def _processes(jobs: int) -> Iterator[None]:
             get_reusable_executor().shutdown(kill_workers=True)
 
 
-@contextmanager
-def _cluster(address: str) -> Iterator[None]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ConfigError("a scheduler needs the extra 'cluster': pip install 'recbole_attack[cluster]'") from error
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"scheduler must be the address of a Dask scheduler, such as tcp://host:8786: found {address} ({error})"
-        ) from error
-    with client, joblib.parallel_config("dask", client=client):
-        if not client.ncores():
-            raise ConfigError(f"scheduler {address} has no workers: expected some, such as of dask worker {address}")
-        yield
-
-
 def _start_worker(parent: int) -> None:
     """End with the process that started this one, however that ends; only that one is told of Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,7 +101,15 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _outcome(train: Train, arm: Arm, work: Path | None, memory_gb: float | None) -> Outcome:
+def outcome(train: Train, arm: Arm, work: Path | None, memory_gb: float | None) -> Outcome:
+    """Train one arm in this process, with one thread.
+
+    Args:
+        train: Trains it.
+        arm: What to train.
+        work: Folder for its checkpoint, which is removed again; the system's for such things if absent.
+        memory_gb: What this process may take up meanwhile; an arm that needs more fails.
+    """
     with _ALONE, _quiet(), threadpool_limits(1), _one_thread():
         if work:
             work.mkdir(parents=True, exist_ok=True)
@@ -133,7 +119,7 @@ def _outcome(train: Train, arm: Arm, work: Path | None, memory_gb: float | None)
                 trained = train({**arm.parameters, **arm.place, "checkpoint_dir": folder}, arm.name, Path(folder))
             return arm, _of_same_data(arm, trained)
         except Exception as error:  # whatever it is, the other arms go on
-            return arm, _line(error)
+            return arm, error_line(error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -145,7 +131,7 @@ def _of_same_data(arm: Arm, trained: TrainedArm) -> TrainedArm:
     return trained
 
 
-def _line(error: Exception) -> str:
+def error_line(error: BaseException) -> str:
     """An error in one line, with the place where it came from if it is none a user can act on."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, (ConfigError, DataError, TrainingError)):

@@ -72,9 +72,7 @@ def _finding(given: str | None) -> str | None:
     return given
 
 
-def read_records(
-    source: Path, grid: Path | None = None
-) -> tuple[Mapping[str, Sequence[Any]] | Sequence[Any], dict[str, str]]:
+def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[str, str]]:
     """All records in a folder: a grid's store, or each ``result.json`` below it, or else its JSON files.
 
     Args:

@@ -12,6 +12,9 @@ from typing import Any
 
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean
 
+WITHOUT_FILES = ("ml-100k", "synthetic")
+"""Datasets that are there for everybody."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
@@ -50,7 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     missing = [row.name for row in rows if row.name not in records]
     where = f"{grid.as_posix()}{f' --store={folder.as_posix()}' if arguments.store else ''}"
     written = f" --out={out.as_posix()}" if out else ""
-    commands = [f"recbole_attack grid {where} --data_path=<folder>", f"recbole_attack table {where}{written}"]
+    own_data = any(row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES for row in rows)
+    data = " --data_path=<folder>" if own_data else ""
+    commands = [f"recbole_attack grid {where}{data}", f"recbole_attack table {where}{written}"]
     picture = (out or Path(title)).with_suffix(".png")
     text = experiment_page(title, records, missing, about, sections(records, about), commands, picture.name)
     if out is None:

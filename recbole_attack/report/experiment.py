@@ -34,7 +34,9 @@ class About:
         notes: The part below it.
         paper: ``paper.yaml``: what the paper printed; see :func:`~recbole_attack.report.published.published_page`.
         columns: In ``table.yaml``: metrics, if not the usual ones.
-        comparisons: In ``table.yaml``: rows that t-tests over seeds compare: ``first``, ``second`` and ``metrics``.
+        comparisons: In ``table.yaml``: rows that are compared: ``first``, ``second`` and ``metrics``, ``over`` the
+            ``seeds`` they share or the ``users`` they were tested on.
+        intervals: In ``table.yaml``: intervals over users, at the cut-off ``k``.
         dose: In ``table.yaml``: the ``metric`` that is to reach a ``level``, and ``by`` what groups of runs differ.
         variance: In ``table.yaml``: the ``metric`` whose variance is split by ``factors``, and ``by`` as above.
         figure: In ``table.yaml``: a picture; see :func:`~recbole_attack.report.tables.curves`.
@@ -47,6 +49,7 @@ class About:
     paper: Paper = field(default_factory=dict)
     columns: Sequence[str] = COLUMNS
     comparisons: Sequence[Mapping[str, Any]] = ()
+    intervals: Mapping[str, Any] = field(default_factory=dict)
     dose: Mapping[str, Any] = field(default_factory=dict)
     variance: Mapping[str, Any] = field(default_factory=dict)
     figure: Mapping[str, Any] = field(default_factory=dict)
@@ -55,9 +58,13 @@ class About:
 
 _PARTS: Mapping[str, type] = {
     **{"columns": list, "comparisons": list, "may_differ": list},
-    **{"dose": dict, "variance": dict, "figure": dict},
+    **{"intervals": dict, "dose": dict, "variance": dict, "figure": dict},
 }
-_NEEDED = {"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")}
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    **{"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")},
+    **{"comparisons": ("first", "second", "metrics"), "intervals": ("k",)},
+}
+_MAY: Mapping[str, tuple[str, ...]] = {"comparisons": ("over",), "dose": ("level",), "variance": ("by",)}
 
 
 def read_about(source: Path) -> About:
@@ -74,13 +81,21 @@ def read_about(source: Path) -> About:
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")
         if not isinstance(value, kind):
             raise ConfigError(f"{source / 'table.yaml'}: {name} must be a {kind.__name__}: found {shown(value)}")
-    for part, needed in _NEEDED.items():
-        missing = [name for name in needed if name not in parts.get(part, needed)]
-        if missing:
-            raise ConfigError(
-                f"{source / 'table.yaml'}: {part} must hold {', '.join(needed)}: found no {', '.join(missing)}"
-            )
+        for entry in parts[name] if name == "comparisons" else [parts[name]]:
+            _check_part(name, entry, source / "table.yaml")
     return About(found.strip(), rest.strip(), _read(source / "paper.yaml", AliasLoader), **parts)
+
+
+def _check_part(name: str, part: Any, file: Path) -> None:
+    """A part of ``table.yaml`` has the keys it needs and no other."""
+    needed = _NEEDED.get(name, ())
+    if needed and not isinstance(part, dict):
+        raise ConfigError(f"{file}: {name} must hold {', '.join(needed)}: found {shown(part)}")
+    missing = [key for key in needed if key not in part]
+    if missing:
+        raise ConfigError(f"{file}: {name} must hold {', '.join(needed)}: found no {', '.join(missing)}")
+    for key in part if needed else ():
+        lookup(dict.fromkeys((*needed, *_MAY.get(name, ()))), key, f"key of {name} in {file}")
 
 
 def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from recbole_attack.report.numbers import number, rounded
+from recbole_attack.report.numbers import number, percent, rounded
 from recbole_attack.report.pictures import Panel
+from recbole_attack.report.settings import label
 from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
@@ -52,11 +53,19 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             [_short(upload.get("norm_ratio")) for upload in uploads],
             [_short(upload.get("valid_candidates")) for upload in uploads],
             [_short(arm.get("tested_epoch")) for arm in arms],
-            [f"{number(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
-            [number(course.last if course else None) for course in courses],
+            [f"{percent(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
+            [percent(course.last if course else None) for course in courses],
         )
         lines.append([row, *(", ".join(values) for values in cells)])
-    head = ["row", "weight, %", "norm ratio", "candidates", "tested epoch", "er@10, peak (epoch)", "er@10, last epoch"]
+    head = [
+        "row",
+        "weight, %",
+        "norm ratio",
+        "candidates",
+        "tested epoch",
+        "er@10, %, peak (epoch)",
+        "er@10, %, last epoch",
+    ]
     return markdown(head, lines) if lines else ""
 
 
@@ -95,24 +104,18 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[s
             if not record["attacked"]:
                 continue
             config = record["config"]
-            title, label = (", ".join(_labels(config, figure[part])) for part in ("panel", "line"))
-            line = found.setdefault(title, {}).setdefault(label, {})
+            title, name = (label(config, figure[part]) for part in ("panel", "line"))
+            line = found.setdefault(title, {}).setdefault(name, {})
             for x, y in _points(record, figure):
                 line.setdefault(x, []).append(y)
     return [
         Panel(
             title,
             figure["y"],
-            {label: [(x, mean(ys)) for x, ys in sorted(line.items())] for label, line in lines.items()},
+            {name: [(x, mean(ys)) for x, ys in sorted(line.items())] for name, line in lines.items()},
         )
         for title, lines in found.items()
     ]
-
-
-def _labels(config: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """Values by which panels and lines are told apart; what is on or off stands there by its name, if it is on."""
-    values = {key: config.get(key) for key in keys}
-    return [key if value is True else str(value) for key, value in values.items() if value not in (False, None)]
 
 
 def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:

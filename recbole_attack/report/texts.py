@@ -10,7 +10,7 @@ import pandas as pd
 from recbole_attack.report import settings
 from recbole_attack.report.cells import Cells, Row, figure
 from recbole_attack.report.matrices import Matrix
-from recbole_attack.report.numbers import heading, rounded
+from recbole_attack.report.numbers import LOST, heading, rounded
 from recbole_attack.report.threats import TERMS, threat
 
 WORST = "▲"
@@ -121,8 +121,8 @@ def finding(cells: Cells) -> str:
     worst, exposure = max(measured, key=lambda pair: pair[1].mean)
     if exposure.mean == 0:
         return f"No attack exposed its targets: {metric} is 0 in all {len(measured)} attacked rows."
-    lost = worst.figures.get(f"{cells.accuracy} lost")
-    cost = f", at the cost of {figure(lost, 'hit')} points of {cells.accuracy}" if lost else ""
+    lost = worst.figures.get(f"{cells.accuracy}{LOST}")
+    cost = f", at the cost of {figure(lost, f'{cells.accuracy}{LOST}')} points of {cells.accuracy}" if lost else ""
     return (
         f"Worst case of {len(measured)} attacked rows: {worst.name} brings its targets to "
         f"{rounded(100 * exposure.mean, 3)} % of the users within the top {metric.partition('@')[2]}{cost} "

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_attack.benchmark import Store, kept_runs, make_plan, read_grid
+from recbole_attack.benchmark import Store, kept_runs, make_plan, plan, read_grid
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.store import writing
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -62,3 +62,14 @@ def test_two_versions_of_the_data_are_never_one_row(planned, written, run, tmp_p
 def test_a_row_that_is_not_valid_is_named(written):
     with pytest.raises(ConfigError, match=r"row 'a': .*did you mean 'dvfsr'"):
         kept_runs(read_grid(written(rows={"a": {"attack": "dvfrs"}})), {})
+
+
+def test_runs_of_before_a_parameter_are_kept_where_it_has_its_neutral_value(planned, written, run, monkeypatch):
+    rows = {"a": {"attack": "ra", "gradient_scale": 1.0}, "b": {"attack": "ra", "gradient_scale": 2.0}}
+    store = Store(run(planned(rows=rows)))
+    for cell in store.cells.values():
+        assert cell["parameters"].pop("gradient_scale", 1.0) in (1.0, 2.0)
+    only = {key: cell for key, cell in store.cells.items() if key in store.rows[0].arms.values()}
+    assert kept_runs(read_grid(written(rows=rows)), only) == []
+    monkeypatch.setitem(plan.NEUTRAL, "gradient_scale", 1.0)
+    assert [cell.row for cell in kept_runs(read_grid(written(rows=rows)), only)] == ["a"]

@@ -96,3 +96,10 @@ def test_seeds_and_datasets_are_checked_too(small):
         make_plan([Row("a", small(), (1, -1))])
     with pytest.raises(DataError, match=r"row 'a': dataset 'tinny' not found: .*did you mean 'tiny'"):
         make_plan([Row("a", small(dataset="tinny"), None)])
+
+
+def test_a_parameter_with_its_neutral_value_leaves_an_arm_what_it_was_before_there_was_one(monkeypatch):
+    monkeypatch.setitem(plans.NEUTRAL, "newcomer", 3)
+    before = {"seed": 1, "attack": "ra"}
+    assert arm_key("clean", {**before, "newcomer": 3}, {}) == arm_key("clean", before, {})
+    assert arm_key("clean", {**before, "newcomer": 4}, {}) != arm_key("clean", before, {})

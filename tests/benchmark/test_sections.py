@@ -87,6 +87,11 @@ def test_variance_that_comes_from_one_source_is_said_to():
         )
     by_target, by_seed = lines(variance_table(rows, "er@10", ["target_items", "seed"], ["attack"]))
     assert by_target["er@10, % (lowest to highest)"] == "30.00 (10.00 to 60.00)"
+    for seeds in rows.values():
+        for each in seeds:
+            each["attacked"]["test_result"]["ndcg@10"] = each["attacked"]["test_result"]["er@10"]
+    other = lines(variance_table(rows, "ndcg@10", ["target_items", "seed"], ["attack"]))[0]
+    assert other["ndcg@10 (lowest to highest)"] == "0.3000 (0.1000 to 0.6000)", "no share"
     assert [by_target[name] for name in ("attack", "target_items", "seed", "residual", "runs")] == [
         *("ra", "100.0", "0.0", "0.0", "9")
     ]

@@ -17,7 +17,7 @@ from recbole_attack.benchmark import workers
 from recbole_attack.benchmark.plan import Arm
 from recbole_attack.benchmark.workers import outcomes
 from recbole_attack.quick_start import TrainedArm
-from recbole_attack.utils.errors import ConfigError, TrainingError
+from recbole_attack.utils.errors import TrainingError
 
 
 def arm(key, **parameters):
@@ -77,7 +77,7 @@ def test_no_two_arms_are_trained_in_one_process_at_a_time():
         inside.remove(name)
         return TrainedArm({"dataset": {"sha256": {}}}, [], {}, {})
 
-    threads = [threading.Thread(target=workers._outcome, args=(slow, arm(k), None, None)) for k in "abc"]
+    threads = [threading.Thread(target=workers.outcome, args=(slow, arm(k), None, None)) for k in "abc"]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -117,11 +117,3 @@ def test_memory_is_bounded_while_an_arm_is_trained():
         [sys.executable, "-c", LIMITED, workers.__file__], capture_output=True, text=True, timeout=100, check=True
     )
     assert done.stdout == "fits does not\nfits\n"
-
-
-def test_a_cluster_has_to_be_there(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"scheduler must be the address of a Dask scheduler.*found nonsense://x"):
-        collect([arm("a")], tmp_path, scheduler="nonsense://x")
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match="a scheduler needs the extra 'cluster'"):
-        collect([arm("a")], tmp_path, scheduler="tcp://127.0.0.1:1")

@@ -116,6 +116,9 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(experiment, capsys, mo
     [
         ("colums: [hit@10]", "unknown part of .*table.yaml 'colums': .*did you mean 'columns'"),
         ("columns: hit@10", "columns must be a list: found 'hit@10'"),
+        ("dose: {metric: er@10, by: [attack], lvel: 0.2}", "unknown key of dose in .*table.yaml 'lvel'.*mean 'level'"),
+        ("comparisons: [{first: a, second: b}]", "comparisons must hold first, second, metrics: found no metrics"),
+        ("comparisons: [a]", "comparisons must hold first, second, metrics: found 'a'"),
         ("figure: {x: epoch}", "figure must hold x, y, line, panel: found no y"),
     ],
 )

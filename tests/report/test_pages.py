@@ -221,6 +221,11 @@ def test_the_finding_comes_first_and_what_rows_share_once(made):
         "Worst case of 2 attacked rows: eb brings its targets to 75 % of the users within the top 10, at the cost of "
         "25.00 points of hit@10 (one seed)."
     )
+    gain, loss = (made("eb", er=0.75, hit=hit, clean=(0.5, 0.0), seed=seed) for seed, hit in ((1, 0.6), (2, 0.45)))
+    cost = 100 * 12.706204736 * 0.075  # t of one degree of freedom times the standard error: no share, and not cut
+    assert f"at the cost of -2.50 ± {cost:.2f} points of hit@10 (mean of 2 seeds)." in texts.finding(
+        cells([gain, loss])
+    )
     page = pages.render(found, "title", sentence, {})
     assert 0 < page.index(sentence) < page.index("tiny: 60 users, 39 items, 900 interactions") < page.index("<nav")
     assert page.count("tiny: 60 users, 39 items, 900 interactions") == 1

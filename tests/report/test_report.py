@@ -250,8 +250,8 @@ def test_the_course_table_has_every_seed_of_the_attacked_rows(record):
         "norm ratio": "15.4, -",
         "candidates": "-, -",
         "tested epoch": "1, -",
-        "er@10, peak (epoch)": "0.2000 (1), 0.2000 (1)",
-        "er@10, last epoch": "0.2000, 0.2000",
+        "er@10, %, peak (epoch)": "20.00 (1), 20.00 (1)",
+        "er@10, %, last epoch": "20.00, 20.00",
     }
     assert course_table({"none": [clean]}) == ""
 
