@@ -33,8 +33,9 @@ ALLOWED = {
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "evaluator", "experiment", "report"},
+    "flower": {"data", "config", "threat", "federated", "trainer", "experiment", "quick_start", "report", "defense"},
     "benchmark": {*ROOMS, "config", "trainer", "experiment", "quick_start", "report"},
-    "commands": {*ROOMS, "config", "quick_start", "benchmark", "report"},
+    "commands": {*ROOMS, "config", "quick_start", "benchmark", "flower", "report"},
     "__init__": {"config", "evaluator", "quick_start", "register", "benchmark"},
 }
 """Which parts of the package each part may import, besides itself and the free ones."""
@@ -103,9 +104,18 @@ def test_no_two_parts_import_each_other():
         visit(name, [])
 
 
-@each([p for p in FILES if part(p) not in {"quick_start", "benchmark", "commands", "__init__"}])
+@each([p for p in FILES if part(p) not in {"quick_start", "benchmark", "flower", "commands", "__init__"}])
 def test_nothing_imports_the_entry_points(path):
-    assert not own_parts(path) & {"quick_start", "benchmark", "commands"}
+    assert not own_parts(path) & {"quick_start", "benchmark", "flower", "commands"}
+
+
+FLOWER = "needs Flower: pip install 'recbole_attack[flower]'"
+
+
+@each([p for p in FILES if part(p) not in {"flower", "commands"}])
+def test_flower_is_an_extra(path):
+    assert not {name for name in imports(path) if name.split(".")[0] in ("flwr", "tomli_w")}
+    assert "flower" not in own_parts(path)
 
 
 PARALLEL = {"workers.py": ("joblib.",), "cluster.py": ("distributed.",)}
@@ -191,6 +201,8 @@ def test_the_home_of_randomness_uses_generators_only():
 
 @each()
 def test_every_public_name_exists(path):
+    if part(path) == "flower":
+        pytest.importorskip("flwr", reason=FLOWER)
     module = importlib.import_module(module_name(path))
     names = getattr(module, "__all__", [])
     assert len(names) == len(set(names))
@@ -200,6 +212,8 @@ def test_every_public_name_exists(path):
 
 @each([p for p in FILES if p.name == "__init__.py" and p.parent != PACKAGE and own_parts(p)])
 def test_packages_list_what_they_offer(path):
+    if part(path) == "flower":
+        pytest.importorskip("flwr", reason=FLOWER)
     offered = set(importlib.import_module(module_name(path)).__all__)
     imported = {
         alias.asname or alias.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack import __version__
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError, lookup
 
 INTERRUPTED = "interrupted before anything was trained"
 
@@ -53,26 +54,66 @@ def train(given: Mapping[str, str], as_json: bool = False) -> None:
     with _results_on_stdout(tables=not as_json):
         result = _train(given)
     if as_json:
-        print(Path(result["result_file"]).read_text(encoding="utf-8"), end="")
+        print(_as_json(result), end="")
+
+
+def _as_json(result: Any) -> str:
+    """The run's record: its file, which is elsewhere where its server is."""
+    file = Path(result["result_file"])
+    return file.read_text(encoding="utf-8") if file.is_file() else json.dumps(result.record, indent=2) + "\n"
 
 
 def _train(given: Mapping[str, str]) -> Any:
+    others = dict(given)
+    engine = lookup(ENGINES, others.pop("engine", "in_process"), "engine")
+    return engine(others)
+
+
+def _in_process(given: Mapping[str, str]) -> Any:
     from recbole_attack.quick_start import run_recbole_attack
 
     if "resume" in given:
-        others = ", ".join(f"--{key}" for key in given if key not in ("resume", "plugins"))
-        if others:
-            raise ConfigError(
-                f"--resume continues a run as it was configured: expected no other option, found {others}"
-            )
-        return run_recbole_attack(resume=given["resume"])
+        return run_recbole_attack(resume=_resumed(given))
+    return run_recbole_attack(**_configured(given))
+
+
+def _on_flower(given: dict[str, str]) -> Any:
+    """A run on the nodes of a federation; Flower may be missing, and is looked for before it is imported."""
+    from recbole_attack.config import AttackConfig
+    from recbole_attack.config.defaults import load_defaults
+    from recbole_attack.flower.engine import engine_parameters
+
+    chosen = engine_parameters({key: given.pop(key) for key in load_defaults("engine/flower") if key in given})
+    from recbole_attack.flower.launch import run_on_flower
+    from recbole_attack.quick_start.quick_start import resumed_config
+
+    if "resume" not in given:
+        return run_on_flower(AttackConfig(**_configured(given)), chosen)
+    folder = _resumed(given)
+    return run_on_flower(resumed_config(folder), chosen, resume=str(Path(folder).resolve()))
+
+
+ENGINES = {"in_process": _in_process, "flower": _on_flower}
+"""Where clients are computed, by the name ``--engine`` takes."""
+
+
+def _resumed(given: Mapping[str, str]) -> str:
+    """The folder to resume, with which nothing that configures may be given."""
+    others = ", ".join(f"--{key}" for key in given if key not in ("resume", "plugins"))
+    if others:
+        raise ConfigError(f"--resume continues a run as it was configured: expected no other option, found {others}")
+    return given["resume"]
+
+
+def _configured(given: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of a configuration."""
     named = {"model", "dataset", "config_files"}
-    return run_recbole_attack(
-        model=given.get("model"),
-        dataset=given.get("dataset"),
-        config_file_list=given.get("config_files", "").split(),
-        config_dict={key: value for key, value in given.items() if key not in named},
-    )
+    return {
+        "model": given.get("model"),
+        "dataset": given.get("dataset"),
+        "config_file_list": given.get("config_files", "").split(),
+        "config_dict": {key: value for key, value in given.items() if key not in named},
+    }
 
 
 class _Listener(logging.Handler):

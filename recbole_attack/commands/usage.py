@@ -31,6 +31,7 @@ options
   -c, --config_files  YAML files, separated by spaces
   --attack            {attacks}
   --resume            run folder of an interrupted run
+  --engine            in_process, or flower: the same run with its clients on the nodes of a federation
   --json              print the run's record (result.json) in place of its table
   --list              everything there is to choose from
   --version           the version
@@ -46,6 +47,7 @@ _GROUPS = {
     "client_defense": "parameters of client defenses",
     "detector": "parameters of detectors",
     "model": "parameters of models",
+    "engine": "parameters of --engine=flower",
 }
 """Kind of what has a parameter of its own -> the title of its group."""
 

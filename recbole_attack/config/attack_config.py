@@ -193,7 +193,8 @@ class AttackConfig(Config):
         for key in self.external_config_dict:
             if key not in known:
                 others = ", ".join(readers(key))
-                hint = f"; read by {others}" if others else did_you_mean(key, {*known, "config_files"})
+                near = {*known, "config_files", *load_defaults("engine/flower")}
+                hint = f"; read by {others}" if others else did_you_mean(key, near)
                 raise ConfigError(f"unknown parameter {shown(key)} (model {self.model}, {chosen}){hint}")
 
     def _check_types(self) -> None:

@@ -180,6 +180,12 @@ OPTIONS: dict[str, Option] = {
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
     "MAX_ITEM_LIST_LENGTH": Option("longest history a model sees", int, low=2, high=_WIDE),
+    "superlink": Option(
+        "a running SuperLink", str, optional=True, names=True, form="HOST:PORT, or a connection's name"
+    ),
+    "flower_nodes": Option("SuperNodes of a local federation", int, low=1, high=256),
+    "node_failure": Option("what becomes of a lost node's clients", str, ("repeat", "accept")),
+    "node_timeout": Option("seconds to wait for a node", float, above=0.0),
 }
 """Parameters with checked values, in the order ``--help`` shows them; RecBole's own are in ``host_options.py``."""
 

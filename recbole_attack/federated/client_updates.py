@@ -78,6 +78,11 @@ class ClientUpdates:
         shapes = {name: value.shape[1:] for name, value in stacked.items()}
         return ClientUpdates(shapes, torch.cat(dense, dim=1), client, item, table[client, item])
 
+    def to(self, device: torch.device) -> ClientUpdates:
+        """The same on another device."""
+        parts = {name: getattr(self, name).to(device) for name in ("dense", "client", "item", "rows")}
+        return replace(self, **parts)
+
     def select(self, keep: torch.Tensor) -> ClientUpdates:
         """The clients where ``keep`` (``[N]`` bool) holds, numbered anew; no copy if all are kept."""
         if bool(keep.all()):

@@ -37,12 +37,21 @@ def measure(model: Any, groups: Sequence[ClientGroup], config: Any) -> Loudness:
         groups: The round's clients.
         config: ``local_epochs``, ``local_learning_rate``, ``gradient_scale`` and ``norm_budget``.
     """
-    norms, malicious = [], []
-    for group in groups:
-        count = min(len(group.weights), SAMPLE)
-        sent = looped_updates(model, group.losses, count, config["local_epochs"], config["local_learning_rate"])
-        norms += [torch.cat([value.flatten().double() for value in update.values()]).norm() for update, _ in sent]
-        malicious += [group.malicious] * count
-    lengths, hostile = torch.stack(norms), torch.tensor(malicious, device=norms[0].device)
-    uploaded = lengths * upload_factors(lengths, hostile, config["gradient_scale"], config["norm_budget"])
-    return Loudness(*(float(part.median()) if len(part) else None for part in (uploaded[~hostile], uploaded[hostile])))
+    counts = [min(len(group.weights), SAMPLE) for group in groups]
+    lengths = torch.cat([upload_norms(model, group, n, config) for group, n in zip(groups, counts, strict=True)])
+    malicious = [group.malicious for group, n in zip(groups, counts, strict=True) for _ in range(n)]
+    return loudness(lengths, torch.tensor(malicious, device=lengths.device), config)
+
+
+def upload_norms(model: Any, group: ClientGroup, count: int, config: Any) -> torch.Tensor:
+    """``[count]`` Euclidean norms of the updates of a group's first clients, float64."""
+    sent = looped_updates(model, group.losses, count, config["local_epochs"], config["local_learning_rate"])
+    norms = [torch.cat([value.flatten().double() for value in update.values()]).norm() for update, _ in sent]
+    return torch.stack(norms) if norms else torch.zeros(0, dtype=torch.float64, device=group.weights.device)
+
+
+def loudness(norms: torch.Tensor, malicious: torch.Tensor, config: Any) -> Loudness:
+    """What :func:`measure` returns, of norms ``[N]`` that are known, of clients that are ``malicious`` (``[N]``)."""
+    uploaded = norms * upload_factors(norms, malicious, config["gradient_scale"], config["norm_budget"])
+    parts = (uploaded[~malicious], uploaded[malicious])
+    return Loudness(*(float(part.median()) if len(part) else None for part in parts))

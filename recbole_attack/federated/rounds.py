@@ -70,7 +70,7 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
             losses.append(loss)
     if _is_limited(config):
         norms = torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
-        factors = _factors(norms, groups, config).tolist()
+        factors = _factors(norms, _malicious(groups), config).tolist()
         sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors, sent, strict=True)]
     found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
     return RoundUpdate(torch.tensor(losses), found)
@@ -110,28 +110,62 @@ BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}
 
 def _linear(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any) -> RoundUpdate:
     factors = aggregator.factors(torch.cat([group.weights for group in groups]))
+    update, losses = summed_updates(model, groups, factors, config)
+    everyone = torch.ones_like(losses, dtype=torch.bool)
+    return RoundUpdate(losses, Aggregated(update, everyone, {}, factors.double(), 0, 0.0))
+
+
+def summed_updates(
+    model: Any, groups: Sequence[ClientGroup], factors: torch.Tensor, config: Any
+) -> tuple[Update, torch.Tensor]:
+    """``sum_c factors[c] * upload_c`` over all clients of a round, and their ``[N]`` losses on the CPU.
+
+    Args:
+        model: The global model; not changed.
+        groups: The round's clients, at least one.
+        factors: ``[N]``, in the order of the groups.
+        config: ``gradient_scale``, ``local_epochs``, ``local_learning_rate`` and ``chunk_tokens``.
+    """
     shares = list(factors.split([len(group.weights) for group in groups]))
     shares = [config["gradient_scale"] * s if g.malicious else s for g, s in zip(groups, shares, strict=True)]
     parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
-    losses = torch.cat([losses.cpu() for _, losses in parts])
-    everyone = torch.ones_like(losses, dtype=torch.bool)
-    return RoundUpdate(losses, Aggregated(update, everyone, {}, factors.double(), 0, 0.0))
+    return update, torch.cat([losses.cpu() for _, losses in parts])
 
 
 def _client_by_client(
     model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory
 ) -> RoundUpdate:
     weights = torch.cat([group.weights for group in groups])
-    dense, parts, losses = memory.take(len(weights), model), [], []
-    for group, rows in zip(groups, dense.split([len(group.weights) for group in groups]), strict=True):
+    updates, losses = single_updates(model, groups, config, memory)
+    return RoundUpdate(losses, aggregate(uploaded(updates, _malicious(groups), config), weights, aggregator))
+
+
+def single_updates(
+    model: Any, groups: Sequence[ClientGroup], config: Any, memory: Memory
+) -> tuple[ClientUpdates, torch.Tensor]:
+    """Every client's own update before it is made louder or softer, and their ``[N]`` losses on the CPU.
+
+    Args:
+        model: The global model; not changed.
+        groups: The round's clients, at least one.
+        config: ``local_epochs``, ``local_learning_rate`` and ``chunk_tokens``.
+        memory: Where the updates' dense parts may stand.
+    """
+    sizes = [len(group.weights) for group in groups]
+    dense, parts, losses = memory.take(sum(sizes), model), [], []
+    for group, rows in zip(groups, dense.split(sizes), strict=True):
         updates, first = _client_updates(model, group, config, rows)
         parts.append(updates.stored_in(rows))
         losses.append(first.cpu())
-    updates = concatenate(parts, dense)
-    if _is_limited(config):
-        updates = updates.scaled(_factors(updates.norms(), groups, config))
-    return RoundUpdate(torch.cat(losses), aggregate(updates, weights, aggregator))
+    return concatenate(parts, dense), torch.cat(losses)
+
+
+def uploaded(updates: ClientUpdates, malicious: torch.Tensor, config: Any) -> ClientUpdates:
+    """What clients send of their updates: ``malicious`` ones (``[N]`` bool) may scale and have to limit theirs."""
+    if not _is_limited(config):
+        return updates
+    return updates.scaled(_factors(updates.norms(), malicious, config))
 
 
 def _is_limited(config: Any) -> bool:
@@ -139,10 +173,13 @@ def _is_limited(config: Any) -> bool:
     return config["gradient_scale"] != 1 or config["norm_budget"] is not None
 
 
-def _factors(norms: torch.Tensor, groups: Sequence[ClientGroup], config: Any) -> torch.Tensor:
+def _factors(norms: torch.Tensor, malicious: torch.Tensor, config: Any) -> torch.Tensor:
     """``[N]`` what each client's update is multiplied by before it is uploaded."""
-    malicious = torch.cat([torch.full_like(group.weights, group.malicious, dtype=torch.bool) for group in groups])
     return upload_factors(norms, malicious.to(norms.device), config["gradient_scale"], config["norm_budget"])
+
+
+def _malicious(groups: Sequence[ClientGroup]) -> torch.Tensor:
+    return torch.cat([torch.full_like(group.weights, group.malicious, dtype=torch.bool) for group in groups])
 
 
 def _client_updates(

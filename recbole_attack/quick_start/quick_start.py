@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def run_recbole_attack(
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     resume: str | None = None,
+    prepared: Callable[[AttackConfig], Experiment] | None = None,
 ) -> Result:
     """Train a victim, clean and attacked, and report what the attack did.
 
@@ -55,7 +56,8 @@ def run_recbole_attack(
         config_file_list: YAML files.
         config_dict: Parameters; win over files.
         saved: Write the run folder. Without it nothing is left behind.
-        resume: A run folder left by an interrupted run; no other argument may be given with it.
+        resume: A run folder left by an interrupted run; no argument that configures may be given with it.
+        prepared: What makes the experiment of the configuration, where it is not to be computed in this process.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
@@ -70,8 +72,10 @@ def run_recbole_attack(
         TrainingError: An arm diverged; ``result.json`` holds the arms before it, and which one failed and why.
     """
     given = (model, dataset, config_file_list, config_dict)
-    config = AttackConfig(*given) if resume is None else _resumed(resume, *given)
-    experiment = prepare(config)
+    if resume is not None and any(given):
+        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+    config = AttackConfig(*given) if resume is None else resumed_config(resume)
+    experiment = (prepared or prepare)(config)
     data = experiment.describe_data()
     with (
         _wandb_run(config),
@@ -95,15 +99,18 @@ def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: b
     if failed:
         where = f"; {file} holds what came before it" if file else ""
         raise TrainingError(f"arm '{failed['arm']}': {failed['reason']}{where}")
-    _log_table(result_table(record))
+    log_table(result_table(record))
     values = {**_recbole_result(experiment.config, arms), **_comparison(arms), "result_file": file}
     return Result(values, record)
 
 
-def _resumed(folder: str, *given: Any) -> AttackConfig:
-    """The configuration of the run in ``folder``, with which nothing else may be given."""
-    if any(given):
-        raise ConfigError("resume continues a run as it was configured: expected no other argument")
+def resumed_config(folder: str) -> AttackConfig:
+    """The configuration of the run in ``folder``.
+
+    Raises:
+        ConfigError: It needs a plug-in that is not installed or imported.
+        DataError: The folder is not that of a run.
+    """
     file = saved_config(Path(folder))
     check_saved_plugins(load_yaml(file, config_loader()).get("plugins"), folder)
     return AttackConfig(config_file_list=[str(file)])
@@ -233,7 +240,8 @@ def _tell_folder(logger: logging.Logger, folder: Path | None) -> None:
         logger.info(f"run folder: {folder}")
 
 
-def _log_table(table: str) -> None:
+def log_table(table: str) -> None:
+    """Log the table of a run, as :data:`~recbole_attack.quick_start.run_folder.RESULTS` says."""
     RESULTS.info("\n" + table, extra={"table": table})
 
 

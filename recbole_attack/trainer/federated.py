@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
-from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
+from recbole_attack.attack import Attack
 from recbole_attack.data import Split, TrainData
-from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import CLIENT_DEFENSES, configured_aggregator
+from recbole_attack.defense import configured_aggregator
 from recbole_attack.federated import ClientPool, client_pool
 from recbole_attack.federated.client_updates import Memory
 from recbole_attack.federated.loudness import Loudness, measure
-from recbole_attack.federated.rounds import BACKENDS, ClientGroup
+from recbole_attack.federated.rounds import BACKENDS
 from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
+from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 from recbole_attack.trainer.resuming import check_epochs
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.files import write_csv
 from recbole_attack.utils.rng import torch_stream
 
-Sampled = tuple[Int, Float | None, Float | None]
-"""Of all training interactions at one local step: negatives, and what models and client defences draw, if they do."""
+
+class Computed(NamedTuple):
+    """What came of asking the clients of one round.
+
+    Attributes:
+        honest: Honest clients whose updates arrived, as indices into the pool.
+        malicious: Malicious ones.
+        losses: Losses of both, honest clients first.
+        aggregated: What the server makes of their updates.
+        loudness: How long their updates are, where it is measured.
+        notes: What else ``rounds.csv`` says of the round.
+    """
+
+    honest: Int
+    malicious: Int
+    losses: torch.Tensor
+    aggregated: Aggregated
+    loudness: Loudness
+    notes: Mapping[str, Any] = {}
+
+
+Ask = Callable[[Int, Int, int, bool], Computed]
+"""``(honest clients, malicious clients, number of the round, whether loudness is measured) -> Computed``."""
 
 
 class FederatedTrainer(AttackTrainer):
@@ -51,14 +72,17 @@ class FederatedTrainer(AttackTrainer):
 
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
-        self.attack = ATTACKS[config["attack"]](config.final_config_dict)
-        self.targets = torch.from_numpy(threat.targets).to(self.device)
+        self.client_side = ClientSide(config, model, threat)
         self.aggregator = configured_aggregator(config.final_config_dict)
-        self.client_defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.backend, self.memory = BACKENDS[config["backend"]], Memory()
         self.rounds: list[dict[str, Any]] = []
         self.client_weights: list[ClientWeight] = []
         self.frozen: Counter[str] = Counter()
+
+    @property
+    def attack(self) -> Attack | None:
+        """What malicious clients do; ``None`` without an attack."""
+        return self.client_side.attack
 
     def clients(self, train_data: TrainData) -> ClientPool:
         """The clients of this run; without an attack nobody is malicious."""
@@ -72,36 +96,46 @@ class FederatedTrainer(AttackTrainer):
         self.model.train()
         self.client_weights, self.frozen = [], Counter()
         pool = self.clients(train_data)
-        sampled = [self._sampled(train_data, epoch_idx, step) for step in range(self.config["local_epochs"])]
+        ask = self._asking(train_data, pool, epoch_idx)
         rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
         name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
         bar = tqdm(rounds, desc=name, unit="round", leave=False, disable=hidden)
         attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
-        total = 0.0
+        total, heard = 0.0, 0
         for index, clients in enumerate(bar):
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
-                record = self._round(train_data, pool, clients, sampled, epoch_idx, index, index in attacked[:1])
+                record = self._round(train_data, pool, clients, ask, epoch_idx, index, index in attacked[:1])
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
-            total += record["loss"] * record["honest"]
+            total, heard = total + record["loss"] * record["honest"], heard + record["honest"]
         self._warn_of_frozen(epoch_idx, len(rounds))
-        return total / max(int((~pool.malicious).sum()), 1)
+        return total / max(heard, 1)
+
+    def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
+        """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""
+        grouping = self.client_side.grouping(train_data, epoch)
+
+        def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
+            groups = grouping(pool.users[honest], pool.users[malicious])
+            losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
+            loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
+            return Computed(honest, malicious, losses, result, loudness)
+
+        return ask
 
     def _round(
         self,
         train_data: TrainData,
         pool: ClientPool,
         clients: Int,
-        sampled: list[Sampled],
+        ask: Ask,
         epoch: int,
         index: int,
         measured: bool,
     ) -> dict[str, Any]:
         start = perf_counter()
-        honest, malicious = clients[~pool.malicious[clients]], clients[pool.malicious[clients]]
-        groups = list(self._groups(train_data, pool.users[honest], pool.users[malicious], sampled, epoch))
-        losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
-        loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
-        candidates = self._candidates(train_data, pool.users[malicious], epoch)
+        hostile = pool.malicious[clients]
+        honest, malicious, losses, result, loudness, notes = ask(clients[~hostile], clients[hostile], index, measured)
+        candidates = self.client_side.candidates(train_data, pool.users[malicious], epoch)
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
@@ -118,6 +152,7 @@ class FederatedTrainer(AttackTrainer):
             "residual": result.residual,
             "update_norm": norm,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **notes,
             "seconds": perf_counter() - start,
         }
 
@@ -191,70 +226,6 @@ class FederatedTrainer(AttackTrainer):
             rows = [list(record.values()) for record in self.rounds]
             write_csv(self.resume_file.with_name("rounds.csv"), list(self.rounds[0]), rows)
         super()._save_state()  # last: a run that goes on from it has to find the files of all it has done
-
-    def _groups(
-        self, train_data: TrainData, honest: Int, malicious: Int, sampled: list[Sampled], epoch: int
-    ) -> Iterator[ClientGroup]:
-        """The round's clients by what they compute, honest ones first."""
-        examples = self.config["client_weighting"] == "examples"
-        weights = train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
-        if len(honest):
-            yield self._honest_group(train_data, honest, weights[honest], sampled)
-        if len(malicious):
-            assert self.attack is not None
-            yield self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch)
-
-    def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
-        draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
-        fate = train_data.draws("client defense", epoch, step) if self.client_defense else None
-        negatives = train_data.shared_negatives if self.config["shared_negatives"] else train_data.negatives
-        return negatives(epoch, step), draws, fate
-
-    def _honest_group(self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled]) -> ClientGroup:
-        batches = [train_data.batch(users, negatives, masks).to(self.device) for negatives, masks, _ in sampled]
-        fates = [fate for _, _, fate in sampled if fate is not None]
-        defense, tokens = self.client_defense, self.model.tokens(batches[0].lengths).cpu()
-        factors = torch.from_numpy(weights).to(self.device)
-
-        def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            return model.client_losses(batches[step].rows(rows))
-
-        if defense is None:
-            return ClientGroup(factors, tokens, losses, batches)
-        draws = [train_data.aligned(values, users).to(self.device) for values in fates]
-
-        def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            return defense(model, batches[step].rows(rows), draws[step][rows])
-
-        return ClientGroup(factors, tokens, defended)
-
-    def _malicious_group(
-        self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int
-    ) -> ClientGroup:
-        profile = self._profile(train_data, users)
-
-        def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            width = int(profile.item_seq_len[rows].max())
-            part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
-            return attack.losses(model, part, users[rows.cpu().numpy()], self._context(train_data, epoch, step))
-
-        cost = profile.item_seq_len.cpu() * attack.rows(len(self.threat.targets))
-        return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses, malicious=True)
-
-    def _candidates(self, train_data: TrainData, users: Int, epoch: int) -> float | None:
-        """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""
-        if self.attack is None or not len(users):
-            return None
-        context = self._context(train_data, epoch, 0)
-        return self.attack.candidates(self.model, self._profile(train_data, users), users, context)
-
-    def _profile(self, train_data: TrainData, users: Int) -> Profile:
-        """What the clients of ``users`` hold."""
-        items, lengths = train_data.sequences.last(users, train_data.max_length)
-        return Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
-
-    def _context(self, train_data: TrainData, epoch: int, step: int) -> AttackContext:
-        return AttackContext(self.targets, train_data.outside, self.seed, epoch, step)
 
 
 def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:

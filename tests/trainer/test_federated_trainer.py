@@ -226,7 +226,7 @@ def test_an_attack_is_told_epoch_and_local_step(config: Config, backend: str) ->
         seen.extend((context.epoch, context.step, int(user)) for user in users)
         return model.forward(*profile).sum(dim=1)
 
-    trainer.attack = Attack(keep, objective)
+    trainer.client_side.attack = Attack(keep, objective)
     trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
     users = experiment.threat.malicious_users
     assert set(seen) == {(epoch, step, user) for epoch in range(2) for step in range(2) for user in users}

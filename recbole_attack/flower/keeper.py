@@ -1,0 +1,55 @@
+"""Keeps processes running for as long as its standard input is open, and ends them then.
+
+Whoever started it may end in any way, by a signal that cannot be caught, too: its end of the pipe is closed by the
+system. ``python -m recbole_attack.flower.keeper '<JSON list of commands>'``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+_PATIENCE, _LOOK = 5.0, 0.1
+"""Seconds a process has to end by itself, and between two looks whether it has."""
+
+
+def keep(commands: list[list[str]]) -> None:
+    """Start the commands, wait for the end of standard input, and end all they have started."""
+    processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) for command in commands]
+    try:
+        print(json.dumps([process.pid for process in processes]), flush=True)
+        sys.stdin.read()
+    finally:
+        _end(processes)
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            _signal(process.pid, number)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and [p for p in processes if _alive(p)]:
+            time.sleep(_LOOK)
+
+
+def _alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of the process's group is left; what it left behind itself counts."""
+    process.poll()
+    return _signal(process.pid, 0)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Whether there is such a group of processes, which is sent a signal."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    keep(json.loads(sys.argv[1]))

@@ -1,0 +1,191 @@
+"""The nodes of a federation as the server sees them: who has which shard, and what came back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from recbole_attack import __version__
+from recbole_attack.data.sequences import Int
+from recbole_attack.flower.codec import size
+from recbole_attack.flower.node import shard
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, shown
+
+_POLL, _LOOK_AGAIN = 0.2, 1.0
+"""Seconds between two looks for answers, and for nodes."""
+
+
+class Nodes:
+    """Who hosts which shard of users; a node that fails once hosts nothing from then on.
+
+    Args:
+        grid: Flower's connection to the nodes.
+        hosts: Shard -> node, of all shards.
+        take_over: Whether the shards of a lost node go to the others; without it their clients are lost.
+        timeout: Seconds after which a node that does not answer is lost.
+
+    Attributes:
+        n_shards: Number of shards, those without a host included.
+        sent: Bytes of arrays sent to nodes so far.
+        received: Bytes of arrays received from them so far.
+    """
+
+    def __init__(self, grid: Grid, hosts: Mapping[int, int], take_over: bool, timeout: float) -> None:
+        self.grid, self.hosts, self.take_over, self.timeout = grid, dict(hosts), take_over, timeout
+        self.n_shards, self.sent, self.received = len(hosts), 0, 0
+
+    def __len__(self) -> int:
+        return len(set(self.hosts.values()))
+
+    def shares(self, users: Int) -> dict[int, Int]:
+        """Node -> which of ``users`` it has, as ascending places in them; users nobody hosts are left out."""
+        shards = shard(users, self.n_shards)
+        owned: dict[int, list[int]] = {}
+        for number, node in self.hosts.items():
+            owned.setdefault(node, []).append(number)
+        shares = {node: np.flatnonzero(np.isin(shards, numbers)) for node, numbers in owned.items()}
+        return {node: places for node, places in shares.items() if len(places)}
+
+    def ask(
+        self, questions: Mapping[int, RecordDict], read: Callable[[int, RecordDict], Any]
+    ) -> tuple[dict[int, Any], dict[int, str]]:
+        """Ask nodes, and wait for all of them.
+
+        Args:
+            questions: Node -> what it is asked.
+            read: ``(node, what it sent) -> answer``; raises a :class:`DataError` for what is none.
+
+        Returns:
+            Node -> answer, and of the others node -> why there is none.
+        """
+        self.sent += sum(size(question) for question in questions.values())
+        replies = exchange(self.grid, questions, MessageType.TRAIN, self.timeout)
+        answers: dict[int, Any] = {}
+        failures = {}
+        for node in questions:
+            found = replies.get(node, f"no answer within {self.timeout:g} s")
+            if isinstance(found, str):
+                failures[node] = found
+                continue
+            self.received += size(found)
+            try:
+                answers[node] = read(node, found)
+            except DataError as error:
+                failures[node] = str(error)
+        return answers, failures
+
+    def drop(self, failures: Mapping[int, str]) -> None:
+        """Leave nodes out from now on.
+
+        Args:
+            failures: Node -> why.
+
+        Raises:
+            TrainingError: None is left.
+        """
+        left = sorted(set(self.hosts.values()) - set(failures))
+        if not left:
+            raise TrainingError(f"no node is left: {'; '.join(failures.values())}")
+        lost = [number for number, node in self.hosts.items() if node in failures]
+        for turn, number in enumerate(lost):
+            if self.take_over:
+                self.hosts[number] = left[turn % len(left)]
+            else:
+                del self.hosts[number]
+
+
+def exchange(grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout: float) -> dict[int, RecordDict | str]:
+    """Send a message to each node and wait for the answers.
+
+    Returns:
+        Node -> what it sent, or why it sent nothing; nodes that did not answer in time are left out.
+    """
+    messages = [Message(content, node, kind, ttl=timeout) for node, content in questions.items()]
+    sent = dict(zip(grid.push_messages(messages), questions, strict=False))
+    waiting, found, end = {i for i in sent if i}, dict[int, RecordDict | str](), time.monotonic() + timeout
+    while waiting and time.monotonic() < end:
+        for reply in grid.pull_messages(waiting):
+            asked = reply.metadata.reply_to_message_id
+            if asked in waiting:
+                waiting.discard(asked)
+                found[sent[asked]] = _reason(reply.error) if reply.has_error() else reply.content
+        if waiting:
+            time.sleep(_POLL)
+    return {node: found[node] for node in questions if node in found}
+
+
+def _reason(error: Any) -> str:
+    """The last line of what went wrong: a node sends all of its traceback."""
+    lines = str(error.reason).strip().splitlines()
+    return lines[-1].strip() if lines else f"error {error.code}"
+
+
+def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: float) -> Nodes:
+    """Wait until every shard has a node.
+
+    Args:
+        grid: Flower's connection to the nodes.
+        data: File name -> SHA-256 of the server's dataset.
+        take_over: See :class:`Nodes`.
+        timeout: Seconds to wait at most.
+
+    Raises:
+        ConfigError: Nodes do not fit together, or a shard has none when the time is over.
+        DataError: A node has other data.
+    """
+    hosts: dict[int, int] = {}
+    n_shards, asked, end = 0, set[int](), time.monotonic() + timeout
+    while not hosts or len(hosts) < n_shards:
+        new = [node for node in grid.get_node_ids() if node not in asked]
+        asked.update(new)
+        left = max(end - time.monotonic(), 0.0)
+        if left == 0:
+            expected = f"nodes of {n_shards} shards" if n_shards else "at least one node"
+            raise ConfigError(f"expected {expected} within {timeout:g} s: found those of shards {sorted(hosts)}")
+        replies = exchange(grid, {node: RecordDict() for node in new}, MessageType.QUERY, left) if new else {}
+        for node, reply in replies.items():
+            if isinstance(reply, str):
+                raise ConfigError(f"node {node} cannot take part: {reply}")
+            number, n_shards = _joined(node, reply, data, n_shards)
+            if number in hosts:
+                raise ConfigError(f"expected one node for each shard: found two of shard {number}")
+            hosts[number] = node
+        if len(hosts) < n_shards or not hosts:
+            time.sleep(_LOOK_AGAIN)
+    return Nodes(grid, dict(sorted(hosts.items())), take_over, timeout)
+
+
+def _joined(node: int, reply: RecordDict, data: Mapping[str, str], n_shards: int) -> tuple[int, int]:
+    """A node's shard, and of how many; refused if it does not fit to the server or to the nodes before it."""
+    number, found, version, theirs = _described(node, reply)
+    if version != __version__:
+        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {version}")
+    if n_shards not in (0, found):
+        raise ConfigError(f"node {node}: expected num-partitions={n_shards} as of the others, found {found}")
+    if theirs != dict(data):
+        differing = sorted(name for name in {*theirs, *data} if theirs.get(name) != data.get(name))
+        raise DataError(f"node {node} has other data: expected the server's files, found others: {shown(differing)}")
+    return number, found
+
+
+def _described(node: int, reply: RecordDict) -> tuple[int, int, str, dict[str, str]]:
+    """What a node says of itself: its shard, of how many, its version, and hashes of its files."""
+    said = dict(reply.config_records["node"]) if "node" in reply.config_records else {}
+    values: list[Any] = [said.get(key) for key in ("partition", "partitions", "version", "data")]
+    number, found, version, hashes = values
+    valid = type(number) is int and type(found) is int and 0 <= number < found and isinstance(version, str)
+    try:
+        theirs = json.loads(hashes) if isinstance(hashes, str) else None
+    except ValueError:
+        theirs = None
+    if not valid or not isinstance(theirs, dict):
+        raise ConfigError(
+            f"node {node} does not say what it is: expected its shard, version and data, found {shown(said)}"
+        )
+    return number, found, version, theirs

@@ -1,0 +1,88 @@
+"""A federation without processes: nodes are functions, messages are what Flower would have carried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.supercore.task_identity import TaskIdentity
+
+from recbole_attack import AttackConfig
+from recbole_attack.flower.client_app import app
+from recbole_attack.utils.files import plain
+
+Spoil = Callable[[int, Message], Message | None]
+
+
+class AppGrid:
+    """Nodes 101, 102, ... on which a ClientApp is called as a function.
+
+    Args:
+        app: The app.
+        run_config: What Flower would have read for the run.
+        n_nodes: Number of nodes; each has one shard.
+        spoil: ``(node, answer) -> what arrives``; ``None`` stands for nothing.
+
+    Attributes:
+        asked: Every node and message, in order.
+    """
+
+    def __init__(self, app: Any, run_config: dict[str, Any], n_nodes: int, spoil: Spoil | None = None) -> None:
+        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+        self.app, self.spoil, self.waiting, self.asked = app, spoil or (lambda node, answer: answer), {}, []
+        self.contexts = {
+            101 + i: Context(
+                run_id=1,
+                node_id=101 + i,
+                node_config={"partition-id": i, "num-partitions": n_nodes},
+                state=RecordDict(),
+                run_config=dict(run_config),
+                series_id=1,
+            )
+            for i in range(n_nodes)
+        }
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self.contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return [self._push(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self.waiting.pop(i) for i in list(message_ids) if i in self.waiting]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self.pull_messages(self.push_messages(messages))
+
+    def _push(self, message: Message) -> str:
+        node, name = message.metadata.dst_node_id, f"message {len(self.asked)}"
+        message.metadata.__dict__["_message_id"] = name
+        message.__dict__["_content"] = recorddict_from_proto(recorddict_to_proto(message.content))
+        self.asked.append((node, message))
+        try:
+            answer = self.app(message, self.contexts[node])
+        except ValueError as error:
+            answer = Message(Error(2, f"Traceback\n{type(error).__name__}: {error}"), reply_to=message)
+        if message.metadata.message_type.startswith("train"):
+            answer = self.spoil(node, answer)
+        if answer is not None:
+            self.waiting[name] = answer
+        return name
+
+
+class FunctionGrid(AppGrid):
+    """The nodes of a run of this package.
+
+    Args:
+        config: The run's configuration.
+        n_nodes: Number of nodes.
+        failure: ``repeat`` or ``accept``.
+        spoil: As of :class:`AppGrid`.
+    """
+
+    def __init__(self, config: AttackConfig, n_nodes: int, failure: str = "repeat", spoil: Spoil | None = None) -> None:
+        run = {"parameters": json.dumps(plain(config.to_dict())), "node-failure": failure}
+        super().__init__(app, run, n_nodes, spoil)

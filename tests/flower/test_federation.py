@@ -1,0 +1,185 @@
+"""A real federation on loopback: its numbers, a node that is killed, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.commands.main import main
+from recbole_attack.utils.errors import ConfigError
+
+pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
+
+from recbole_attack.flower.launch import run_on_flower
+from recbole_attack.flower.local import local_federation
+
+PROGRAM = Path(__file__).resolve().parents[2] / "run_recbole_attack.py"
+ONE_ARM = {"epochs": 1, "attack": "dvfsr", "compare_clean": False, "clients_per_round": 32, "aggregator": "mixed_rfa"}
+
+
+def of_flower(folder: Path) -> list[str]:
+    """Command lines of running processes that were started with Flower's home in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    folder.mkdir()
+    yield
+    end = time.monotonic() + 15
+    while of_flower(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not of_flower(folder)
+
+
+def rounds(result: Any) -> pd.DataFrame:
+    return pd.read_csv(Path(result["result_file"]).with_name("attacked") / "rounds.csv")
+
+
+@pytest.mark.slow
+def test_two_nodes_give_the_numbers_of_one_process(
+    settings: Callable[..., AttackConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "flower"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    config = settings(**ONE_ARM)
+    here = run_recbole_attack(config_dict=config.to_dict())
+    with nothing_left(tmp_path / "flower"):
+        there = run_on_flower(config, {"flower_nodes": 2})
+    assert there["test_result"] == pytest.approx(here["test_result"], rel=1e-4, abs=1e-5)
+    assert there.record["attacked"]["uploads"] == pytest.approx(here.record["attacked"]["uploads"], rel=1e-4)
+    for column in ("loss", "update_norm", "malicious_weight"):
+        assert list(rounds(there)[column]) == pytest.approx(list(rounds(here)[column]), rel=1e-4)
+    assert set(rounds(there)["nodes"]) == {2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["repeat", "accept"])
+def test_a_node_that_is_killed_in_a_round(
+    settings: Callable[..., AttackConfig], tmp_path: Path, failure: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = settings(**ONE_ARM)
+    home = tmp_path / "flower"
+    with nothing_left(home), local_federation(2, home) as address:
+        log = home / "federation.log"
+        killer = threading.Thread(target=kill_in_a_round, args=(log,))
+        killer.start()
+        there = run_on_flower(config, {"superlink": address, "node_failure": failure, "node_timeout": 60}, saved=True)
+        killer.join()
+    found = rounds(there)
+    assert list(found["nodes"]) == [1, 1]
+    assert "1 of 2 nodes lost" in capfd.readouterr().err
+    here = run_recbole_attack(config_dict=config.to_dict())
+    everybody = rounds(here)["honest"] + rounds(here)["malicious"]
+    if failure == "repeat":
+        assert there["test_result"] == pytest.approx(here["test_result"], rel=1e-4, abs=1e-5)
+        assert list(found["lost"]) == [0, 0]
+    else:
+        assert (found["lost"] > 0).all()
+        assert list(found["lost"] + found["honest"] + found["malicious"]) == list(everybody)
+
+
+def kill_in_a_round(log: Path) -> None:
+    """Kill the second SuperNode and all it started as soon as it has received something to train on."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        if text.count("Receiving: train message") >= 2:
+            os.killpg(json.loads(text.splitlines()[0])[2], signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def test_whoever_started_a_federation_may_be_killed(tmp_path: Path) -> None:
+    """The keeper ends what it keeps when the other end of its pipe is gone."""
+    home = tmp_path / "flower"
+    code = (
+        "import sys, time, pathlib; from recbole_attack.flower.local import _kept\n"
+        f"with _kept([['sleep', '600'], ['sh', '-c', 'sleep 601 & sleep 602']], pathlib.Path({str(home)!r})):\n"
+        "    print('kept', flush=True); time.sleep(600)"
+    )
+    with nothing_left(home):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "kept\n"
+        end = time.monotonic() + 60
+        while len(of_flower(home)) < 5 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len([line for line in of_flower(home) if "sleep" in line]) >= 4
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_run_that_is_ended_leaves_no_process(
+    settings: Callable[..., AttackConfig], tmp_path: Path, number: int, code: int
+) -> None:
+    folder = tmp_path / "flower"
+    options = [f"--{key}={value}" for key, value in settings(**ONE_ARM).changed().items()]
+    command = [sys.executable, str(PROGRAM), "run", "--engine=flower", *options]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with nothing_left(folder), subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            end = time.monotonic() + 100
+            while len(nodes(folder)) < 2 and time.monotonic() < end:
+                time.sleep(0.1)
+            assert len(nodes(folder)) == 2
+            process.send_signal(number)
+            said = process.communicate(timeout=100)[1].decode()
+        finally:
+            process.kill()
+        assert process.returncode == code, said
+
+
+def nodes(folder: Path) -> list[str]:
+    return [line for line in of_flower(folder) if "flower-supernode" in line and "keeper" not in line]
+
+
+def test_a_superlink_that_is_not_there_is_said(settings: Callable[..., AttackConfig], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="SuperLink 'recbole-attack': flwr run failed: "):
+        run_on_flower(settings(), {"superlink": "127.0.0.1:9"})
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--engine=flowers", "unknown engine 'flowers': .*did you mean 'flower'"),
+        ("--node_failure=ignore", "unknown node_failure 'ignore': expected one of repeat, accept"),
+        ("--flower_nodes=0", "flower_nodes must be an integer at least 1"),
+        ("--node_timeout=0", "node_timeout must be a number above 0"),
+        ("--superlinks=here", "unknown parameter 'superlinks'.*did you mean 'superlink'"),
+        ("--scenario=central", "engine 'flower' needs scenario 'federated'"),
+    ],
+)
+def test_mistakes_cost_no_federation(option: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [] if option.startswith("--engine") else ["--engine=flower"]
+    assert main(["run", *others, option]) == 2
+    assert re.search(words, capsys.readouterr().err)
+
+
+def test_parameters_of_the_engine_need_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--flower_nodes=2"]) == 2
+    assert "unknown parameter 'flower_nodes'" in (err := capsys.readouterr().err)
+    assert "read by engine flower" in err

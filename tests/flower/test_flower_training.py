@@ -1,0 +1,83 @@
+"""A federation's numbers are those of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_attack import AttackConfig
+from recbole_attack.experiment import prepare
+
+pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
+
+from recbole_attack.flower.training import prepare_on_nodes
+
+Settings = Callable[..., AttackConfig]
+
+RULES: dict[str, dict[str, Any]] = {
+    "mean": {"aggregator": "mean"},
+    "mixed_rfa": {"aggregator": "mixed_rfa"},
+    "median, per item": {"aggregator": "median", "per_item": True},
+}
+NUMBERS = ("loss", "malicious_loss", "update_norm", "honest_norm", "malicious_norm", "malicious_weight")
+
+
+def arms(experiment: Any, folder: Path) -> dict[str, Any]:
+    return {name: run(folder / name, True, verbose=False) for name, run in experiment.arms().items()}
+
+
+def rounds(folder: Path, arm: str) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(folder / arm / "rounds.csv")
+
+
+def same(here: dict[str, Any], there: dict[str, Any]) -> None:
+    assert list(here) == list(there)
+    for name, arm in here.items():
+        assert there[name].test_result == pytest.approx(arm.test_result, rel=1e-4, abs=1e-5, nan_ok=True), name
+        for one, other in zip(arm.history, there[name].history, strict=True):
+            assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+        known = {key: value for key, value in (arm.uploads or {}).items() if value is not None}
+        found = {key: value for key, value in (there[name].uploads or {}).items() if value is not None}
+        assert found == pytest.approx(known, rel=1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n_nodes", [1, 2, 3])
+def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path, rule: str, n_nodes: int) -> None:
+    config = settings(epochs=1, attack="dvfsr", clients_per_round=24, **RULES[rule])
+    nodes = grid(config, n_nodes)
+    here = arms(prepare(config), tmp_path / "here")
+    there = arms(prepare_on_nodes(config, nodes, "repeat", 60.0), tmp_path / "there")
+    same(here, there)
+    for arm in here:
+        expected, found = rounds(tmp_path / "here", arm), rounds(tmp_path / "there", arm)
+        for column in NUMBERS:
+            assert list(found[column]) == pytest.approx(list(expected[column]), rel=1e-4, nan_ok=True), column
+        assert list(found["lost"]) == [0] * len(expected)
+        assert (found["sent"] > 0).all() and (found["received"] > 0).all()
+    asked = {node for node, _ in nodes.asked}
+    assert len(asked) == n_nodes
+
+
+def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path: Path) -> None:
+    config = settings(attack="dvfsr", compare_clean=False, aggregator="mixed_rfa", clients_per_round=100)
+    here = arms(prepare(config), tmp_path / "here")
+    seen = 0
+
+    def stops(node: int, answer: Any) -> Any:
+        nonlocal seen
+        seen += answer.content.config_records["about"]["epoch"] == 1
+        if seen > 1:
+            raise KeyboardInterrupt
+        return answer
+
+    with pytest.raises(KeyboardInterrupt):
+        arms(prepare_on_nodes(config, grid(config, 2, "repeat", stops), "repeat", 60.0), tmp_path / "there")
+    there = arms(prepare_on_nodes(config, grid(config, 3), "repeat", 60.0), tmp_path / "there")
+    same(here, there)
+    assert list(rounds(tmp_path / "there", "attacked")["nodes"].unique()) == [2, 3]
