@@ -17,7 +17,7 @@ from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
 from recbole_attack.utils.files import plain
 
-NEUTRAL: dict[str, Any] = {}
+NEUTRAL: dict[str, Any] = {"rounds_per_epoch": None, "eval_users": None}
 """Parameter that came after stores had been written -> the value with which everything is as it was without it.
 
 An arm with that value is the arm that was stored before. A parameter that has no such value changes what is stored, and

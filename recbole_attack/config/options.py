@@ -79,6 +79,7 @@ OPTIONS: dict[str, Option] = {
         "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
     ),
     "clients_per_round": Option("clients per step of the server", int, low=1),
+    "rounds_per_epoch": Option("rounds of clients at random in an epoch", int, low=1, optional=True),
     "local_epochs": Option("local steps of a client", int, low=1),
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
     "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
@@ -87,7 +88,7 @@ OPTIONS: dict[str, Option] = {
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
     "shared_negatives": Option("all clients draw negatives in one order", bool),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
-    "save_client_weights": Option("write each client's weight in every round", bool),
+    "save_client_weights": Option("write each client's weight in every round", bool, optional=True),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1),
     "platform": Option("what the platform does with the provider's model", str, PLATFORMS),
     "platform_users": Option(
@@ -126,6 +127,7 @@ OPTIONS: dict[str, Option] = {
         form=f"an integer from 1 to {_LONGEST_LIST}, or a list of such",
     ),
     "valid_metric": Option("what selects the best epoch", str, form="a metric at a cut-off, such as NDCG@10"),
+    "eval_users": Option("honest users drawn to be evaluated", int, low=1, optional=True),
     "exposure_candidates": Option(
         "items a target competes with, besides the truth",
         parse=_check_candidates,
@@ -192,7 +194,7 @@ OPTIONS: dict[str, Option] = {
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives", "malicious_seed"}
+    | {"shared_negatives", "malicious_seed", "rounds_per_epoch"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
@@ -238,6 +240,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"hidden_size must be a multiple of n_heads: found {values['hidden_size']} and {values['n_heads']}"
         )
+    if values["shared_negatives"] and values["rounds_per_epoch"] is not None:
+        raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
     if values["scenario"] == "federated" and values["train_rows"] != "users":
         raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
     if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:

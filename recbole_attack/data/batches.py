@@ -91,7 +91,11 @@ class TrainData:
     @property
     def examples(self) -> Int:
         """``[n_users]`` number of training positions of every user."""
-        return np.clip(self.sequences.lengths - 1, 0, self.max_length)
+        return self.examples_of(np.arange(self.sequences.n_users))
+
+    def examples_of(self, users: Int) -> Int:
+        """``[B]`` number of training positions of ``users``."""
+        return np.clip(self.sequences.lengths[users] - 1, 0, self.max_length)
 
     @property
     def trainable_users(self) -> Int:
@@ -119,12 +123,27 @@ class TrainData:
         """A number in [0, 1) for every training interaction, the same whoever else trains in this epoch."""
         return stream(self.seed, purpose, epoch, step).random(len(self.sequences.items))
 
-    def aligned(self, values: Float, users: Int) -> torch.Tensor:
+    def aligned(self, values: Int | Float, users: Int) -> torch.Tensor:
         """``[B, W]`` what ``values`` (one for each training interaction) has for ``users``' last items, left-aligned.
 
         ``W`` is the longest history found, at most ``max_length + 1``. Entries without an item mean nothing.
         """
         return torch.from_numpy(values[self.sequences.positions(users, self.max_length + 1)[0]])
+
+    def client_draws(self, users: Int, purpose: str, *keys: int) -> Float:
+        """``[B, W]`` numbers in [0, 1) for ``users``' last items, left-aligned, 0 where there is none.
+
+        Each user has a stream of their own: the time this takes does not depend on how many others there are.
+        """
+        real = self.sequences.positions(users, self.max_length + 1)[1]
+        values = np.zeros(real.shape)
+        for row, (user, n) in enumerate(zip(users.tolist(), real.sum(axis=1).tolist(), strict=True)):
+            values[row, :n] = stream(self.seed, purpose, *keys, user).random(n)
+        return values
+
+    def client_negatives(self, users: Int, *keys: int) -> Int:
+        """``[B, W]`` negatives for ``users``' last items, by the streams of :meth:`client_draws`."""
+        return self.outside.at_share(users[:, None], self.client_draws(users, "client negatives", *keys))
 
     def batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:
         """All training positions of ``users``.
@@ -134,15 +153,20 @@ class TrainData:
             negatives: See :meth:`negatives`.
             draws: See :meth:`draws`; for models that need them.
         """
+        index = self.sequences.positions(users, self.max_length + 1)[0]
+        return self.aligned_batch(users, negatives[index], None if draws is None else draws[index])
+
+    def aligned_batch(self, users: Int, negatives: Int, draws: Float | None = None) -> TrainBatch:
+        """The same of ``negatives`` and ``draws`` ``[B, W]`` that are aligned already, see :meth:`aligned`."""
         index, real = self.sequences.positions(users, self.max_length + 1)
         items = np.where(real, self.sequences.items[index], 0).astype(np.int64)
         fields = (
             np.where(real[:, 1:], items[:, :-1], 0),
             items[:, 1:],
-            np.where(real[:, 1:], negatives[index[:, 1:]], 0),
+            np.where(real[:, 1:], negatives[:, 1:], 0),
         )
         item_seq, pos_items, neg_items = (torch.from_numpy(field.astype(np.int64)) for field in fields)
-        drawn = None if draws is None else torch.from_numpy(np.where(real, draws[index], 0.0))
+        drawn = None if draws is None else torch.from_numpy(np.where(real, draws, 0.0))
         return TrainBatch(item_seq, pos_items, neg_items, drawn)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int, UserSequences
 
@@ -49,6 +50,11 @@ class NonInteracted:
         """One uniform draw for each entry of ``users`` (any shape), with replacement."""
         counts = self.counts[users]
         return self.at_rank(users, rng.integers(0, np.where(counts > 0, counts, self.n_items - 1)))
+
+    def at_share(self, users: Int, shares: NDArray[np.floating]) -> Int:
+        """The non-interacted items of ``users`` at ``shares`` of their ranks (both ``[...]``, in [0, 1))."""
+        counts = self.counts[users]
+        return self.at_rank(users, (shares * np.where(counts > 0, counts, self.n_items - 1)).astype(np.int64))
 
     def in_order(self, order: Int, users: Int, places: Int) -> Int:
         """The item at ``places`` (``[...]``, from 0) of ``order`` once the items of ``users`` are struck from it.

@@ -21,6 +21,7 @@ from recbole_attack.experiment.arms import atomic_hashes
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,20 @@ def create_dataset(
 def evaluation_loader(
     config: AttackConfig, dataset: RaggedSequentialDataset, excluded: Any
 ) -> FullSortEvalDataLoader | None:
-    """RecBole's loader over the rows of all users but the ``excluded`` ids, ``None`` without rows."""
+    """RecBole's loader over the rows of all users but the ``excluded`` ids, ``None`` without rows.
+
+    With ``eval_users``, of that many of them: a draw that depends on the seed alone, so that models are compared on the
+    same users and validation is on those of the test.
+    """
     rows: Interaction = dataset.inter_feat
-    honest = np.flatnonzero(~np.isin(rows[dataset.uid_field].numpy(), excluded))
-    if not len(honest):
+    users = rows[dataset.uid_field].numpy()
+    chosen = np.flatnonzero(~np.isin(users, excluded))
+    if not len(chosen):
         return None
-    return FullSortEvalDataLoader(config, dataset.copy(rows[honest]), None, shuffle=False)
+    if config["eval_users"] is not None:
+        order = stream(config["seed"], "evaluated users").random(dataset.user_num)[users[chosen]]
+        chosen = np.sort(chosen[np.argsort(order, kind="stable")[: config["eval_users"]]])
+    return FullSortEvalDataLoader(config, dataset.copy(rows[chosen]), None, shuffle=False)
 
 
 def final_metrics(

@@ -91,7 +91,8 @@ def answer(record: RecordDict, run_config: Mapping[str, Any], node_config: Mappi
 def _computed(question: Question, experiment: TrainingExperiment, model: Any, config: AttackConfig) -> Answer:
     model.train()
     side = ClientSide(config, model, experiment.threat)
-    groups = side.grouping(experiment.train_data, question.epoch)(question.honest, question.malicious)
+    grouping = side.grouping(experiment.train_data, side.period(question.epoch, question.index))
+    groups = grouping(question.honest, question.malicious)
     update: Any
     if question.single:
         update, losses = single_updates(model, groups, config, Memory())

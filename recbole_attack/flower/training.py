@@ -65,13 +65,12 @@ class FlowerTrainer(FederatedTrainer):
         self.nodes = nodes
 
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
-        weights = self.client_side.weights(train_data)
-
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             clients = np.concatenate([honest, malicious])
             users = pool.users[clients]
             loud = np.concatenate([np.arange(len(part)) < SAMPLE * measured for part in (honest, malicious)])
-            asked = Round(epoch, index, users, pool.malicious[clients], torch.from_numpy(weights[users]), loud)
+            weights = torch.from_numpy(self.client_side.weights(train_data, users))
+            asked = Round(epoch, index, users, pool.malicious[clients], weights, loud)
             before = (self.nodes.sent, self.nodes.received)
             came = self._answers(asked)
             kept = np.sort(np.concatenate([places for places, _ in came])) if came else np.arange(0)

@@ -8,6 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
+from recbole_attack.report.words import clients_asked, sampled_users
 from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
@@ -75,14 +76,15 @@ def _data(record: Record) -> str:
 def _ranking(record: Record) -> str:
     candidates = record["config"]["exposure_candidates"]
     ranked = "all items" if candidates == "full" else f"{candidates} sampled items"
-    return f"{ranked}, history {'masked' if record['config']['mask_history'] else 'not masked'}"
+    masked = "masked" if record["config"]["mask_history"] else "not masked"
+    return f"{ranked}, history {masked}{sampled_users(record['config'])}"
 
 
 def _training(record: Record) -> str:
     config = record["config"]
     if config["scenario"] == "pretrain":
         return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
-    clients = f", {counted(config['clients_per_round'], 'client')} a round" if config["scenario"] == "federated" else ""
+    clients = f", {clients_asked(config)}" if config["scenario"] == "federated" else ""
     optimiser = f"{config['learner']} {config['learning_rate']:g}"
     return f"{config['scenario']}{clients}, {counted(config['epochs'], 'epoch')}, {optimiser}"
 

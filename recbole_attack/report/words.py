@@ -28,12 +28,24 @@ def caption(record: Mapping[str, Any]) -> str:
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
         _TRAINING[config["scenario"]](config, _epochs(record)),
-        ranking + (", history masked" if config["mask_history"] else ", history not masked"),
+        ranking + (", history masked" if config["mask_history"] else ", history not masked") + sampled_users(config),
         f"target {promoted} ({config['target_items']})",
     ]
     if config["attack"] != "none":
         parts.append(f"attack {config['attack']}" + _attackers(budget))
     return "; ".join([*parts, f"seed {config['seed']}"])
+
+
+def sampled_users(config: Mapping[str, Any]) -> str:
+    """That not all users are evaluated, to go behind another fact; empty if they are."""
+    number = config.get("eval_users")
+    return "" if number is None else f", on {counted(number, 'user')} drawn at random"
+
+
+def clients_asked(config: Mapping[str, Any]) -> str:
+    """How many clients make a round, and how many rounds an epoch where that is not what asks all of them once."""
+    clients, rounds = f"{counted(config['clients_per_round'], 'client')} a round", config.get("rounds_per_epoch")
+    return clients if rounds is None else f"{clients}, {counted(rounds, 'round')} an epoch"
 
 
 def _attackers(budget: Mapping[str, Any]) -> str:
@@ -122,8 +134,7 @@ def _central(config: Mapping[str, Any], epochs: int) -> str:
 
 
 def _federated(config: Mapping[str, Any], epochs: int) -> str:
-    clients = f"{counted(config['clients_per_round'], 'client')} a round"
-    return f"federated, {clients}, server {_optimiser(config, epochs)}, {config['aggregator']}"
+    return f"federated, {clients_asked(config)}, server {_optimiser(config, epochs)}, {config['aggregator']}"
 
 
 def _recbole(config: Mapping[str, Any], epochs: int) -> str:

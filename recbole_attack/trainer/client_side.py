@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.data import TrainData
-from recbole_attack.data.batches import Float
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import CLIENT_DEFENSES
 from recbole_attack.federated import ClientGroup
 from recbole_attack.threat import Threat
-
-Sampled = tuple[Int, Float | None, Float | None]
-"""Of all training interactions at one local step: negatives, and what models and client defences draw, if they do."""
+from recbole_attack.trainer.client_draws import Drawn, honest_draws
 
 Grouping = Callable[[Int, Int], list[ClientGroup]]
 """``(honest users, malicious users) -> groups``: a round's clients by what they compute, honest ones first."""
@@ -42,74 +40,75 @@ class ClientSide:
         self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.targets = torch.from_numpy(threat.targets).to(self.device)
 
-    def grouping(self, train_data: TrainData, epoch: int) -> Grouping:
-        """How the clients of any round of an epoch are grouped; what the epoch draws at random is drawn once."""
-        sampled = [self._sampled(train_data, epoch, step) for step in range(self.config["local_epochs"])]
+    def period(self, epoch: int, index: int) -> int:
+        """What tells the draws of one round from those of others: no client is asked twice in one.
+
+        Where an epoch asks every client once it is the epoch, and else a round.
+        """
+        rounds = self.config["rounds_per_epoch"]
+        return epoch if rounds is None else epoch * rounds + index
+
+    def grouping(self, train_data: TrainData, period: int) -> Grouping:
+        """How the clients of any round of a period are grouped."""
+        drawn = honest_draws(train_data, period, self.config, self.model.needs_draws, self.defense is not None)
 
         def groups(honest: Int, malicious: Int) -> list[ClientGroup]:
-            weights, found = self.weights(train_data), []
+            found = []
             if len(honest):
-                found.append(self._honest_group(train_data, honest, weights[honest], sampled))
+                found.append(self._honest_group(train_data, honest, drawn(honest)))
             if len(malicious):
                 assert self.attack is not None
-                found.append(self._malicious_group(self.attack, train_data, malicious, weights[malicious], epoch))
+                found.append(self._malicious_group(self.attack, train_data, malicious, period))
             return found
 
         return groups
 
-    def weights(self, train_data: TrainData) -> Any:
-        """``[n_users]`` float32 weight of each user's client, before normalisation."""
-        examples = self.config["client_weighting"] == "examples"
-        return train_data.examples.astype(np.float32) if examples else np.ones(train_data.sequences.n_users, "f4")
+    def weights(self, train_data: TrainData, users: Int) -> NDArray[np.float32]:
+        """``[N]`` weight of each user's client, before normalisation."""
+        if self.config["client_weighting"] == "examples":
+            return train_data.examples_of(users).astype(np.float32)
+        return np.ones(len(users), dtype=np.float32)
 
-    def candidates(self, train_data: TrainData, users: Int, epoch: int) -> float | None:
+    def candidates(self, train_data: TrainData, users: Int, period: int) -> float | None:
         """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""
         if self.attack is None or not len(users):
             return None
-        context = self._context(train_data, epoch, 0)
+        context = self._context(train_data, period, 0)
         return self.attack.candidates(self.model, self._profile(train_data, users), users, context)
 
-    def _sampled(self, train_data: TrainData, epoch: int, step: int) -> Sampled:
-        draws = train_data.draws("masks", epoch, step) if self.model.needs_draws else None
-        fate = train_data.draws("client defense", epoch, step) if self.defense else None
-        negatives = train_data.shared_negatives if self.config["shared_negatives"] else train_data.negatives
-        return negatives(epoch, step), draws, fate
-
-    def _honest_group(self, train_data: TrainData, users: Int, weights: Any, sampled: list[Sampled]) -> ClientGroup:
-        batches = [train_data.batch(users, negatives, masks).to(self.device) for negatives, masks, _ in sampled]
-        fates = [fate for _, _, fate in sampled if fate is not None]
+    def _honest_group(self, train_data: TrainData, users: Int, drawn: list[Drawn]) -> ClientGroup:
+        batches = [train_data.aligned_batch(users, step.negatives, step.masks).to(self.device) for step in drawn]
         defense, tokens = self.defense, self.model.tokens(batches[0].lengths).cpu()
-        factors = torch.from_numpy(weights).to(self.device)
+        factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return model.client_losses(batches[step].rows(rows))
 
         if defense is None:
             return ClientGroup(factors, tokens, losses, batches)
-        draws = [train_data.aligned(values, users).to(self.device) for values in fates]
+        draws = [torch.from_numpy(step.fate).to(self.device) for step in drawn if step.fate is not None]
 
         def defended(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return defense(model, batches[step].rows(rows), draws[step][rows])
 
         return ClientGroup(factors, tokens, defended)
 
-    def _malicious_group(
-        self, attack: Attack, train_data: TrainData, users: Int, weights: Any, epoch: int
-    ) -> ClientGroup:
+    def _malicious_group(self, attack: Attack, train_data: TrainData, users: Int, period: int) -> ClientGroup:
         profile = self._profile(train_data, users)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             width = int(profile.item_seq_len[rows].max())
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
-            return attack.losses(model, part, users[rows.cpu().numpy()], self._context(train_data, epoch, step))
+            return attack.losses(model, part, users[rows.cpu().numpy()], self._context(train_data, period, step))
 
         cost = profile.item_seq_len.cpu() * attack.rows(len(self.targets))
-        return ClientGroup(torch.from_numpy(weights).to(self.device), cost, losses, malicious=True)
+        factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
+        return ClientGroup(factors, cost, losses, malicious=True)
 
     def _profile(self, train_data: TrainData, users: Int) -> Profile:
         """What the clients of ``users`` hold."""
         items, lengths = train_data.sequences.last(users, train_data.max_length)
         return Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
 
-    def _context(self, train_data: TrainData, epoch: int, step: int) -> AttackContext:
-        return AttackContext(self.targets, train_data.outside, self.seed, epoch, step)
+    def _context(self, train_data: TrainData, period: int, step: int) -> AttackContext:
+        return AttackContext(self.targets, train_data.outside, self.seed, period, step)

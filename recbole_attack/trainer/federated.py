@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ from recbole_attack.trainer.resuming import check_epochs
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.files import write_csv
 from recbole_attack.utils.rng import torch_stream
+
+MANY_CLIENTS = 100_000
+"""Up to as many, every client's weight is written unless the configuration says otherwise."""
 
 
 class Computed(NamedTuple):
@@ -78,6 +82,7 @@ class FederatedTrainer(AttackTrainer):
         self.rounds: list[dict[str, Any]] = []
         self.client_weights: list[ClientWeight] = []
         self.frozen: Counter[str] = Counter()
+        self.saves_weights = False
 
     @property
     def attack(self) -> Attack | None:
@@ -96,8 +101,9 @@ class FederatedTrainer(AttackTrainer):
         self.model.train()
         self.client_weights, self.frozen = [], Counter()
         pool = self.clients(train_data)
+        self.saves_weights = self._saves_weights(len(pool.users), epoch_idx)
         ask = self._asking(train_data, pool, epoch_idx)
-        rounds = pool.rounds(self.seed, epoch_idx, self.config["clients_per_round"])
+        rounds = self._rounds(pool, epoch_idx)
         name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
         bar = tqdm(rounds, desc=name, unit="round", leave=False, disable=hidden)
         attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
@@ -110,12 +116,20 @@ class FederatedTrainer(AttackTrainer):
         self._warn_of_frozen(epoch_idx, len(rounds))
         return total / max(heard, 1)
 
+    def _rounds(self, pool: ClientPool, epoch: int) -> list[Int]:
+        """Who is asked in each round of an epoch."""
+        size, rounds = self.config["clients_per_round"], self.config["rounds_per_epoch"]
+        if rounds is None:
+            return pool.rounds(self.seed, epoch, size)
+        return pool.sampled_rounds(self.seed, epoch, size, rounds)
+
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""
-        grouping = self.client_side.grouping(train_data, epoch)
+        side = self.client_side
+        grouping = lru_cache(maxsize=1)(partial(side.grouping, train_data))
 
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
-            groups = grouping(pool.users[honest], pool.users[malicious])
+            groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
             losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
             loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
             return Computed(honest, malicious, losses, result, loudness)
@@ -135,7 +149,9 @@ class FederatedTrainer(AttackTrainer):
         start = perf_counter()
         hostile = pool.malicious[clients]
         honest, malicious, losses, result, loudness, notes = ask(clients[~hostile], clients[hostile], index, measured)
-        candidates = self.client_side.candidates(train_data, pool.users[malicious], epoch)
+        candidates = self.client_side.candidates(
+            train_data, pool.users[malicious], self.client_side.period(epoch, index)
+        )
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
@@ -178,10 +194,19 @@ class FederatedTrainer(AttackTrainer):
             text = f"epoch {epoch}, round {index}: {sum(result.rejected.values())} updates rejected: {reasons}"
             self.logger.warning(text if result.kept.any() else f"{text}; none is left, the model stays as it is")
         self.frozen.update(result.frozen)
-        if self.config["save_client_weights"] and not self.aggregator.one_pass:
+        if self.saves_weights:
             dataset = train_data.dataset
             tokens = dataset.tokens(dataset.uid_field, pool.users[clients])
             self.client_weights += client_weights(epoch, index, pool, clients, result, tokens)
+
+    def _saves_weights(self, n_clients: int, epoch: int) -> bool:
+        """Whether weights are written: where the configuration does not say, unless they are millions."""
+        if self.aggregator.one_pass:
+            return False
+        wanted = self.config["save_client_weights"]
+        if wanted is None and n_clients > MANY_CLIENTS and epoch == 0:
+            self.logger.info(f"weights of {n_clients} clients are not written: save_client_weights=True writes them")
+        return n_clients <= MANY_CLIENTS if wanted is None else bool(wanted)
 
     def uploads(self) -> dict[str, float | None] | None:
         """How much malicious clients' uploads counted and how long they were, over all rounds so far.

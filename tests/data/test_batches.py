@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from recbole_attack.data import CentralEpoch, NonInteracted, TrainBatch, TrainData, UserSequences
+from recbole_attack.utils.rng import stream
 
 N_ITEMS = 12
 HISTORIES = st.lists(st.lists(st.integers(1, N_ITEMS - 1), max_size=9), min_size=1, max_size=8).map(
@@ -229,3 +231,41 @@ def test_shared_negatives_are_one_order_without_a_users_own_items(histories, max
         free = [item for item in order if item not in history]
         if free:
             assert [negative for _, _, negative in row] == [free[n % len(free)] for n in range(len(row))]
+
+
+USERS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
+
+
+@check
+@given(HISTORIES, st.integers(1, 6), USERS, st.integers(0, 5))
+def test_clients_draw_by_streams_of_their_own(histories, max_length, users, key):
+    source = train_data(histories, max_length)
+    users = np.minimum(users, len(histories) - 1)
+    drawn = source.client_draws(users, "masks", key, 1)
+    assert drawn.shape == source.aligned(np.zeros(len(source.sequences.items)), users).shape
+    for row, user in enumerate(users.tolist()):
+        n = min(len(histories[user]), max_length + 1)
+        assert drawn[row, :n].tolist() == stream(source.seed, "masks", key, 1, user).random(n).tolist()
+        assert not drawn[row, n:].any()
+        assert source.client_draws(users[row : row + 1], "masks", key, 1)[0, :n].tolist() == drawn[row, :n].tolist()
+
+
+@check
+@given(HISTORIES, st.integers(1, 6), USERS, st.integers(0, 5))
+def test_clients_negatives_are_those_their_draws_point_at(histories, max_length, users, key):
+    source = train_data(histories, max_length)
+    users = np.minimum(users, len(histories) - 1)
+    shares = source.client_draws(users, "client negatives", key, 0)
+    batch = source.aligned_batch(users, source.client_negatives(users, key, 0))
+    for row, user in enumerate(users.tolist()):
+        free = [item for item in range(1, N_ITEMS) if item not in histories[user]] or list(range(1, N_ITEMS))
+        expected = [free[int(share * len(free))] for share in shares[row, 1 : 1 + int(batch.lengths[row])]]
+        assert batch.neg_items[row, : len(expected)].tolist() == expected
+
+
+def test_clients_negatives_are_uniform():
+    source = train_data([[], [1, 2, 3, 4, 5, 6, 7, 8]], 9)
+    drawn = np.concatenate([source.client_negatives(np.array([1]), period)[0] for period in range(500)])
+    counts = np.bincount(drawn, minlength=N_ITEMS)
+    assert counts[:9].sum() == 0
+    assert chisquare(counts[9:]).pvalue > 0.001

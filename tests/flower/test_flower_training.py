@@ -20,6 +20,7 @@ Settings = Callable[..., AttackConfig]
 RULES: dict[str, dict[str, Any]] = {
     "mean": {"aggregator": "mean"},
     "mixed_rfa": {"aggregator": "mixed_rfa"},
+    "mean, few clients": {"aggregator": "mean", "rounds_per_epoch": 2, "clients_per_round": 24},
     "median, per item": {"aggregator": "median", "per_item": True},
 }
 NUMBERS = ("loss", "malicious_loss", "update_norm", "honest_norm", "malicious_norm", "malicious_weight")

@@ -21,6 +21,7 @@ from recbole_attack.utils.errors import DataError
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
     "robust": {"aggregator": "mixed_rfa", "clients_per_round": 32},
+    "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
     "test_only": {
         "eval_args": {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"},
