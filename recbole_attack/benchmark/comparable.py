@@ -48,7 +48,7 @@ ASPECTS: dict[str, Callable[[Record], Any]] = {
     "split": _config("eval_args"),
     "candidates": _config("exposure_candidates"),
     "mask_history": _config("mask_history"),
-    "eval_users": _config("eval_users"),
+    "eval_users": lambda record: record["config"].get("eval_users") or "all",
     "valid_metric": _config("valid_metric"),
     "evaluator": lambda record: record.get("evaluator", "unknown"),
     "targets": lambda record: [record["config"].get(name) for name in ("target_items", "target_seed")],

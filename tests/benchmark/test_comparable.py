@@ -41,6 +41,7 @@ CHANGES = {
     "split": lambda r: r["config"].update(eval_args={"split": {"LS": "test_only"}}),
     "candidates": lambda r: r["config"].update(exposure_candidates=1000),
     "mask_history": lambda r: r["config"].update(mask_history=False),
+    "eval_users": lambda r: r["config"].update(eval_users=100),
     "valid_metric": lambda r: r["config"].update(valid_metric="Hit@10"),
     "evaluator": lambda r: r.update(evaluator=2),
     "targets": lambda r: r["config"].update(target_items="popular:1"),
