@@ -231,6 +231,8 @@ def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | Non
     logger.info(experiment.dataset)
     for key in config.without_effect():
         logger.warning(f"{key} has no effect in the scenario '{config['scenario']}': found {config[key]!r}")
+    if config.external_config_dict.get("use_gpu") and config["device"].type == "cpu":
+        logger.warning(f"use_gpu found no GPU (gpu_id '{config['gpu_id']}'): all of it is computed on the CPU")
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
     _tell_folder(logger, folder)
 

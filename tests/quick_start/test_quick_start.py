@@ -252,6 +252,14 @@ def test_the_log_says_what_is_not_as_usual_and_where_all_of_it_is(finished, smal
     assert log.rstrip().endswith(f"run folder: {finished.folder}")
 
 
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_told_of(small, caplog, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for given, told in (({"use_gpu": True}, 1), ({"use_gpu": False}, 0), ({}, 0)):
+        caplog.clear()
+        run_recbole_attack(config_dict=small(epochs=1, attack="none", **given), saved=False)
+        assert caplog.text.count("use_gpu found no GPU (gpu_id '0'): all of it is computed on the CPU") == told
+
+
 def test_the_record_identifies_the_data(finished):
     data, files = finished.record["dataset"], list((DATASETS / "tiny").iterdir())
     users, items = interactions()
