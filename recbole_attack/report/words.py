@@ -22,18 +22,23 @@ def caption(record: Mapping[str, Any]) -> str:
     """
     config, budget, data = record["config"], record["budget"], record["dataset"]
     targets = budget["target_items"]
-    promoted = f"item {targets[0]}" if len(targets) == 1 else counted(len(targets), "item")
+    promoted = f"target item {targets[0]}" if len(targets) == 1 else counted(len(targets), "target item")
     candidates = config["exposure_candidates"]
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
         _TRAINING[config["scenario"]](config, _epochs(record)),
         ranking + (", history masked" if config["mask_history"] else ", history not masked"),
-        f"target {promoted} ({config['target_items']})",
+        f"{promoted} ({selected(config['target_items'])})",
     ]
     if config["attack"] != "none":
         parts.append(f"attack {config['attack']}" + _attackers(budget))
     return "; ".join([*parts, f"seed {config['seed']}"])
+
+
+def selected(targets: Any) -> str:
+    """``target_items`` as it is written on a command line."""
+    return targets if isinstance(targets, str) else ", ".join(map(str, targets))
 
 
 def _attackers(budget: Mapping[str, Any]) -> str:
