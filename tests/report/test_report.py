@@ -172,7 +172,7 @@ def test_the_caption_of_a_baseline_says_whose_trainer_trained_it(record):
 
 def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
     record["budget"].update(target_items=["i1", "i2"], mode="compromise", malicious_share=0.00123)
-    assert "target 2 items" in caption(record)
+    assert "; 2 target items (" in caption(record)
     assert "(0.12 %, compromised)" in caption(record)
 
 
