@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from recbole_attack.data.synthetic import PRESETS, Synthetic
 
     parser.add_argument("out", type=Path, help="folder in which to put the dataset's folder")
-    parser.add_argument("--name", default="synthetic", help="name of the dataset")
+    parser.add_argument("--name", help="name of the dataset (default: synthetic-<preset>)")
     parser.add_argument("--preset", default="small", help=f"sizes to start from: {', '.join(PRESETS)}")
     group = parser.add_argument_group("sizes, instead of the preset's")
     for size in fields(Synthetic):
@@ -29,5 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     preset = asdict(lookup(PRESETS, arguments.preset, "preset"))
     changes = {name: getattr(arguments, name) for name in preset if getattr(arguments, name) is not None}
-    counts = write_synthetic(Synthetic(**{**preset, **changes}), arguments.out, arguments.name)
-    print(f"{arguments.out / arguments.name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    name = arguments.name or f"synthetic-{arguments.preset}"
+    counts = write_synthetic(Synthetic(**{**preset, **changes}), arguments.out, name)
+    print(f"{arguments.out / name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))

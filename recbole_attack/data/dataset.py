@@ -37,6 +37,11 @@ def located(config: Any) -> Path:
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if name == "synthetic":
+        if (folder / f"{name}.inter").exists():
+            raise DataError(
+                f"dataset 'synthetic' is made as synthetic_size says, and {folder} would not be read: "
+                "expected it under another name"
+            )
         name = ensure_synthetic(synthetic_size(config["synthetic_size"]), folder.parent)
         folder = folder.with_name(name)
     inter = folder / f"{name}.inter"

@@ -8,7 +8,20 @@ from typing import Any
 
 from recbole_attack.utils.errors import ConfigError, shown
 
+RESERVED = {"ml-100k": "RecBole always reads its own", "synthetic": "it is made when it is asked for"}
+"""Names of datasets whose folder would not be read, with the reason."""
+
 _SPACE = re.compile(r"\s*")
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that is :data:`RESERVED` for a dataset that is to be written.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if name in RESERVED:
+        raise ConfigError(f"dataset name '{name}': expected another one, as {RESERVED[name]}")
 
 
 def as_name(value: Any) -> Any:

@@ -98,8 +98,10 @@ def saved_config(folder: Path) -> Path:
     """
     file = folder / "config.yaml"
     if not file.is_file():
+        inside = sorted(p.parent for p in folder.glob("*/config.yaml"))
         near = [p.parent.name for p in folder.parent.glob("*/config.yaml")]
-        raise DataError(f"{folder} is not a run folder: expected {file}{did_you_mean(folder.name, near)}")
+        hint = f"; run folders in it: {', '.join(map(str, inside))}" if inside else did_you_mean(folder.name, near)
+        raise DataError(f"{folder} is not a run folder: expected {file}{hint}")
     return file
 
 

@@ -27,12 +27,15 @@ _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
 _NOTHING = (("client_defense", "none"), ("gradient_scale", 1))
 """Values with which a parameter does nothing."""
 
+_DECIDED = {"three_steps"}
+"""What a run decides by itself where it is None: False is another value there, and not the same as nothing."""
+
 _ASIDE = {
     *("seed", "data_path", "checkpoint_dir", "gpu_id", "use_gpu", "device", "worker", "state", "show_progress"),
     *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "log_wandb", "wandb_project"),
-    *("compare_clean", "save_client_weights", "chunk_tokens", "encoding", "shuffle", "metrics", "topk"),
+    *("compare_clean", "save_client_weights", "chunk_tokens", "metrics", "topk"),
 }
-"""Parameters that do not change what is trained, or what is measured of it."""
+"""Parameters that do not change what is trained, but for its random draws, or what is measured of it."""
 
 _NAMES = {SHARE: "malicious clients, %"}
 
@@ -171,7 +174,8 @@ def label(settings: Mapping[str, Any], keys: Iterable[str] | None = None, unsaid
 
 
 def _is_off(key: str, setting: Any) -> bool:
-    return setting is None or setting is False or (key, setting) in _NOTHING
+    off = setting is False and key not in _DECIDED
+    return setting is None or off or (key, setting) in _NOTHING
 
 
 def _word(key: str, setting: Any) -> str:

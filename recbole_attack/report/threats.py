@@ -8,7 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
-from recbole_attack.report.words import clients_asked, sampled_users
+from recbole_attack.report.words import clients_asked, sampled_users, selected
 from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
@@ -45,7 +45,7 @@ def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     items = budget["target_items"]
     what = f"item {items[0]}" if len(items) == 1 else counted(len(items), "item")
     group = budget.get("target_group")
-    return f"{what} ({config['target_items']})" + (f" to users {group}" if group else "")
+    return f"{what} ({selected(config['target_items'])})" + (f" to users {group}" if group else "")
 
 
 def _limits(budget: Mapping[str, Any]) -> str:

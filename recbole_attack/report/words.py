@@ -22,14 +22,14 @@ def caption(record: Mapping[str, Any]) -> str:
     """
     config, budget, data = record["config"], record["budget"], record["dataset"]
     targets = budget["target_items"]
-    promoted = f"item {targets[0]}" if len(targets) == 1 else counted(len(targets), "item")
+    promoted = f"target item {targets[0]}" if len(targets) == 1 else counted(len(targets), "target item")
     candidates = config["exposure_candidates"]
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
         _TRAINING[config["scenario"]](config, _epochs(record)),
         ranking + (", history masked" if config["mask_history"] else ", history not masked") + sampled_users(config),
-        f"target {promoted} ({config['target_items']})",
+        f"{promoted} ({selected(config['target_items'])})",
     ]
     if config["attack"] != "none":
         parts.append(f"attack {config['attack']}" + _attackers(budget))
@@ -46,6 +46,11 @@ def clients_asked(config: Mapping[str, Any]) -> str:
     """How many clients make a round, and how many rounds an epoch where that is not what asks all of them once."""
     clients, rounds = f"{counted(config['clients_per_round'], 'client')} a round", config.get("rounds_per_epoch")
     return clients if rounds is None else f"{clients}, {counted(rounds, 'round')} an epoch"
+
+
+def selected(targets: Any) -> str:
+    """``target_items`` as it is written on a command line."""
+    return targets if isinstance(targets, str) else ", ".join(map(str, targets))
 
 
 def _attackers(budget: Mapping[str, Any]) -> str:

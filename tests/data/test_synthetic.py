@@ -273,15 +273,29 @@ def test_the_command(tmp_path, capsys):
         "0.5",
     ]
     assert main([str(tmp_path), *options]) == 0
-    assert capsys.readouterr().out.endswith("synthetic: 12 users, 20 items, 138 interactions\n")
-    names = {path.name for path in (tmp_path / "synthetic").iterdir()}
-    assert names == {"synthetic.inter", "synthetic.user", "synthetic.item"}
+    assert capsys.readouterr().out.endswith("synthetic-small: 12 users, 20 items, 138 interactions\n")
+    names = {path.name for path in (tmp_path / "synthetic-small").iterdir()}
+    assert names == {"synthetic-small.inter", "synthetic-small.user", "synthetic-small.item"}
     assert main([str(tmp_path), *options]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main([str(tmp_path), "--preset=aliex"]) == 2
     assert "did you mean 'aliec'" in capsys.readouterr().err
     assert main([str(tmp_path), "--users=0"]) == 2
     assert "users must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["synthetic", "ml-100k"])
+def test_a_dataset_that_would_not_be_read_is_not_written(tmp_path, capsys, name):
+    assert main([str(tmp_path), f"--name={name}"]) == 2
+    assert f"dataset name '{name}': expected another one, as" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_the_name_that_is_made_are_not_passed_over(tmp_path, config):
+    (tmp_path / "synthetic").mkdir()
+    (tmp_path / "synthetic" / "synthetic.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\na\tb\t1\n")
+    with pytest.raises(DataError, match=r"is made as synthetic_size says, and .*synthetic would not be read"):
+        create_dataset(config(dataset="synthetic", data_path=str(tmp_path)))
 
 
 def test_a_configuration_names_a_size_and_the_dataset_is_made_once(tmp_path, config):

@@ -521,6 +521,8 @@ def test_what_is_no_run_folder_cannot_be_resumed(finished, tmp_path):
     near = finished.folder.with_name(finished.folder.name[:-1])
     with pytest.raises(DataError, match=f"did you mean '{finished.folder.name}'"):
         run_recbole_attack(resume=str(near))
+    with pytest.raises(DataError, match=f"run folders in it: .*{finished.folder.name}"):
+        run_recbole_attack(resume=str(finished.folder.parent))
     assert not list(tmp_path.iterdir())
 
 

@@ -66,6 +66,11 @@ def test_the_caption_says_what_was_run(record):
     )
 
 
+def test_target_items_are_written_as_on_a_command_line(record):
+    record["config"]["target_items"], record["budget"]["target_items"] = ["i1", "i, 2"], ["i1", "i, 2"]
+    assert "; 2 target items (i1, i, 2); attack" in caption(record)
+
+
 def test_details_say_when_models_were_tested_and_how_loud_the_attack_was(record):
     record["clean"]["tested_epoch"], record["attacked"]["tested_epoch"] = 27, 0
     record["attacked"]["uploads"] = {"malicious_weight": 0.0123, "norm_ratio": 15.44, "valid_candidates": 1.0}
@@ -128,7 +133,7 @@ def pretrained(record):
 def test_the_caption_of_a_pre_trained_model_names_platform_and_target_users(pretrained):
     assert caption(pretrained) == (
         "SASRec on tiny (60 users, 39 items); pre-trained, platform users random:0.2:9, platform fine_tune; "
-        "full ranking, history masked; target 2 items (least_popular:1); attack bra for users gender=M; seed 2020"
+        "full ranking, history masked; 2 target items (least_popular:1); attack bra for users gender=M; seed 2020"
     )
 
 
@@ -167,7 +172,7 @@ def test_the_caption_of_a_baseline_says_whose_trainer_trained_it(record):
 
 def test_the_caption_counts_several_targets_and_knows_compromised_clients(record):
     record["budget"].update(target_items=["i1", "i2"], mode="compromise", malicious_share=0.00123)
-    assert "target 2 items" in caption(record)
+    assert "; 2 target items (" in caption(record)
     assert "(0.12 %, compromised)" in caption(record)
 
 

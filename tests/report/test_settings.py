@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from recbole_attack.report.settings import distinguishing, label, parts, usual
+from recbole_attack.config.options import OPTIONS
+from recbole_attack.report import settings
+from recbole_attack.report.settings import _ASIDE, _DECIDED, distinguishing, label, named, parts, usual
 
 
 def test_the_fewest_parameters_that_tell_rows_apart(made):
@@ -24,6 +29,26 @@ def test_what_is_off_or_does_nothing_equals_what_is_not_there(made):
     rows = {"old": made(), "new": made(per_item=False, norm_budget=None, gradient_scale=1.0)}
     del rows["old"]["config"]["client_defense"]
     assert distinguishing(rows) == {"old": {}, "new": {}}
+
+
+def test_what_a_run_decides_by_itself_is_not_what_is_switched_off(made):
+    optional = {key for key, option in OPTIONS.items() if option.kind is bool and option.optional}
+    assert optional - _ASIDE == _DECIDED
+    for key in _DECIDED:
+        groups = named([made(**{key: None}), made(**{key: False}), made(**{key: True}), made()])
+        assert sorted(map(len, groups.values())) == [1, 1, 2]
+
+
+def test_every_parameter_that_training_reads_makes_a_row_of_its_own(made):
+    """What is set aside is read by no trainer, attack or rule."""
+    read = set()
+    for room in ("trainer", "attack", "defense", "federated", "experiment", "model", "data"):
+        for file in (Path(settings.__file__).parents[1] / room).rglob("*.py"):
+            read |= set(re.findall(r"config\[\"(\w+)\"\]", file.read_text(encoding="utf-8")))
+    harmless = {"seed", "data_path", "checkpoint_dir", "device", "show_progress", "compare_clean", "topk", "metrics"}
+    harmless |= {"save_client_weights", "log_wandb", "wandb_project", "chunk_tokens"}
+    assert read & _ASIDE <= harmless
+    assert len(named([made("none", shuffle=True), made("none", shuffle=False)])) == 2
 
 
 def test_a_share_means_nothing_without_an_attack(made):

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from recbole_attack.data.convert.rows import Layout, Row
 from recbole_attack.data.convert.table import Counts, Table, Unreadable, is_number, write_table
+from recbole_attack.data.names import check_free
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean
 from recbole_attack.utils.files import write_folder
-
-RESERVED = {"ml-100k": "RecBole always reads its own", "synthetic": "it is made when it is asked for"}
-"""Names of datasets whose folder would not be read, with the reason."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -55,8 +53,7 @@ def convert_csv(
     columns = [user, item, time, *([rating] if rating else [])]
     if len(set(columns)) < len(columns):
         raise ConfigError(f"users, items, times and ratings need columns of their own: found {', '.join(columns)}")
-    if name in RESERVED:
-        raise ConfigError(f"dataset name '{name}': expected another one, as {RESERVED[name]}")
+    check_free(name)
     if not file.is_file():
         near = did_you_mean(file.name, [path.name for path in file.parent.glob("*")])
         raise DataError(f"{file} not found: expected a file{near}")

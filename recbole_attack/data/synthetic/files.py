@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_attack.data.names import check_free
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.synthetic.generate import AGES, GENDERS, OCCUPATIONS, PRESETS, Synthetic, generate
 from recbole_attack.utils.errors import ConfigError, DataError, lookup
@@ -30,8 +31,10 @@ def write_synthetic(size: Synthetic, out: Path, name: str) -> dict[str, int]:
         Number of users, items and interactions.
 
     Raises:
+        ConfigError: A folder of this name would not be read.
         DataError: The folder exists already.
     """
+    check_free(name)
 
     def fill(folder: Path) -> dict[str, int]:
         data = generate(size)
