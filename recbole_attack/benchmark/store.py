@@ -125,20 +125,45 @@ class Store:
 
     def finished(self) -> list[Cell]:
         """The runs all of whose arms are kept."""
-        return [cell for cell in self.rows if self.cells.keys() >= set(cell.arms.values())]
+        return [cell for cell in self.rows if self._is_finished(cell)]
 
-    def failed(self) -> dict[str, str]:
-        """Arm of a run of this grid, in words -> why it failed."""
-        names = {key: arm_name(self.rows, failure["arm"], key) for key, failure in self.failures.items()}
+    def failed(self, runs: Iterable[Cell] | None = None) -> dict[str, str]:
+        """Arm of a run, in words -> why it failed.
+
+        Args:
+            runs: Those of the grid that was last run if absent.
+        """
+        chosen = self.rows if runs is None else list(runs)
+        names = {key: arm_name(chosen, failure["arm"], key) for key, failure in self.failures.items()}
         return {name: self.failures[key]["error"] for key, name in names.items() if name}
+
+    def unfinished(self, runs: Iterable[Cell] | None = None) -> dict[str, str]:
+        """Row and seed of a run that lacks arms -> which, and whether they failed.
+
+        Args:
+            runs: As for :meth:`failed`.
+        """
+        chosen = self.rows if runs is None else list(runs)
+        return {f"{run.row}, seed {run.seed}": self._lacks(run) for run in chosen if not self._is_finished(run)}
+
+    def _is_finished(self, run: Cell) -> bool:
+        return self.cells.keys() >= set(run.arms.values())
+
+    def _lacks(self, run: Cell) -> str:
+        left = {name: key in self.failures for name, key in run.arms.items() if key not in self.cells}
+        parts = {
+            "failed": [name for name, failed in left.items() if failed],
+            "not trained yet": [name for name, failed in left.items() if not failed],
+        }
+        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names)
 
     def records(self, runs: Iterable[Cell] | None = None) -> dict[str, list[dict[str, Any]]]:
         """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending.
 
         Args:
-            runs: Runs all of whose arms are kept; those of the grid that was last run if absent.
+            runs: As for :meth:`failed`.
         """
-        chosen = self.finished() if runs is None else list(runs)
+        chosen = self.finished() if runs is None else [run for run in runs if self._is_finished(run)]
         found: dict[str, list[dict[str, Any]]] = {cell.row: [] for cell in chosen}
         for cell in sorted(chosen, key=lambda cell: cell.seed):
             found[cell.row].append(compose(cell, self.cells, self._histories, self.timings, self.folder))

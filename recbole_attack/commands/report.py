@@ -80,7 +80,7 @@ def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[
         grid: Of a store, the grid whose rows are meant, whichever it was that trained them.
 
     Returns:
-        The records, by row where rows have names; and what failed -> why.
+        The records, by row where rows have names; and what failed or was not finished -> why.
 
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
@@ -89,10 +89,11 @@ def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[
         near = [str(other) for other in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} is no folder: expected one with records of runs{did_you_mean(str(source), near)}")
     if (source / "cells.jsonl").is_file():
-        from recbole_attack.benchmark import Store, kept_runs, read_grid  # take long, and help does not need them
+        from recbole_attack.benchmark import Store, read_grid, runs_of  # take long, and help does not need them
 
         store = Store(source)
-        return store.records(kept_runs(read_grid(grid), store.cells) if grid else None), store.failed()
+        runs = runs_of(read_grid(grid), store.cells, store.failures) if grid else None
+        return store.records(runs), {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
