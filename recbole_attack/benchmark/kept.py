@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from recbole_attack.benchmark.grid import Parameters, Row
-from recbole_attack.benchmark.plan import Cell, anywhere, deciding
+from recbole_attack.benchmark.plan import Cell, anywhere, arm_contents, deciding
 from recbole_attack.config import AttackConfig
-from recbole_attack.experiment import arm_parameters
 from recbole_attack.utils.errors import ConfigError, DataError
 from recbole_attack.utils.files import plain
 
@@ -62,7 +61,7 @@ def _by_content(lines: Lines) -> Arms:
 
 def _runs(row: Row, kept: Arms, failed: Arms, cells: Lines) -> Iterator[Cell]:
     config = AttackConfig(config_dict=row.parameters)
-    contents = {name: _content(name, values) for name, values in arm_parameters(config).items()}
+    contents = {name: _content(name, values) for name, values in arm_contents(config).items()}
     whole = set.intersection(*(set(kept.get(content, {})) for content in contents.values()))
     asked = set(row.seeds) if row.seeds else _tried(list(contents.values()), kept, failed)
     values = anywhere(config)

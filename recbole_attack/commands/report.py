@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from recbole_attack.report.texts import finding
     from recbole_attack.report.writing import write_report
 
-    found = cells(*read_records(arguments.source, arguments.grid))
+    found = cells(*read_records(arguments.source, arguments.grid, arguments.plugins))
     check_victims({row.name: row.records for row in found.rows}, arguments.may_differ)
     sentence = _finding(arguments.finding) or finding(found)
     title = arguments.title or arguments.source.resolve().name
@@ -72,12 +72,13 @@ def _finding(given: str | None) -> str | None:
     return given
 
 
-def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[str, str]]:
+def read_records(source: Path, grid: Path | None = None, plugins: str | None = None) -> tuple[Records, dict[str, str]]:
     """All records in a folder: a grid's store, or each ``result.json`` below it, or else its JSON files.
 
     Args:
         source: The folder.
         grid: Of a store, the grid whose rows are meant, whichever it was that trained them.
+        plugins: Plug-ins that the grid was given, if any.
 
     Returns:
         The records, by row where rows have names; and what failed or was not finished -> why.
@@ -92,7 +93,8 @@ def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[
         from recbole_attack.benchmark import Store, read_grid, runs_of  # take long, and help does not need them
 
         store = Store(source)
-        runs = runs_of(read_grid(grid), store.cells, store.failures) if grid else None
+        changes = {"plugins": plugins} if plugins else None
+        runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
         return store.records(runs), {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")

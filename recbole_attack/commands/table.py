@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     grid, folder, out = arguments.grid, arguments.store or default_store(arguments.grid), arguments.out
     if out is not None and out.suffix != ".md":
         raise ConfigError(f"out must be a file whose name ends in .md: found {out}")
-    rows, about, title = read_grid(grid), read_about(grid), title_of(grid)
+    changes = {"plugins": arguments.plugins} if arguments.plugins else None
+    rows, about, title = read_grid(grid, changes=changes), read_about(grid), title_of(grid)
     records, missing = _records(rows, folder, grid)
     check_victims(records, about.may_differ if arguments.may_differ is None else arguments.may_differ)
     where = f"{grid.as_posix()}{f' --store={folder.as_posix()}' if arguments.store else ''}"

@@ -21,6 +21,7 @@ FILES = {"report.html", "report.md", "report.tex", "report.csv"}
 def arguments(*words: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     report.add_arguments(parser)
+    parser.set_defaults(plugins=None)
     return parser.parse_args([str(word) for word in words])
 
 
