@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -68,7 +68,7 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
             are rows. What the rows of a folder share stands in ``common.yaml`` and ``<model>.yaml`` of the folder and
             of those above it that have a ``common.yaml``; files of rows come in the order of ``paper.yaml``, if there
             is one.
-        seeds: Stand in for the grid's own.
+        seeds: Stand in for the grid's own; what the grid excludes stays excluded.
         changes: Parameters that win over the grid's.
 
     Raises:
@@ -86,11 +86,11 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
         rows = [replace(row, parameters=with_shared(path, row.parameters)) for row in own]
         check_models(path, [row.parameters for row in rows])
     else:
-        rows = [Row(name, values, None) for name, values in rows_of_folder(path).items()]
+        every = None if seeds is None else tuple(dict.fromkeys(seeds))
+        rows = [Row(name, values, every) for name, values in rows_of_folder(path).items()]
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
-    given = None if seeds is None else tuple(dict.fromkeys(seeds))
-    return [Row(row.name, {**row.parameters, **(changes or {})}, given or row.seeds) for row in rows]
+    return [replace(row, parameters={**row.parameters, **(changes or {})}) for row in rows]
 
 
 def _rows_of_file(path: Path, seeds: Sequence[int] | None) -> list[Row]:
@@ -111,7 +111,7 @@ def _rows_of_parts(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[R
         axes["seed"] = [fixed["seed"]]
     fixed.pop("seed", None)
     _check_apart(axes)
-    excluded = _exclusions(parts.get("exclude"), axes)
+    excluded = _exclusions(parts.get("exclude"), axes, set() if seeds is None else {"seed"})
     rows = [] if named and not axes.keys() - {"seed"} else list(_combinations(fixed, axes, excluded))
     every = tuple(axes["seed"]) if "seed" in axes else None
     for name, own in named.items():
@@ -176,8 +176,14 @@ def _value(axis: str, given: Any) -> Any:
     return read_value(axis, read_text(axis, given) if isinstance(given, str) else given)
 
 
-def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str]]:
-    """Partial combinations, values as :func:`_canonical` text."""
+def _exclusions(given: Any, axes: Mapping[str, list[Any]], others: Container[str]) -> list[dict[str, str]]:
+    """Partial combinations, values as :func:`_canonical` text.
+
+    Args:
+        given: What the grid's file excludes.
+        axes: Its lists.
+        others: Axes whose values are not the file's: what it excludes may not be among them.
+    """
     if given is not None and not isinstance(given, list):
         raise ConfigError(f"exclude must be a list of combinations, such as [{{attack: ra}}]: found {shown(given)}")
     found = []
@@ -189,7 +195,7 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
         for axis, value in values.items():
             known = [_own(axis, each)[axis] for each in lookup(axes, axis, "parameter in exclude")]
             excluded[axis] = _canonical(_value(axis, value))
-            if excluded[axis] not in map(_canonical, known):
+            if axis not in others and excluded[axis] not in map(_canonical, known):
                 near = did_you_mean(str(value), map(str, known))
                 raise ConfigError(f"exclude: {axis} must be one of {shown(known)}: found {shown(value)}{near}")
         found.append(excluded)
@@ -233,4 +239,4 @@ def _word(value: Any) -> str:
 def default_store(path: Path) -> Path:
     """Where the results of a grid are kept if nothing else is said: below ``saved``, named after it and its folder."""
     place = path.resolve()
-    return Path("saved") / f"{place.parent.name}-{place.stem}"
+    return Path("saved") / f"{place.parent.name}-{place.name if place.is_dir() else place.stem}"

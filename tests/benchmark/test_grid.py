@@ -284,6 +284,19 @@ def test_stores_of_grids_with_the_same_name_lie_apart(tmp_path):
     places = {default_store(tmp_path / folder / "table1") for folder in ("a", "b")}
     assert places == {Path("saved/a-table1"), Path("saved/b-table1")}
     assert default_store(tmp_path / "a" / "demo.yaml") == Path("saved/a-demo")
+    for version in ("v1.2", "v1.3"):
+        (tmp_path / "a" / version).mkdir(parents=True)
+        assert default_store(tmp_path / "a" / version) == Path(f"saved/a-{version}")
+
+
+@given(seeds=axis, own=st.lists(st.integers(1, 9), max_size=3, unique=True), excluded=st.integers(1, 9))
+def test_an_exclusion_holds_for_the_seeds_of_the_caller_and_may_be_of_another(tmp_path_factory, seeds, own, excluded):
+    parts = {"grid": {"attack": ["ra", "eb"], **({"seed": own} if own else {})}}
+    parts["exclude"] = [{"attack": "ra", "seed": excluded}]
+    file = write(tmp_path_factory.mktemp("grid"), yaml.safe_dump(parts))
+    left = [seed for seed in seeds if seed != excluded]
+    expected = [("attack=ra", tuple(left))] if left else []
+    assert [(r.name, r.seeds) for r in read_grid(file, seeds)] == [*expected, ("attack=eb", tuple(seeds))]
 
 
 def test_the_parts_are_all_explained():
