@@ -44,6 +44,22 @@ class Arm:
     data: dict[str, str]
     place: Parameters = field(compare=False)
 
+    def check(self, data: Mapping[str, str]) -> None:
+        """See that it was trained as it was planned; called where it was trained.
+
+        Args:
+            data: File name -> SHA-256 of the files it was trained on.
+
+        Raises:
+            DataError: The data or the code of plug-ins are others.
+        """
+        if data != self.data:
+            raise DataError(f"dataset '{self.parameters['dataset']}' changed: expected {self.data}, found {data}")
+        code = self.parameters.get("plugins") or {}
+        here = plugin_hashes(code)
+        if here != code:
+            raise DataError(f"plug-ins changed, or are others on this machine: expected {code}, found {here}")
+
 
 @dataclass(frozen=True)
 class Cell:
