@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from recbole_attack.report.texts import finding
     from recbole_attack.report.writing import write_report
 
-    found = cells(*read_records(arguments.source, arguments.grid))
+    found = cells(*read_records(arguments.source, arguments.grid, arguments.plugins))
     check_victims({row.name: row.records for row in found.rows}, arguments.may_differ)
     sentence = _finding(arguments.finding) or finding(found)
     title = arguments.title or arguments.source.resolve().name
@@ -72,15 +72,16 @@ def _finding(given: str | None) -> str | None:
     return given
 
 
-def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[str, str]]:
+def read_records(source: Path, grid: Path | None = None, plugins: str | None = None) -> tuple[Records, dict[str, str]]:
     """All records in a folder: a grid's store, or each ``result.json`` below it, or else its JSON files.
 
     Args:
         source: The folder.
         grid: Of a store, the grid whose rows are meant, whichever it was that trained them.
+        plugins: Plug-ins that the grid was given, if any.
 
     Returns:
-        The records, by row where rows have names; and what failed -> why.
+        The records, by row where rows have names; and what failed or was not finished -> why.
 
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
@@ -89,10 +90,12 @@ def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[
         near = [str(other) for other in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} is no folder: expected one with records of runs{did_you_mean(str(source), near)}")
     if (source / "cells.jsonl").is_file():
-        from recbole_attack.benchmark import Store, kept_runs, read_grid  # take long, and help does not need them
+        from recbole_attack.benchmark import Store, read_grid, runs_of  # take long, and help does not need them
 
         store = Store(source)
-        return store.records(kept_runs(read_grid(grid), store.cells) if grid else None), store.failed()
+        changes = {"plugins": plugins} if plugins else None
+        runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
+        return store.records(runs), {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))

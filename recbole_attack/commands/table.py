@@ -47,10 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     grid, folder, out = arguments.grid, arguments.store or default_store(arguments.grid), arguments.out
     if out is not None and out.suffix != ".md":
         raise ConfigError(f"out must be a file whose name ends in .md: found {out}")
-    rows, about, title = read_grid(grid), read_about(grid), title_of(grid)
-    records = _records(rows, folder, grid)
+    changes = {"plugins": arguments.plugins} if arguments.plugins else None
+    rows, about, title = read_grid(grid, changes=changes), read_about(grid), title_of(grid)
+    records, missing = _records(rows, folder, grid)
     check_victims(records, about.may_differ if arguments.may_differ is None else arguments.may_differ)
-    missing = [row.name for row in rows if row.name not in records]
     where = f"{grid.as_posix()}{f' --store={folder.as_posix()}' if arguments.store else ''}"
     written = f" --out={out.as_posix()}" if out else ""
     own_data = any(row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES for row in rows)
@@ -64,14 +64,25 @@ def run(arguments: argparse.Namespace) -> None:
         print(*_write(text, records, about, out, picture), sep="\n")
 
 
-def _records(rows: Any, folder: Path, grid: Path) -> Any:
-    from recbole_attack.benchmark import Store, kept_runs
+def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:
+    """The records of each row, and what is missing of rows, in words."""
+    from recbole_attack.benchmark import Store, runs_of
 
     if not folder.is_dir():
         near = did_you_mean(str(folder), map(str, folder.parent.glob("*")))
         raise DataError(f"{folder} is no store: expected the folder with the results of {grid}{near}")
     store = Store(folder)
-    return store.records(kept_runs(rows, store.cells))
+    runs = runs_of(rows, store.cells, store.failures)
+    records = store.records(runs)
+    if not records:
+        raise DataError(
+            f"{folder} holds no finished run of {grid}: expected one at least; recbole_attack grid trains it"
+        )
+    left: dict[str, list[str]] = {}
+    for run in runs:
+        if run.seed not in [record["seed"] for record in records.get(run.row, [])]:
+            left.setdefault(run.row, []).append(str(run.seed))
+    return records, [f"{row} (seeds {', '.join(left[row])})" if row in records else row for row in left]
 
 
 def _write(text: str, records: Any, about: Any, out: Path, picture: Path) -> list[Path]:

@@ -153,7 +153,8 @@ def cells(
     finished = {name: [r for r in seeds if not _failure(r)] for name, seeds in by_row.items()}
     kept = {name: _by_seed(name, seeds) for name, seeds in finished.items() if seeds}
     if not kept:
-        reasons = "; ".join(f"{row}: {reason}" for row, reason in failed.items())
+        reasons = "; ".join(f"{row}: {reason}" for row, reason in list(failed.items())[:5])
+        reasons += f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise DataError(f"no finished run to report on{f': {reasons}' if reasons else ''}")
     _check_schema(kept)
     settings = distinguishing({name: seeds[0] for name, seeds in kept.items()})
