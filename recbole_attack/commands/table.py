@@ -7,6 +7,8 @@ paper printed, notes.md with what was found, and table.yaml with columns, compar
 from __future__ import annotations
 
 import argparse
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +52,34 @@ def run(arguments: argparse.Namespace) -> None:
     changes = {"plugins": arguments.plugins} if arguments.plugins else None
     rows, about, title = read_grid(grid, changes=changes), read_about(grid), title_of(grid)
     records, missing = _records(rows, folder, grid)
-    check_victims(records, about.may_differ if arguments.may_differ is None else arguments.may_differ)
-    where = f"{grid.as_posix()}{f' --store={folder.as_posix()}' if arguments.store else ''}"
-    written = f" --out={out.as_posix()}" if out else ""
-    own_data = any(row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES for row in rows)
-    data = " --data_path=<folder>" if own_data else ""
-    commands = [f"recbole_attack grid {where}{data}", f"recbole_attack table {where}{written}"]
+    if arguments.may_differ is not None:
+        about = replace(about, may_differ=arguments.may_differ)
+    check_victims(records, about.may_differ)
+    commands = _commands(arguments, rows, records)
     picture = (out or Path(title)).with_suffix(".png")
     text = experiment_page(title, records, missing, about, sections(records, about), commands, picture.name)
     if out is None:
         print(text, end="")
     else:
         print(*_write(text, records, about, out, picture), sep="\n")
+
+
+def _commands(arguments: argparse.Namespace, rows: Any, records: Any) -> list[str]:
+    """How to run it and to write the page again."""
+    given = [arguments.grid.as_posix()]
+    given += [f"--store={arguments.store.as_posix()}"] if arguments.store else []
+    given += [f"--plugins={arguments.plugins}"] if arguments.plugins else []
+    seeds = sorted({record["seed"] for of_row in records.values() for record in of_row})
+    theirs = any(row.seeds is None and row.parameters.get("seed", seeds) != seeds[0] for row in rows)
+    chosen = [f"--seeds={','.join(map(str, seeds))}"] if theirs else []
+    elsewhere = any(
+        "data_path" not in row.parameters and row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES
+        for row in rows
+    )
+    trained = shlex.join(["recbole_attack", "grid", *given, *chosen]) + (" --data_path=<folder>" if elsewhere else "")
+    written = [f"--out={arguments.out.as_posix()}"] if arguments.out else []
+    differing = ["--may_differ", *arguments.may_differ] if arguments.may_differ else []
+    return [trained, shlex.join(["recbole_attack", "table", *given, *written, *differing])]
 
 
 def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:

@@ -115,6 +115,7 @@ class Cells(NamedTuple):
         exposure: The metric of matrices and curves, ``er@10`` if it was measured; None without a target.
         accuracy: The metric whose loss is shown, of the same cut-off.
         failures: Row and seed -> why it has no figures.
+        may_differ: In what of protocol, knowledge and budget rows of one victim were let differ.
     """
 
     rows: tuple[Row, ...]
@@ -122,6 +123,7 @@ class Cells(NamedTuple):
     exposure: str | None
     accuracy: str | None
     failures: Mapping[str, str]
+    may_differ: Sequence[str] = ()
 
 
 def main_arm(record: Record) -> str:

@@ -12,7 +12,7 @@ import yaml
 from recbole_attack.benchmark import Store, kept_runs, make_plan, read_grid, run_grid
 from recbole_attack.commands import report
 from recbole_attack.quick_start import train_arm
-from recbole_attack.utils.errors import DataError, TrainingError
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"report.html", "report.md", "report.tex", "report.csv"}
@@ -49,6 +49,19 @@ def test_a_folder_of_kept_records_becomes_a_report(kept, tmp_path, capsys):
     assert "<h1>A &amp; B</h1>" in page
     assert text.startswith("# A &amp; B\n")
     assert "a\\_ra" in text
+
+
+def test_what_rows_were_let_differ_in_is_on_every_page(kept, tmp_path):
+    file = kept / "2.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["budget"]["gradient_scale"] = 5.0
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected one gradient_scale"):
+        report.run(arguments(kept, "--out", tmp_path / "out"))
+    report.run(arguments(kept, "--out", tmp_path / "out", "--may_differ", "gradient_scale"))
+    page, text = ((tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "- rows differ on purpose in: gradient\\_scale\n" in text
+    assert "rows differ on purpose in" in page
 
 
 def test_the_same_records_give_the_same_bytes_and_pictures_that_are_gone_do_not_stay(kept):
@@ -117,6 +130,12 @@ def test_a_folder_without_records_is_refused(tmp_path):
         report.read_records(tmp_path / "runs")
     with pytest.raises(DataError, match=r"run is no folder: expected one with records of runs; did you mean '.*/runs'"):
         report.read_records(tmp_path / "run")
+    (tmp_path / "runs" / "store").mkdir()
+    (tmp_path / "runs" / "store" / "cells.jsonl").touch()
+    with pytest.raises(DataError, match=r"runs holds stores of grids: expected one of them, such as .*/runs/store$"):
+        report.read_records(tmp_path / "runs")
+    with pytest.raises(DataError, match=r"cells\.jsonl is no folder: .*; did you mean '.*/runs/store'\?"):
+        report.read_records(tmp_path / "runs" / "store" / "cells.jsonl")
 
 
 @pytest.fixture

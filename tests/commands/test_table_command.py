@@ -108,6 +108,10 @@ def test_rows_that_do_not_compare_are_refused_unless_told_to(experiment, capsys)
     assert main(words) == 2
     assert "expected one gradient_scale, found gradient_scale: 1" in capsys.readouterr().err
     assert main([*words, "--may_differ", "gradient_scale"]) == 0
+    let = capsys.readouterr().out
+    assert "Rows of one victim differ on purpose in: gradient_scale." in let
+    assert f"recbole_attack table {folder} --store={store} --may_differ gradient_scale\n" in let
+    assert f"recbole_attack grid {folder} --store={store} --seeds=1,2\n" in let
     table = yaml.safe_load((folder / "table.yaml").read_text(encoding="utf-8"))
     (folder / "table.yaml").write_text(yaml.safe_dump({**table, "may_differ": ["gradient_scale"]}), encoding="utf-8")
     capsys.readouterr()
