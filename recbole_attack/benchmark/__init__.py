@@ -1,8 +1,9 @@
 """Many runs: a grid's plan, workers, store and statistics, and frames of their results."""
 
 from recbole_attack.benchmark.comparable import check_comparable, check_victims
-from recbole_attack.benchmark.grid import Row, default_store, read_grid, title_of
-from recbole_attack.benchmark.kept import kept_runs
+from recbole_attack.benchmark.folder import title_of
+from recbole_attack.benchmark.grid import Row, default_store, read_grid
+from recbole_attack.benchmark.kept import kept_runs, runs_of
 from recbole_attack.benchmark.plan import Plan, make_plan
 from recbole_attack.benchmark.run import run_grid
 from recbole_attack.benchmark.sections import sections
@@ -23,6 +24,7 @@ __all__ = [
     "make_plan",
     "read_grid",
     "run_grid",
+    "runs_of",
     "sections",
     "title_of",
 ]

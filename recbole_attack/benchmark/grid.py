@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from recbole_attack.config.attack_config import config_loader
+from recbole_attack.benchmark.folder import GRID_FILE, check_alone, check_models, rows_of_folder, with_shared
 from recbole_attack.config.reading import read_text, read_value, text_keys
 from recbole_attack.data import each_target
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
-from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
+from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
 Parameters = dict[str, Any]
 
@@ -27,12 +27,6 @@ PARTS = {
     "rows": "name -> parameters of one more row",
 }
 """What a grid's file holds, all of it optional but for one of ``grid`` and ``rows``."""
-
-GRID_FILE = "grid.yaml"
-"""The grid of a folder whose rows are no files of their own."""
-
-ABOUT_A_TABLE = frozenset({"common", "paper", "table"})
-"""Names of files in a folder of rows that are no rows."""
 
 
 @dataclass(frozen=True)
@@ -71,65 +65,40 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
 
     Args:
         path: A YAML file with the :data:`PARTS`, or a folder that has one called ``grid.yaml``, or whose YAML files
-            are rows. What such rows share
-            stands in ``common.yaml`` and ``<model>.yaml`` of the folder and of those above it that have a
-            ``common.yaml``; rows come in the order of ``paper.yaml``, if there is one.
-        seeds: Stand in for the grid's own.
+            are rows. What the rows of a folder share stands in ``common.yaml`` and ``<model>.yaml`` of the folder and
+            of those above it that have a ``common.yaml``; files of rows come in the order of ``paper.yaml``, if there
+            is one.
+        seeds: Stand in for the grid's own; what the grid excludes stays excluded.
         changes: Parameters that win over the grid's.
 
     Raises:
-        ConfigError: A part is not what it should be, or no combination is left.
+        ConfigError: A part is not what it should be, no combination is left, or a file of the folder is of no use.
         DataError: A file is missing or no YAML mapping.
     """
     if not path.exists():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
         raise DataError(f"{path} not found: expected a grid's YAML file, or a folder of rows{near}")
-    own = path / GRID_FILE
-    if path.is_dir() and not own.is_file():
-        rows = [Row(name, values, None) for name, values in _rows_of_folder(path).items()]
+    if not path.is_dir():
+        rows = _rows_of_file(path, seeds)
+    elif (path / GRID_FILE).is_file():
+        check_alone(path)
+        own = _rows_of_file(path / GRID_FILE, seeds)
+        rows = [replace(row, parameters=with_shared(path, row.parameters)) for row in own]
+        check_models(path, [row.parameters for row in rows])
     else:
-        loader = type("_OwnGridLoader", (_GridLoader,), {"text_keys": text_keys() | {"targets_each"}})
-        rows = _rows_of_file(load_yaml(own if path.is_dir() else path, loader), seeds)
+        every = None if seeds is None else tuple(dict.fromkeys(seeds))
+        rows = [Row(name, values, every) for name, values in rows_of_folder(path).items()]
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
-    given = None if seeds is None else tuple(dict.fromkeys(seeds))
-    return [Row(row.name, {**row.parameters, **(changes or {})}, given or row.seeds) for row in rows]
+    return [replace(row, parameters={**row.parameters, **(changes or {})}) for row in rows]
 
 
-def _rows_of_folder(folder: Path) -> dict[str, Parameters]:
-    folder = folder.resolve()
-    files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    names = [name for name in files if name not in ABOUT_A_TABLE and not name[0].isupper()]
-    order = [name for name in _read(folder / "paper.yaml", AliasLoader) if name in names]
-    loader, levels, rows = config_loader(), _levels(folder), {}
-    for name in dict.fromkeys([*order, *names]):
-        own = _read(files[name], loader)
-        values: Parameters = {}
-        for level in reversed(levels):
-            values |= _read(level / "common.yaml", loader) | _read(level / f"{own.get('model')}.yaml", loader)
-        rows[name] = values | own
-    return rows
+def _rows_of_file(path: Path, seeds: Sequence[int] | None) -> list[Row]:
+    loader = type("_OwnGridLoader", (_GridLoader,), {"text_keys": text_keys() | {"targets_each"}})
+    return _rows_of_parts(load_yaml(path, loader), seeds)
 
 
-def _levels(folder: Path) -> list[Path]:
-    """A folder of rows and those above it that its rows share something with, the nearest first."""
-    levels = [folder]
-    while (levels[-1].parent / "common.yaml").is_file():
-        levels.append(levels[-1].parent)
-    return levels
-
-
-def title_of(path: Path) -> str:
-    """What a grid is called: its name, with those of the folders above it that it shares parameters with."""
-    place = path.resolve()
-    return "/".join(level.name for level in reversed(_levels(place))) if place.is_dir() else place.stem
-
-
-def _read(file: Path, loader: type[YamlLoader]) -> dict[str, Any]:
-    return load_yaml(file, loader) if file.is_file() and file.stat().st_size else {}
-
-
-def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:
+def _rows_of_parts(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Row]:
     for part in parts:
         lookup(PARTS, part, "part of a grid")
     fixed, axes, named = (_mapping(part, parts.get(part)) for part in ("fixed", "grid", "rows"))
@@ -142,7 +111,7 @@ def _rows_of_file(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[Ro
         axes["seed"] = [fixed["seed"]]
     fixed.pop("seed", None)
     _check_apart(axes)
-    excluded = _exclusions(parts.get("exclude"), axes)
+    excluded = _exclusions(parts.get("exclude"), axes, set() if seeds is None else {"seed"})
     rows = [] if named and not axes.keys() - {"seed"} else list(_combinations(fixed, axes, excluded))
     every = tuple(axes["seed"]) if "seed" in axes else None
     for name, own in named.items():
@@ -207,8 +176,14 @@ def _value(axis: str, given: Any) -> Any:
     return read_value(axis, read_text(axis, given) if isinstance(given, str) else given)
 
 
-def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str]]:
-    """Partial combinations, values as :func:`_canonical` text."""
+def _exclusions(given: Any, axes: Mapping[str, list[Any]], others: Container[str]) -> list[dict[str, str]]:
+    """Partial combinations, values as :func:`_canonical` text.
+
+    Args:
+        given: What the grid's file excludes.
+        axes: Its lists.
+        others: Axes whose values are not the file's: what it excludes may not be among them.
+    """
     if given is not None and not isinstance(given, list):
         raise ConfigError(f"exclude must be a list of combinations, such as [{{attack: ra}}]: found {shown(given)}")
     found = []
@@ -220,7 +195,7 @@ def _exclusions(given: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, str
         for axis, value in values.items():
             known = [_own(axis, each)[axis] for each in lookup(axes, axis, "parameter in exclude")]
             excluded[axis] = _canonical(_value(axis, value))
-            if excluded[axis] not in map(_canonical, known):
+            if axis not in others and excluded[axis] not in map(_canonical, known):
                 near = did_you_mean(str(value), map(str, known))
                 raise ConfigError(f"exclude: {axis} must be one of {shown(known)}: found {shown(value)}{near}")
         found.append(excluded)
@@ -264,4 +239,4 @@ def _word(value: Any) -> str:
 def default_store(path: Path) -> Path:
     """Where the results of a grid are kept if nothing else is said: below ``saved``, named after it and its folder."""
     place = path.resolve()
-    return Path("saved") / f"{place.parent.name}-{place.stem}"
+    return Path("saved") / f"{place.parent.name}-{place.name if place.is_dir() else place.stem}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import plain, write_text
+
+WAY_OUT = "remove that line, and the same grid makes it again, or use another store"
+"""What to do about a line that cannot be read."""
 
 
 def write_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
@@ -21,7 +24,8 @@ def read_lines(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:
 
     Args:
         path: The file.
-        fields: What each object must have at least: name -> type of the value.
+        fields: What each object must have at least: name -> type of the value, which for ``object`` may be any. The
+            name ``a.b`` stands for ``b`` in the object ``a``.
 
     Raises:
         DataError: A line is no such object.
@@ -29,13 +33,23 @@ def read_lines(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            value = json.loads(line)
+            value = json.loads(line.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number} is not valid JSON: {error}") from error
+            raise DataError(f"{path}, line {number} is not valid JSON: {error}; {WAY_OUT}") from error
         for name, kind in fields.items():
-            if not isinstance(value, dict) or not isinstance(value.get(name), kind):
-                raise DataError(f"{path}, line {number}: expected an object with a {kind.__name__} '{name}'")
+            if not _has(value, name.split("."), kind):
+                what = f"a {kind.__name__} '{name}'" if kind is not object else f"'{name}'"
+                raise DataError(f"{path}, line {number}: expected an object with {what}; {WAY_OUT}")
         found.append(value)
     return found
+
+
+def _has(value: Any, names: Sequence[str], kind: type) -> bool:
+    """Whether an object has a value of a kind where ``names`` lead to."""
+    for name in names:
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return isinstance(value, kind)

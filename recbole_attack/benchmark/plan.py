@@ -12,6 +12,7 @@ from typing import Any
 from recbole_attack.benchmark.grid import Parameters, Row
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.options import OPTIONS
+from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -32,9 +33,9 @@ class Arm:
     Attributes:
         key: Hash of name, parameters, data and the evaluator's version.
         name: ``local``, ``clean`` or ``attacked``.
-        parameters: All that decide how it ends; see :func:`~recbole_attack.experiment.arm_parameters`.
+        parameters: All that decide how it ends; see :func:`arm_contents`.
         data: File name -> SHA-256 of the dataset's files.
-        place: Parameters that say where it finds them, and on which device it is trained.
+        place: Parameters that say where it finds them and its plug-ins, and on which device it is trained.
     """
 
     key: str
@@ -42,6 +43,22 @@ class Arm:
     parameters: Parameters
     data: dict[str, str]
     place: Parameters = field(compare=False)
+
+    def check(self, data: Mapping[str, str]) -> None:
+        """See that it was trained as it was planned; called where it was trained.
+
+        Args:
+            data: File name -> SHA-256 of the files it was trained on.
+
+        Raises:
+            DataError: The data or the code of plug-ins are others.
+        """
+        if data != self.data:
+            raise DataError(f"dataset '{self.parameters['dataset']}' changed: expected {self.data}, found {data}")
+        code = self.parameters.get("plugins") or {}
+        here = plugin_hashes(code)
+        if here != code:
+            raise DataError(f"plug-ins changed, or are others on this machine: expected {code}, found {here}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,16 @@ def deciding(parameters: Mapping[str, Any]) -> Parameters:
     return {key: value for key, value in parameters.items() if key not in NEUTRAL or value != NEUTRAL[key]}
 
 
+def arm_contents(config: AttackConfig) -> dict[str, Parameters]:
+    """Arm -> the parameters that decide how it ends, with the code of plug-ins that are named in place of their names.
+
+    See :func:`~recbole_attack.experiment.arm_parameters` and :func:`~recbole_attack.config.plugins.plugin_hashes`.
+    """
+    named = config["plugins"]
+    code = {"plugins": plugin_hashes(named)} if named else {}
+    return {name: {**parameters, **code} for name, parameters in arm_parameters(config).items()}
+
+
 def anywhere(config: AttackConfig) -> Parameters:
     """All parameters of a configuration, with the data where they are by default: on any machine the same."""
     return {**config.to_dict(), "data_path": config.internal_config_dict["data_path"]}
@@ -117,9 +144,10 @@ def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, l
     if config["log_wandb"]:
         raise ConfigError("log_wandb must be False in a grid, whose runs share arms: found True")
     values, data = config.to_dict(), _data(config, hashes)
-    place = {"data_path": str(Path(values["data_path"]).resolve()), "gpu_id": values["gpu_id"], "show_progress": False}
+    place = {key: values[key] for key in ("gpu_id", "plugins")} | {"show_progress": False}
+    place["data_path"] = str(Path(values["data_path"]).resolve())
     shared = anywhere(config)
-    of_arms = arm_parameters(config)
+    of_arms = arm_contents(config)
     for seed in row.seeds or (config["seed"],):
         OPTIONS["seed"].check("seed", seed)
         arms = []

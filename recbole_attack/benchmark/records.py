@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from recbole_attack.benchmark.plan import Cell
 from recbole_attack.experiment import detections
 from recbole_attack.quick_start.arm import comparison
 from recbole_attack.quick_start.quick_start import RESULT_SCHEMA
+from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import plain
 
 Lines = Mapping[str, Mapping[str, Any]]
@@ -34,6 +37,9 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
         histories: See above.
         timings: See above.
         arrays: The folder with the folders of arrays.
+
+    Raises:
+        DataError: A file of arrays is damaged.
     """
     arms = {name: cells[key] for name, key in cell.arms.items()}
     main, last = list(arms.values())[-1], list(cell.arms.values())[-1]
@@ -65,9 +71,20 @@ def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
     if cell.config["scenario"] != "pretrain":
         return {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
-    evidence = {name: dict(np.load(file)) for name, file in files.items() if file.is_file()}
+    evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
     kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}  # of runs without arrays
     return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{file} holds no exposure: {' '.join(str(error).split())}; remove the line of this arm from cells.jsonl, "
+            "and the same grid trains it again"
+        ) from error
 
 
 def _epochs(history: Mapping[str, Any], timing: Mapping[str, Any]) -> list[dict[str, Any]]:

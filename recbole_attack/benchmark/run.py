@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,8 @@ from recbole_attack.benchmark.plan import Plan, arm_name
 from recbole_attack.benchmark.store import Store, writing
 from recbole_attack.benchmark.words import duration
 from recbole_attack.benchmark.workers import Outcome, Train, outcomes
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.words import counted
 
 Tell = Callable[[str], object]
 """Is told how far a grid is, a line at a time."""
@@ -45,10 +48,12 @@ def run_grid(
 
     Raises:
         ConfigError: There is no such cluster, or not with the versions of this machine.
-        DataError: Another grid writes to the store, or it is damaged or of another version.
+        DataError: Another grid writes to the store, or it is damaged or of another version, or cannot be written to.
         KeyboardInterrupt: As it came, with a word on how to go on.
         TrainingError: A process was killed, or the cluster went away.
     """
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        return _nothing_left(plan, folder)
     with writing(folder) as store:
         store.begin(plan)
         left = [arm for key, arm in plan.arms.items() if key not in store.cells]
@@ -64,6 +69,14 @@ def run_grid(
             raise type(interrupt)(
                 f"interrupted; {kept} of {len(plan.arms)} arms kept in {folder}; the same command goes on from there"
             ) from None
+
+
+def _nothing_left(plan: Plan, folder: Path) -> list[str]:
+    """What a store that cannot be written to gives for a grid, all of which it holds."""
+    missing = len(plan.arms.keys() - Store(folder).cells.keys())
+    if missing:
+        raise DataError(f"{folder} cannot be written to: expected nothing to train, found {counted(missing, 'arm')}")
+    return []
 
 
 def _keep(plan: Plan, store: Store, ended: Iterable[Outcome], left: int, tell: Tell) -> list[str]:

@@ -11,7 +11,7 @@ An arm is kept once ``cells.jsonl`` has it; that file is written last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ from filelock import Timeout
 
 from recbole_attack.benchmark.lines import read_lines, write_lines
 from recbole_attack.benchmark.plan import Arm, Cell, Plan, arm_name
-from recbole_attack.benchmark.records import compose
+from recbole_attack.benchmark.records import RESULTS, compose
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.quick_start import TrainedArm
 from recbole_attack.utils.errors import DataError
@@ -29,8 +29,16 @@ from recbole_attack.utils.files import locked, tidy, write_bytes
 
 Lines = dict[str, dict[str, Any]]
 
-_CELL = {"key": str, "evaluator": int, "arm": str, "parameters": dict, "dataset": dict, "budget": dict}
+_CELL = {
+    **{"key": str, "evaluator": int, "version": str, "arm": str, "dataset.sha256": dict, "budget": dict},
+    **{f"parameters.{name}": str for name in ("model", "dataset", "scenario")},
+    **{"parameters.seed": int, **dict.fromkeys(RESULTS, object)},
+}
+_BESIDE = ("histories.jsonl", "timings.jsonl")
 _ROW = {"row": str, "seed": int, "config": dict, "arms": dict}
+_HISTORY = {"key": str, "epochs": list}
+_TIMING = {"key": str, "seconds": float, "epochs": list, "environment": dict}
+_FAILURE = {"key": str, "arm": str, "error": str, "parameters.seed": int}
 
 
 class Store:
@@ -53,11 +61,15 @@ class Store:
         self.folder = folder
         self.cells = _by_key(read_lines(folder / "cells.jsonl", _CELL))  # first: a writer writes it last
         self._check_version()
-        self._histories = self._read("histories.jsonl", "epochs", list)
-        self.timings = self._read("timings.jsonl", "seconds", float)
-        failed = _by_key(read_lines(folder / "failures.jsonl", {"key": str, "error": str}))
+        self._histories = self._read("histories.jsonl", _HISTORY)
+        self.timings = self._read("timings.jsonl", _TIMING)
+        self._check_epochs()
+        failed = _by_key(read_lines(folder / "failures.jsonl", _FAILURE))
         self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
-        self.rows = [Cell(**{key: line[key] for key in _ROW}) for line in read_lines(folder / "rows.jsonl", _ROW)]
+        self.rows = [
+            Cell(**{key: line[key] for key in _ROW})
+            for line in read_lines(folder / "rows.jsonl", {**_ROW, "config.scenario": str})
+        ]
 
     def _check_version(self) -> None:
         others = {cell["evaluator"] for cell in self.cells.values()} - {EVALUATOR_VERSION}
@@ -67,12 +79,25 @@ class Store:
                 f"of version {min(others)}, whose numbers do not compare; run the grid again with another store"
             )
 
-    def _read(self, name: str, field: str, kind: type) -> Lines:
-        lines = _by_key(read_lines(self.folder / name, {"key": str, field: kind}))
+    def _read(self, name: str, fields: Mapping[str, type]) -> Lines:
+        lines = _by_key(read_lines(self.folder / name, fields))
         missing = self.cells.keys() - lines.keys()
         if missing:
-            raise DataError(f"{self.folder / name}: expected a line for each cell, found none for {min(missing)}")
+            raise DataError(
+                f"{self.folder / name}: expected a line for each cell, found none for {min(missing)}; remove its line "
+                "from cells.jsonl, and the same grid trains the arm again, or use another store"
+            )
         return {key: lines[key] for key in self.cells}
+
+    def _check_epochs(self) -> None:
+        for key, history in self._histories.items():
+            told, timed = len(history["epochs"]), len(self.timings[key]["epochs"])
+            if told != timed:
+                raise DataError(
+                    f"{self.folder}: expected the same epochs in histories.jsonl and timings.jsonl, found {told} and "
+                    f"{timed} for {key}; remove its line from cells.jsonl, and the same grid trains the arm again, or "
+                    "use another store"
+                )
 
     def begin(self, plan: Plan) -> None:
         """Let the runs of ``plan`` be those :meth:`records` tells of; what is kept of others stays."""
@@ -100,24 +125,70 @@ class Store:
 
     def finished(self) -> list[Cell]:
         """The runs all of whose arms are kept."""
-        return [cell for cell in self.rows if self.cells.keys() >= set(cell.arms.values())]
+        return [cell for cell in self.rows if self._is_finished(cell)]
 
-    def failed(self) -> dict[str, str]:
-        """Arm of a run of this grid, in words -> why it failed."""
-        names = {key: arm_name(self.rows, failure["arm"], key) for key, failure in self.failures.items()}
+    def failed(self, runs: Iterable[Cell] | None = None) -> dict[str, str]:
+        """Arm of a run, in words -> why it failed.
+
+        Args:
+            runs: Those of the grid that was last run if absent.
+        """
+        chosen = self.rows if runs is None else list(runs)
+        names = {key: arm_name(chosen, failure["arm"], key) for key, failure in self.failures.items()}
         return {name: self.failures[key]["error"] for key, name in names.items() if name}
+
+    def unfinished(self, runs: Iterable[Cell] | None = None) -> dict[str, str]:
+        """Row and seed of a run that lacks arms -> which, and whether they failed.
+
+        Args:
+            runs: As for :meth:`failed`.
+        """
+        chosen = self.rows if runs is None else list(runs)
+        return {f"{run.row}, seed {run.seed}": self._lacks(run) for run in chosen if not self._is_finished(run)}
+
+    def _is_finished(self, run: Cell) -> bool:
+        return self.cells.keys() >= set(run.arms.values())
+
+    def _lacks(self, run: Cell) -> str:
+        left = {name: key in self.failures for name, key in run.arms.items() if key not in self.cells}
+        parts = {
+            "failed": [name for name, failed in left.items() if failed],
+            "not trained yet": [name for name, failed in left.items() if not failed],
+        }
+        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names)
 
     def records(self, runs: Iterable[Cell] | None = None) -> dict[str, list[dict[str, Any]]]:
         """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending.
 
         Args:
-            runs: Runs all of whose arms are kept; those of the grid that was last run if absent.
+            runs: As for :meth:`failed`.
         """
-        chosen = self.finished() if runs is None else list(runs)
+        chosen = self.finished() if runs is None else [run for run in runs if self._is_finished(run)]
         found: dict[str, list[dict[str, Any]]] = {cell.row: [] for cell in chosen}
         for cell in sorted(chosen, key=lambda cell: cell.seed):
             found[cell.row].append(compose(cell, self.cells, self._histories, self.timings, self.folder))
         return found
+
+    def check_whole(self) -> None:
+        """See that ``cells.jsonl`` was not lost beside the rest; nobody may be writing.
+
+        A writer that is killed leaves the files of one arm without its cell, never those of several.
+
+        Raises:
+            DataError: It was; the rest would be removed otherwise.
+        """
+        beside = {
+            **{name: {line["key"] for line in read_lines(self.folder / name, {"key": str})} for name in _BESIDE},
+            **{kind.name: {file.stem for file in kind.glob("*.npz")} for kind in self.folder.glob("*/")},
+        }
+        for name, keys in beside.items():
+            lost = keys - self.cells.keys()
+            if len(lost) > 1:
+                raise DataError(
+                    f"{self.folder / 'cells.jsonl'}: expected a line for each arm of {name}, found none for "
+                    f"{len(lost)} of {len(keys)}, such as {min(lost)}; bring the file back, or remove what else is "
+                    "kept of these arms, or use another store"
+                )
 
     def tidy(self) -> None:
         """Remove what a killed writer left; nobody may be writing."""
@@ -147,6 +218,7 @@ def writing(folder: Path) -> Iterator[Store]:
     try:
         with locked(folder / ".lock", timeout=0):
             store = Store(folder)
+            store.check_whole()
             store.tidy()
             try:
                 yield store

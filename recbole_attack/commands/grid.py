@@ -21,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("grid", type=Path, help="the grid's YAML file, or a folder of rows")
     parser.add_argument("--store", type=Path, help="folder of the results; default saved/<folder>-<name> of the grid")
     parser.add_argument("--dry_run", action="store_true", help="show what would be trained, and train nothing")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run every row with these seeds instead")
-    parser.add_argument("--only", default="*", metavar="PATTERN", help="run the rows whose name fits, as *steam*")
+    parser.add_argument(
+        "--seeds", type=_seeds, nargs="+", metavar="SEED", help="run every row with these seeds instead: 1 2, or 1,2"
+    )
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="run the row of this name, or those it fits, as *steam*"
+    )
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
     parser.add_argument("--jobs", type=int, help="arms trained at once, a thread each; default one a core")
     parser.add_argument("--memory_gb", type=float, help="an arm fails when its process needs more than this")
@@ -53,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     given = {"data_path": arguments.data_path, "plugins": arguments.plugins}
     changes = {key: value for key, value in given.items() if value is not None}
-    plan = make_plan(_chosen(read_grid(arguments.grid, arguments.seeds, changes), arguments.only))
+    seeds = [seed for several in arguments.seeds for seed in several] if arguments.seeds else None
+    plan = make_plan(_chosen(read_grid(arguments.grid, seeds, changes), arguments.only))
     folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
@@ -66,12 +71,30 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"kept in {folder}: {counted(len(plan.cells), 'run')}")
 
 
+def _seeds(word: str) -> list[int]:
+    try:
+        return [int(part) for part in word.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected integers, such as --seeds 1 2 or --seeds=1,2, after the grid: found {shown(word)}"
+        ) from error
+
+
 def _chosen(rows: list[Any], pattern: str) -> list[Any]:
+    """The row of that name, or else those whose name fits: a name may have the brackets of a pattern."""
     names = [row.name for row in rows]
-    chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
+    chosen = [row for row in rows if row.name == pattern] or [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
-        raise ConfigError(f"only must fit the name of a row: found {shown(pattern)}{did_you_mean(pattern, names)}")
+        near = did_you_mean(pattern, names)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ConfigError(
+            f"only must fit the name of a row: found {shown(pattern)}{near or f'; rows are {_listed(names[:3])}{more}'}"
+        )
     return chosen
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(shown, names))
 
 
 def _log(line: str) -> None:

@@ -21,7 +21,9 @@ _PARTS = {"config": dict, "dataset": dict, "budget": dict, "history": dict, "see
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument(
-        "source", type=Path, help="a grid's store, a run's folder, a folder of those, or one of records as JSON files"
+        "source",
+        type=Path,
+        help="a grid's store, a run's folder, a folder of such folders, or one of records as JSON files",
     )
     parser.add_argument("--grid", type=Path, help="of a store, the rows of this grid (default: of the one last run)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: report, in the source)")
@@ -50,8 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
     from recbole_attack.report.texts import finding
     from recbole_attack.report.writing import write_report
 
-    found = cells(*read_records(arguments.source, arguments.grid))
+    found = cells(*read_records(arguments.source, arguments.grid, arguments.plugins))
     check_victims({row.name: row.records for row in found.rows}, arguments.may_differ)
+    found = found._replace(may_differ=arguments.may_differ)
     sentence = _finding(arguments.finding) or finding(found)
     title = arguments.title or arguments.source.resolve().name
     out = arguments.out or arguments.source / "report"
@@ -72,29 +75,36 @@ def _finding(given: str | None) -> str | None:
     return given
 
 
-def read_records(source: Path, grid: Path | None = None) -> tuple[Records, dict[str, str]]:
+def read_records(source: Path, grid: Path | None = None, plugins: str | None = None) -> tuple[Records, dict[str, str]]:
     """All records in a folder: a grid's store, or each ``result.json`` below it, or else its JSON files.
 
     Args:
         source: The folder.
         grid: Of a store, the grid whose rows are meant, whichever it was that trained them.
+        plugins: Plug-ins that the grid was given, if any.
 
     Returns:
-        The records, by row where rows have names; and what failed -> why.
+        The records, by row where rows have names; and what failed or was not finished -> why.
 
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
     """
     if not source.is_dir():
-        near = [str(other) for other in source.parent.iterdir()] if source.parent.is_dir() else []
-        raise DataError(f"{source} is no folder: expected one with records of runs{did_you_mean(str(source), near)}")
+        near = [str(other) for other in source.parent.glob("*/")] if source.parent.is_dir() else []
+        hint = f"; did you mean '{source.parent}'?" if source.is_file() else did_you_mean(str(source), near)
+        raise DataError(f"{source} is no folder: expected one with records of runs{hint}")
     if (source / "cells.jsonl").is_file():
-        from recbole_attack.benchmark import Store, kept_runs, read_grid  # take long, and help does not need them
+        from recbole_attack.benchmark import Store, read_grid, runs_of  # take long, and help does not need them
 
         store = Store(source)
-        return store.records(kept_runs(read_grid(grid), store.cells) if grid else None), store.failed()
+        changes = {"plugins": plugins} if plugins else None
+        runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
+        return store.records(runs), {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
+    stores = sorted(str(cells.parent) for cells in source.rglob("cells.jsonl"))
+    if stores:
+        raise DataError(f"{source} holds stores of grids: expected one of them, such as {stores[0]}")
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
     if not files:
         raise DataError(f"{source} holds no record: expected result.json in folders of runs, or records as *.json")

@@ -7,6 +7,8 @@ paper printed, notes.md with what was found, and table.yaml with columns, compar
 from __future__ import annotations
 
 import argparse
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
     grid, folder, out = arguments.grid, arguments.store or default_store(arguments.grid), arguments.out
     if out is not None and out.suffix != ".md":
         raise ConfigError(f"out must be a file whose name ends in .md: found {out}")
-    rows, about, title = read_grid(grid), read_about(grid), title_of(grid)
-    records = _records(rows, folder, grid)
-    check_victims(records, about.may_differ if arguments.may_differ is None else arguments.may_differ)
-    missing = [row.name for row in rows if row.name not in records]
-    where = f"{grid.as_posix()}{f' --store={folder.as_posix()}' if arguments.store else ''}"
-    written = f" --out={out.as_posix()}" if out else ""
-    own_data = any(row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES for row in rows)
-    data = " --data_path=<folder>" if own_data else ""
-    commands = [f"recbole_attack grid {where}{data}", f"recbole_attack table {where}{written}"]
+    changes = {"plugins": arguments.plugins} if arguments.plugins else None
+    rows, about, title = read_grid(grid, changes=changes), read_about(grid), title_of(grid)
+    records, missing = _records(rows, folder, grid)
+    if arguments.may_differ is not None:
+        about = replace(about, may_differ=arguments.may_differ)
+    check_victims(records, about.may_differ)
+    commands = _commands(arguments, rows, records)
     picture = (out or Path(title)).with_suffix(".png")
     text = experiment_page(title, records, missing, about, sections(records, about), commands, picture.name)
     if out is None:
@@ -64,14 +64,43 @@ def run(arguments: argparse.Namespace) -> None:
         print(*_write(text, records, about, out, picture), sep="\n")
 
 
-def _records(rows: Any, folder: Path, grid: Path) -> Any:
-    from recbole_attack.benchmark import Store, kept_runs
+def _commands(arguments: argparse.Namespace, rows: Any, records: Any) -> list[str]:
+    """How to run it and to write the page again."""
+    given = [arguments.grid.as_posix()]
+    given += [f"--store={arguments.store.as_posix()}"] if arguments.store else []
+    given += [f"--plugins={arguments.plugins}"] if arguments.plugins else []
+    seeds = sorted({record["seed"] for of_row in records.values() for record in of_row})
+    theirs = any(row.seeds is None and row.parameters.get("seed", seeds) != seeds[0] for row in rows)
+    chosen = [f"--seeds={','.join(map(str, seeds))}"] if theirs else []
+    elsewhere = any(
+        "data_path" not in row.parameters and row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES
+        for row in rows
+    )
+    trained = shlex.join(["recbole_attack", "grid", *given, *chosen]) + (" --data_path=<folder>" if elsewhere else "")
+    written = [f"--out={arguments.out.as_posix()}"] if arguments.out else []
+    differing = ["--may_differ", *arguments.may_differ] if arguments.may_differ else []
+    return [trained, shlex.join(["recbole_attack", "table", *given, *written, *differing])]
+
+
+def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:
+    """The records of each row, and what is missing of rows, in words."""
+    from recbole_attack.benchmark import Store, runs_of
 
     if not folder.is_dir():
         near = did_you_mean(str(folder), map(str, folder.parent.glob("*")))
         raise DataError(f"{folder} is no store: expected the folder with the results of {grid}{near}")
     store = Store(folder)
-    return store.records(kept_runs(rows, store.cells))
+    runs = runs_of(rows, store.cells, store.failures)
+    records = store.records(runs)
+    if not records:
+        raise DataError(
+            f"{folder} holds no finished run of {grid}: expected one at least; recbole_attack grid trains it"
+        )
+    left: dict[str, list[str]] = {}
+    for run in runs:
+        if run.seed not in [record["seed"] for record in records.get(run.row, [])]:
+            left.setdefault(run.row, []).append(str(run.seed))
+    return records, [f"{row} (seeds {', '.join(left[row])})" if row in records else row for row in left]
 
 
 def _write(text: str, records: Any, about: Any, out: Path, picture: Path) -> list[Path]:

@@ -12,9 +12,11 @@ imported, or given again with ``--plugins``, before it is resumed or loaded.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -24,6 +26,7 @@ from typing import Any
 from recbole_attack.config.checks import are_names
 from recbole_attack.data.names import in_text
 from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
+from recbole_attack.utils.files import sha256
 
 GROUP = "recbole_attack.plugins"
 """Entry-point group in which an installed package names its plug-ins."""
@@ -62,6 +65,28 @@ def plugin_names(plugins: Any) -> list[str]:
     if not are_names(names):
         raise ConfigError(f"plugins must be {FORM}: found {shown(plugins)}")
     return list(names)
+
+
+def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
+    """Module of a plug-in -> SHA-256 of its source as it was imported, with all of it where it is a package.
+
+    What it imports besides is not part of it.
+
+    Args:
+        names: Modules that were imported.
+    """
+    return {name: _source_hash(name) for name in names}
+
+
+@cache
+def _source_hash(name: str) -> str:
+    """Taken once, when a module is imported: its file may change later, and its code in this process does not."""
+    module = sys.modules[name]
+    source = getattr(module, "__file__", None)
+    files = [Path(source)] if source else []
+    for folder in map(Path, getattr(module, "__path__", ())):
+        files += sorted(folder.rglob("*.py"))
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
 def check_saved_plugins(plugins: Any, where: object) -> None:
@@ -140,6 +165,7 @@ def _importable(name: str) -> bool:
 def _import(name: str, where: str = "") -> str:
     try:
         importlib.import_module(name)
+        _source_hash(name)
     except (Exception, SystemExit) as error:  # whatever the code of somebody else raises
         near = did_you_mean(name, [path.stem for path in Path().glob("*.py")]) if not _importable(name) else ""
         raise ConfigError(

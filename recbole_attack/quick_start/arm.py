@@ -14,6 +14,7 @@ import torch
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.report.words import ARMS
 from recbole_attack.utils.errors import ConfigError, did_you_mean
@@ -25,7 +26,7 @@ class TrainedArm:
     """What is to be kept of an arm, as plain values; with the same parameters and data all but ``timing`` is the same.
 
     Attributes:
-        record: What ``result.json`` says of it: version, dataset, budget, metrics.
+        record: What ``result.json`` says of it: versions, dataset, budget, metrics.
         history: One dict per epoch, without its seconds.
         timing: ``seconds``, those of each of the ``epochs``, and the ``environment``.
         arrays: Name -> content of a ``.npz`` file: ``outcomes`` of each user, ``exposure`` of each item.
@@ -59,8 +60,9 @@ def train_arm(parameters: Mapping[str, Any], arm: str, folder: Path) -> TrainedA
     outcome = runs[arm](folder / arm, True, verbose=False)
     history: list[dict[str, Any]] = plain(outcome.history)
     seconds = [epoch.pop("seconds") for epoch in history]
+    version = {"evaluator": EVALUATOR_VERSION, "version": __version__}
     return TrainedArm(
-        plain({"version": __version__, "dataset": data, "budget": experiment.describe_threat(), **outcome.report()}),
+        plain({**version, "dataset": data, "budget": experiment.describe_threat(), **outcome.report()}),
         history,
         {"seconds": outcome.seconds, "epochs": seconds, "environment": environment(config)},
         _arrays(experiment, outcome, folder / arm),

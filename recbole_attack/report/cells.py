@@ -115,6 +115,7 @@ class Cells(NamedTuple):
         exposure: The metric of matrices and curves, ``er@10`` if it was measured; None without a target.
         accuracy: The metric whose loss is shown, of the same cut-off.
         failures: Row and seed -> why it has no figures.
+        may_differ: In what of protocol, knowledge and budget rows of one victim were let differ.
     """
 
     rows: tuple[Row, ...]
@@ -122,6 +123,7 @@ class Cells(NamedTuple):
     exposure: str | None
     accuracy: str | None
     failures: Mapping[str, str]
+    may_differ: Sequence[str] = ()
 
 
 def main_arm(record: Record) -> str:
@@ -153,7 +155,8 @@ def cells(
     finished = {name: [r for r in seeds if not _failure(r)] for name, seeds in by_row.items()}
     kept = {name: _by_seed(name, seeds) for name, seeds in finished.items() if seeds}
     if not kept:
-        reasons = "; ".join(f"{row}: {reason}" for row, reason in failed.items())
+        reasons = "; ".join(f"{row}: {reason}" for row, reason in list(failed.items())[:5])
+        reasons += f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise DataError(f"no finished run to report on{f': {reasons}' if reasons else ''}")
     _check_schema(kept)
     settings = distinguishing({name: seeds[0] for name, seeds in kept.items()})

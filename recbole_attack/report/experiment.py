@@ -116,7 +116,7 @@ def experiment_page(
     Args:
         title: Heading.
         records: Row name -> the records of its seeds.
-        missing: Rows without one.
+        missing: Rows without one, and those that lack seeds, in words.
         about: What is said besides.
         statistics: Tables that stand below those of the rows.
         commands: How to run it and to write it again.

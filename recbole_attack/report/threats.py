@@ -125,4 +125,5 @@ def shared_facts(cells: Cells) -> dict[str, str]:
     counts = sorted(map(len, seeds))
     several = f"{counts[0]} to {counts[-1]} a row" if counts[0] != counts[-1] else f"{counts[0]} a row"
     each = ", ".join(map(str, *seeds)) if len(seeds) == 1 else several
-    return {**same_facts(record for row in cells.rows for record in row.records), "seeds": each}
+    purpose = {"rows differ on purpose in": ", ".join(cells.may_differ)} if cells.may_differ else {}
+    return {**same_facts(record for row in cells.rows for record in row.records), "seeds": each, **purpose}

@@ -115,7 +115,13 @@ def test_a_store_is_read_row_by_row(planned, tmp_path):
     with writing(tmp_path / "grids" / "small") as store:
         store.begin(plan)
         for number, arm in enumerate(plan.arms.values()):
-            record = {"version": "0", "dataset": {}, "budget": {}, "best_valid_result": None, "uploads": None}
+            record = {
+                "version": "0",
+                "dataset": {"sha256": {}},
+                "budget": {},
+                "best_valid_result": None,
+                "uploads": None,
+            }
             record |= {"test_result": {"er@10": number / 8}, "test_result_full": None, "tested_epoch": number}
             record |= {"standard_error": None, "standard_error_full": None}
             store.add(arm, TrainedArm(record, [], {"seconds": 1.0, "epochs": [], "environment": {}}, {}))

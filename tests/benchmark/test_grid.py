@@ -173,6 +173,56 @@ def test_folders_of_rows_are_read_as_they_always_were(table):
     assert list(rows)[: len(printed)] == printed
 
 
+def test_the_model_of_a_row_is_the_one_that_holds_wherever_it_stands(tmp_path):
+    folder = tmp_path / "paper" / "table"
+    folder.mkdir(parents=True)
+    write(folder.parent, "{model: SASRec, epochs: 1, n_layers: 1}", "common.yaml")
+    write(folder.parent, "{hidden_size: 8, n_layers: 2}", "SASRec.yaml")
+    write(folder.parent, "{hidden_size: 16}", "BERT4Rec.yaml")
+    write(folder, "{epochs: 2}", "common.yaml")
+    write(folder, "{n_heads: 2, hidden_size: 4}", "GRU4Rec.yaml")
+    own = {"a": {"attack": "ra"}, "b": {"model": "BERT4Rec"}, "c": {"model": "GRU4Rec", "epochs": 3}}
+    expected = {
+        "a": {"model": "SASRec", "epochs": 2, "n_layers": 2, "hidden_size": 8, "attack": "ra"},
+        "b": {"model": "BERT4Rec", "epochs": 2, "n_layers": 1, "hidden_size": 16},
+        "c": {"model": "GRU4Rec", "epochs": 3, "n_layers": 1, "n_heads": 2, "hidden_size": 4},
+    }
+    grid = write(folder, yaml.safe_dump({"rows": own}), "grid.yaml")
+    assert {row.name: row.parameters for row in read_grid(folder)} == expected
+    grid.unlink()
+    for name, values in own.items():
+        write(folder, yaml.safe_dump(values), f"{name}.yaml")
+    assert {row.name: row.parameters for row in read_grid(folder)} == expected
+
+
+def test_what_rows_of_a_grid_share_gives_way_to_what_the_grid_says(tmp_path):
+    write(tmp_path, "{attack: none, epochs: 1, seed: 9}", "common.yaml")
+    write(tmp_path, "{fixed: {epochs: 2}, grid: {attack: [ra, eb], seed: [1, 2]}}")
+    rows = read_grid(tmp_path)
+    assert [(row.name, row.parameters["attack"], row.parameters["epochs"], row.seeds) for row in rows] == [
+        (f"attack={attack}", attack, 2, (1, 2)) for attack in ("ra", "eb")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "message"),
+    [
+        ("Loud.yaml", "a.yaml", r"Loud.yaml would not be used: .* one of the rows' \(SASRec\)"),
+        ("Loud.yaml", "grid.yaml", r"Loud.yaml would not be used: .* one of the rows' \(SASRec\)"),
+        ("loud.yml", "a.yaml", "loud.yml would not be used: expected a name that ends in .yaml"),
+        ("common.yml", "grid.yaml", "common.yml would not be used: expected a name that ends in .yaml"),
+        ("loud.YAML", "a.yaml", "loud.YAML would not be used: expected a name that ends in .yaml"),
+        ("loud.yaml", "grid.yaml", "expected grid.yaml or files of rows, found both, such as loud.yaml"),
+    ],
+)
+def test_no_file_of_a_folder_is_passed_over(tmp_path, name, beside, message):
+    write(tmp_path, "{rows: {a: {model: SASRec}}}" if beside == "grid.yaml" else "{model: SASRec}", beside)
+    assert [row.name for row in read_grid(tmp_path)] == ["a"]
+    write(tmp_path, "{model: SASRec, attack: a_ra}", name)
+    with pytest.raises(ConfigError, match=message):
+        read_grid(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -234,6 +284,19 @@ def test_stores_of_grids_with_the_same_name_lie_apart(tmp_path):
     places = {default_store(tmp_path / folder / "table1") for folder in ("a", "b")}
     assert places == {Path("saved/a-table1"), Path("saved/b-table1")}
     assert default_store(tmp_path / "a" / "demo.yaml") == Path("saved/a-demo")
+    for version in ("v1.2", "v1.3"):
+        (tmp_path / "a" / version).mkdir(parents=True)
+        assert default_store(tmp_path / "a" / version) == Path(f"saved/a-{version}")
+
+
+@given(seeds=axis, own=st.lists(st.integers(1, 9), max_size=3, unique=True), excluded=st.integers(1, 9))
+def test_an_exclusion_holds_for_the_seeds_of_the_caller_and_may_be_of_another(tmp_path_factory, seeds, own, excluded):
+    parts = {"grid": {"attack": ["ra", "eb"], **({"seed": own} if own else {})}}
+    parts["exclude"] = [{"attack": "ra", "seed": excluded}]
+    file = write(tmp_path_factory.mktemp("grid"), yaml.safe_dump(parts))
+    left = [seed for seed in seeds if seed != excluded]
+    expected = [("attack=ra", tuple(left))] if left else []
+    assert [(r.name, r.seeds) for r in read_grid(file, seeds)] == [*expected, ("attack=eb", tuple(seeds))]
 
 
 def test_the_parts_are_all_explained():

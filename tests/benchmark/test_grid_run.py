@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ import pytest
 
 from recbole_attack.benchmark import Store, run_grid
 from recbole_attack.commands import grid
+from recbole_attack.commands.main import main
 from recbole_attack.quick_start import train_arm
-from recbole_attack.utils.errors import ConfigError, TrainingError
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 from recbole_attack.utils.exit_code import EXIT_TERMINATED, exit_code
 
 CONTENT = ("cells.jsonl", "histories.jsonl", "rows.jsonl")
@@ -220,3 +222,46 @@ def test_failures_are_told_of_and_end_with_an_exit_code(written, capsys):
 def test_options_are_checked(written, words, message):
     with pytest.raises(ConfigError, match=message):
         grid.run(arguments(written(rows={"a": {}}), *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--only=target_items=[i2, i3]"], {"target_items=[i2, i3]": "1, 2"}),
+        (["--only=target_items=[i]*"], {"target_items=i2": "1, 2"}),
+        (["--only=*i3*", "--seeds=3,4"], {"target_items=[i2, i3]": "3, 4"}),
+        (["--only=*i3*", "--seeds", "3,4", "5"], {"target_items=[i2, i3]": "3, 4, 5"}),
+    ],
+)
+def test_rows_are_chosen_by_their_very_name_or_a_pattern(written, capsys, words, expected):
+    file = written(grid={"target_items": [["i2", "i3"], "i2"], "seed": [1, 2]})
+    assert command(file, "--store=store", "--dry_run", *words) == 0
+    rows = [line.split(": seeds ") for line in capsys.readouterr().out.splitlines()[5:]]
+    assert {name: rest.partition(";")[0] for name, rest in rows} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only=nothing"], r"found 'nothing'; rows are 'epochs=1', 'epochs=2', 'epochs=3' and 1 more$"),
+        (["--only=epoch=1"], r"found 'epoch=1'; did you mean 'epochs=1'\?$"),
+        (["--seeds", "1", "x.yaml"], r"such as --seeds 1 2 or --seeds=1,2, after the grid: found 'x.yaml'$"),
+        (["--seeds=1,"], r"expected integers, .*: found '1,'$"),
+    ],
+)
+def test_what_chooses_nothing_is_said_in_one_line(written, capsys, words, message):
+    file = written(grid={"epochs": [1, 2, 3, 4]})
+    assert main(["grid", str(file), "--store=store", "--dry_run", *words]) == 2
+    assert re.search(message, capsys.readouterr().err.rstrip())
+
+
+def test_a_store_that_cannot_be_written_to_is_enough_where_nothing_is_left(planned, run, monkeypatch):
+    plan, more = planned(rows={"a": {"attack": "none"}}), planned(rows={"a": {"attack": "ra"}})
+    folder = run(plan)
+    before = content(folder)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("recbole_attack.utils.files.write_atomically", None)
+    assert run(plan) == folder
+    with pytest.raises(DataError, match=r"store cannot be written to: expected nothing to train, found 1 arm$"):
+        run(more)
+    assert content(folder) == before and not (folder / ".lock").exists()

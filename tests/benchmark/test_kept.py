@@ -73,3 +73,17 @@ def test_runs_of_before_a_parameter_are_kept_where_it_has_its_neutral_value(plan
     assert kept_runs(read_grid(written(rows=rows)), only) == []
     monkeypatch.setitem(plan.NEUTRAL, "gradient_scale", 1.0)
     assert [cell.row for cell in kept_runs(read_grid(written(rows=rows)), only)] == ["a"]
+
+
+@pytest.mark.parametrize("stale", ["clean", "attacked"])
+def test_arms_of_different_data_are_never_one_run(planned, written, run, stale):
+    """The clean arm as if it had been trained on other files than the attacked one, and the other way round."""
+    rows = {"a": {"attack": "ra"}}
+    plan = planned(rows=rows)
+    cells = Store(run(plan)).cells
+    key = plan.cells[0].arms[stale]
+    elsewhere = {**cells, key: {**cells[key], "dataset": {**cells[key]["dataset"], "sha256": {"tiny.inter": "0"}}}}
+    assert [run.arms for run in kept_runs(read_grid(written(rows=rows)), cells)] == [plan.cells[0].arms]
+    with pytest.raises(DataError, match=r"row 'a': seed \d+ was run on 2 versions of its dataset: expected one") as e:
+        kept_runs(read_grid(written(rows=rows)), elsewhere)
+    assert all(key in str(e.value) for key in plan.cells[0].arms.values())

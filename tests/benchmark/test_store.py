@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from itertools import permutations
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from recbole_attack import run_recbole_attack
-from recbole_attack.benchmark import Store, lines
+from recbole_attack.benchmark import Store, lines, records
 from recbole_attack.benchmark import store as stores
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.plan import make_plan
 from recbole_attack.benchmark.store import writing
+from recbole_attack.evaluator import read_outcomes
 from recbole_attack.quick_start import TrainedArm
 from recbole_attack.utils import files
 from recbole_attack.utils.errors import DataError
@@ -165,6 +167,101 @@ def test_a_damaged_store_is_refused(plan, tmp_path, name, damage, message):
     file.write_text(damage(file.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         Store(tmp_path)
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+def test_what_is_beside_lost_cells_is_never_removed(plan, tmp_path, killed):
+    """Of the arms whose cells are lost; a writer that is killed leaves those of one."""
+    arms = list(plan.arms.values())[:3]
+    with writing(tmp_path) as store:
+        for arm in arms:
+            store.add(arm, made_up(arm))
+    lost = tmp_path / "cells.jsonl"
+    kept = lost.read_text(encoding="utf-8").splitlines(keepends=True)[killed:]
+    lost.write_text("".join(kept), encoding="utf-8")
+    before = content(tmp_path)
+    if killed == 1:
+        with writing(tmp_path) as store:
+            assert len(store.cells) == 2
+        assert before.keys() - content(tmp_path).keys() == {f"outcomes/{min(arm.key for arm in arms)}.npz"}
+        return
+    for missing in (False, True):
+        if missing:
+            lost.unlink()
+        before = content(tmp_path)
+        with pytest.raises(DataError, match=r"cells.jsonl: expected a line for each arm of .*, found none"):  # noqa: SIM117
+            with writing(tmp_path):
+                pass
+        assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["outcomes", "timings.jsonl"])
+def test_any_file_beside_lost_cells_is_reason_to_refuse(plan, tmp_path, name):
+    with writing(tmp_path) as store:
+        for arm in list(plan.arms.values())[:2]:
+            store.add(arm, made_up(arm))
+    for other in {"cells.jsonl", "histories.jsonl", "timings.jsonl"} - {name}:
+        (tmp_path / other).unlink()
+    with pytest.raises(DataError, match=f"expected a line for each arm of {name}, found none for 2 of 2"):  # noqa: SIM117
+        with writing(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("name", ["cells.jsonl", "histories.jsonl", "timings.jsonl", "rows.jsonl"])
+def test_whatever_a_line_lacks_is_said_in_one_line(plan, tmp_path, name):
+    """Every key of the first line in turn, and those of its parameters that are read."""
+    with writing(tmp_path) as store:
+        store.begin(plan)
+        for arm in plan.arms.values():
+            store.add(arm, made_up(arm))
+    file = tmp_path / name
+    first, *others = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    line = json.loads(first)
+    inner = {"cells.jsonl": ("parameters", "seed"), "rows.jsonl": ("config", "scenario")}.get(name)
+    for part, key in [*((None, key) for key in line), *([inner] if inner else [])]:
+        damaged = {**line, part: {k: v for k, v in line[part].items() if k != key}} if part else dict(line)
+        if part is None:
+            del damaged[key]
+        file.write_text("".join([json.dumps(damaged) + "\n", *others]), encoding="utf-8")
+        with pytest.raises(DataError, match=f"{name}, line 1: expected .*{key}.*, or use another store") as raised:
+            Store(tmp_path).records()
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["histories.jsonl", "timings.jsonl"])
+def test_epochs_without_their_times_are_never_read(plan, tmp_path, name):
+    arm = next(iter(plan.arms.values()))
+    with writing(tmp_path) as store:
+        store.add(arm, made_up(arm))
+    line = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+    (tmp_path / name).write_text(json.dumps({**line, "epochs": line["epochs"][:1]}), encoding="utf-8")
+    with pytest.raises(DataError, match=f"expected the same epochs in .* found [12] and [12] for {arm.key}"):
+        Store(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_said_with_their_line(plan, tmp_path):
+    with writing(tmp_path) as store:
+        for arm in list(plan.arms.values())[:2]:
+            store.add(arm, made_up(arm))
+    file = tmp_path / "timings.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"torch", b"t\xffrch"))
+    with pytest.raises(DataError, match=r"timings.jsonl, line 1 is not valid JSON: .*; remove that line"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"", lambda data: b"no archive"])
+@pytest.mark.parametrize("kind", ["outcomes", "exposure"])
+def test_arrays_that_are_damaged_are_never_read(tmp_path, kind, damage):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, counts=np.arange(99))
+    (tmp_path / kind).mkdir()
+    file = tmp_path / kind / "a.npz"
+    file.write_bytes(damage(buffer.getvalue()))
+    with pytest.raises(DataError, match=f"{file} holds no {kind}"):
+        if kind == "outcomes":
+            read_outcomes(file)
+        else:
+            records._arrays(file)
 
 
 def test_lines_read_back_as_they_were_written(tmp_path):

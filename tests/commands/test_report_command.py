@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from recbole_attack.benchmark import Store, kept_runs, read_grid
+from recbole_attack.benchmark import Store, kept_runs, make_plan, read_grid, run_grid
 from recbole_attack.commands import report
-from recbole_attack.utils.errors import DataError
+from recbole_attack.quick_start import train_arm
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"report.html", "report.md", "report.tex", "report.csv"}
@@ -19,6 +21,7 @@ FILES = {"report.html", "report.md", "report.tex", "report.csv"}
 def arguments(*words: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     report.add_arguments(parser)
+    parser.set_defaults(plugins=None)
     return parser.parse_args([str(word) for word in words])
 
 
@@ -46,6 +49,19 @@ def test_a_folder_of_kept_records_becomes_a_report(kept, tmp_path, capsys):
     assert "<h1>A &amp; B</h1>" in page
     assert text.startswith("# A &amp; B\n")
     assert "a\\_ra" in text
+
+
+def test_what_rows_were_let_differ_in_is_on_every_page(kept, tmp_path):
+    file = kept / "2.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["budget"]["gradient_scale"] = 5.0
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected one gradient_scale"):
+        report.run(arguments(kept, "--out", tmp_path / "out"))
+    report.run(arguments(kept, "--out", tmp_path / "out", "--may_differ", "gradient_scale"))
+    page, text = ((tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "- rows differ on purpose in: gradient\\_scale\n" in text
+    assert "rows differ on purpose in" in page
 
 
 def test_the_same_records_give_the_same_bytes_and_pictures_that_are_gone_do_not_stay(kept):
@@ -114,12 +130,79 @@ def test_a_folder_without_records_is_refused(tmp_path):
         report.read_records(tmp_path / "runs")
     with pytest.raises(DataError, match=r"run is no folder: expected one with records of runs; did you mean '.*/runs'"):
         report.read_records(tmp_path / "run")
+    (tmp_path / "runs" / "store").mkdir()
+    (tmp_path / "runs" / "store" / "cells.jsonl").touch()
+    with pytest.raises(DataError, match=r"runs holds stores of grids: expected one of them, such as .*/runs/store$"):
+        report.read_records(tmp_path / "runs")
+    with pytest.raises(DataError, match=r"cells\.jsonl is no folder: .*; did you mean '.*/runs/store'\?"):
+        report.read_records(tmp_path / "runs" / "store" / "cells.jsonl")
 
 
-def test_a_grids_store_is_read_by_its_rows_with_what_failed(tmp_path, monkeypatch):
-    (tmp_path / "cells.jsonl").touch()
-    store = argparse.Namespace(
-        records=lambda runs: {"row": ["its records"]}, failed=lambda: {"row, seed 1, clean": "why"}
-    )
-    monkeypatch.setattr("recbole_attack.benchmark.Store", {tmp_path: store}.get)
-    assert report.read_records(tmp_path) == ({"row": ["its records"]}, {"row, seed 1, clean": "why"})
+@pytest.fixture
+def grids(tmp_path, small):
+    """Two grids, the second of which was last run in their store and stopped before its end; and the store."""
+    files = {}
+    for name, attacks in {"first": ["ra", "eb"], "last": ["ra", "a_ra"]}.items():
+        files[name] = tmp_path / f"{name}.yaml"
+        fixed = {**small(epochs=1), "target_items": "random:2"}
+        files[name].write_text(yaml.safe_dump({"fixed": fixed, "grid": {"attack": attacks, "seed": [1, 2]}}))
+
+    def stopping(parameters, arm, folder):
+        if parameters["attack"] == "eb" or (parameters["attack"], parameters["seed"]) == ("none", 2):
+            raise TrainingError("it diverged")
+        if parameters["attack"] == "a_ra":
+            raise KeyboardInterrupt
+        return train_arm(parameters, arm, folder)
+
+    store = tmp_path / "store"
+    run_grid(make_plan(read_grid(files["first"])), store, stopping, 1, tell=len)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(make_plan(read_grid(files["last"])), store, stopping, 1, tell=len)
+    return files, store
+
+
+FIRST = {
+    "attack=ra, seed 2, clean (and 1 more)": "TrainingError: it diverged",
+    "attack=eb, seed 1, attacked": "TrainingError: it diverged",
+    "attack=eb, seed 2, attacked": "TrainingError: it diverged",
+    "attack=ra, seed 2": "failed: clean",
+    "attack=eb, seed 1": "failed: attacked",
+    "attack=eb, seed 2": "failed: clean, attacked",
+}
+LAST = {
+    "attack=ra, seed 2, clean (and 1 more)": "TrainingError: it diverged",
+    "attack=ra, seed 2": "failed: clean",
+    "attack=a_ra, seed 1": "not trained yet: attacked",
+    "attack=a_ra, seed 2": "failed: clean; not trained yet: attacked",
+}
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, LAST), ("first", FIRST), ("last", LAST)])
+def test_a_report_lists_what_failed_and_was_not_finished_of_its_own_grid(grids, tmp_path, chosen, expected):
+    files, store = grids
+    records, failures = report.read_records(store, files[chosen] if chosen else None)
+    assert {row: [record["seed"] for record in seeds] for row, seeds in records.items()} == {"attack=ra": [1]}
+    assert failures == expected
+    words = ["--grid", files[chosen]] if chosen else []
+    report.run(arguments(store, "--out", tmp_path / "out", *words))
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8").replace("\\", "")
+        listed = text[text.index("Not finished") :]
+        assert all(f"{run}: {reason}" in listed for run, reason in expected.items())
+        assert listed.count("diverged") == sum("diverged" in reason for reason in expected.values())
+
+
+def test_a_row_without_seeds_asks_for_its_default_one(grids, tmp_path, small):
+    _, store = grids
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name, attack in {"kept": "ra", "new": "dvfsr"}.items():
+        row = {**small(epochs=1), "target_items": "random:2", "attack": attack}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(row), encoding="utf-8")
+    records, failures = report.read_records(store, folder)
+    assert {row: [record["seed"] for record in seeds] for row, seeds in records.items()} == {"kept": [1]}
+    assert failures == {
+        "kept, seed 2, clean": "TrainingError: it diverged",
+        "kept, seed 2": "failed: clean",
+        "new, seed 2020": "not trained yet: clean, attacked",
+    }

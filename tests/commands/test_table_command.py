@@ -69,6 +69,29 @@ def test_the_page_has_what_was_found_the_figures_beside_the_papers_and_how_to_ma
         assert own["paper"].tolist() == [0.5]
 
 
+def test_seeds_that_a_row_lacks_are_named(tmp_path, small, capsys):
+    file, store = tmp_path / "grid.yaml", f"--store={tmp_path / 'store'}"
+    fixed = small(epochs=1, attack="ra", compare_clean=False)
+    rows = {"a": {}, "b": {"malicious_ratio": 0.1}, "c": {"malicious_ratio": 0.2}}
+    file.write_text(yaml.safe_dump({"fixed": fixed, "grid": {"seed": [1, 2, 3]}, "rows": rows}), encoding="utf-8")
+    assert main(["grid", str(file), store, "--jobs=1", "--only=a", "--seeds", "2", "3"]) == 0
+    assert main(["grid", str(file), store, "--jobs=1", "--only=b"]) == 0
+    capsys.readouterr()
+    assert main(["table", str(file), store, "--may_differ", "malicious_share"]) == 0
+    assert "\n\nNot run yet: a (seeds 1), c.\n" in capsys.readouterr().out
+
+
+def test_a_store_that_holds_none_of_the_rows_has_no_page(experiment, tmp_path, capsys):
+    folder, store = experiment
+    (folder / "one.yaml").unlink()
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert main(["table", str(folder), f"--store={store}", f"--out={tmp_path / 'page.md'}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"DataError: {store} holds no finished run of {folder}: expected")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_a_file_the_page_is_printed(experiment, capsys):
     folder, store = experiment
     capsys.readouterr()
@@ -85,6 +108,10 @@ def test_rows_that_do_not_compare_are_refused_unless_told_to(experiment, capsys)
     assert main(words) == 2
     assert "expected one gradient_scale, found gradient_scale: 1" in capsys.readouterr().err
     assert main([*words, "--may_differ", "gradient_scale"]) == 0
+    let = capsys.readouterr().out
+    assert "Rows of one victim differ on purpose in: gradient_scale." in let
+    assert f"recbole_attack table {folder} --store={store} --may_differ gradient_scale\n" in let
+    assert f"recbole_attack grid {folder} --store={store} --seeds=1,2\n" in let
     table = yaml.safe_load((folder / "table.yaml").read_text(encoding="utf-8"))
     (folder / "table.yaml").write_text(yaml.safe_dump({**table, "may_differ": ["gradient_scale"]}), encoding="utf-8")
     capsys.readouterr()

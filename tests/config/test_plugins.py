@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -12,10 +13,14 @@ import yaml
 
 from recbole_attack import AttackConfig, load_data_and_model, run_recbole_attack
 from recbole_attack.attack import ATTACKS
+from recbole_attack.benchmark import make_plan
+from recbole_attack.benchmark.grid import Row
+from recbole_attack.benchmark.workers import outcome
 from recbole_attack.commands.main import main
 from recbole_attack.config import plugins
-from recbole_attack.config.plugins import check_saved_plugins, load_plugins
+from recbole_attack.config.plugins import check_saved_plugins, load_plugins, plugin_hashes
 from recbole_attack.config.registered import REGISTERED, REGISTERED_OPTIONS
+from recbole_attack.quick_start import train_arm
 from recbole_attack.utils.errors import ConfigError
 
 SOURCE = """
@@ -47,6 +52,7 @@ def tidy(monkeypatch):
     for name in [name for name in sys.modules if name not in modules and name.startswith("mine")]:
         del sys.modules[name]
     plugins._load_installed.cache_clear()
+    plugins._source_hash.cache_clear()
 
 
 @pytest.fixture
@@ -61,6 +67,7 @@ def mine(tmp_path):
 def forget(name="mine"):
     """As in a new process that was not told where the plug-in is."""
     del sys.modules[name]
+    plugins._source_hash.cache_clear()
     for table in (ATTACKS, REGISTERED, REGISTERED_OPTIONS):
         for key in [key for key in table if key.endswith("own")]:
             del table[key]
@@ -215,3 +222,74 @@ def test_a_foreign_configuration_runs_no_code_of_its_own(mine, small, tmp_path, 
 def test_a_saved_value_that_names_nothing_is_refused(value):
     with pytest.raises(ConfigError):
         check_saved_plugins(value, "somewhere")
+
+
+def test_the_hash_of_a_plug_in_is_that_of_its_source_when_it_was_imported(mine):
+    source, found = mine.read_text(), []
+    for text in (source, source + "# changed", source):
+        mine.write_text(text)
+        load_plugins(str(mine))
+        mine.write_text(text + "# later")
+        found.append(plugin_hashes(["mine"])["mine"])
+        forget()
+    assert found[0] == found[2] != found[1]
+
+
+def test_the_hash_of_a_package_is_that_of_all_its_modules(mine, monkeypatch):
+    package = mine.parent / "mine_package"
+    (package / "deep").mkdir(parents=True)
+    for file in (package / "__init__.py", package / "deep" / "part.py"):
+        file.write_text("")
+    monkeypatch.syspath_prepend(str(mine.parent))
+    load_plugins("mine_package, sys")
+    before = plugin_hashes(["mine_package", "sys"])
+    plugins._source_hash.cache_clear()
+    (package / "deep" / "part.py").write_text("x = 1")
+    after = plugin_hashes(["mine_package", "sys"])
+    assert before["mine_package"] != after["mine_package"] and before["sys"] == after["sys"]
+
+
+def test_runs_of_a_plug_in_are_found_by_its_name_and_trained_again_once_its_code_is_another(
+    mine, small, tmp_path, capsys
+):
+    grid, store = tmp_path / "grid.yaml", f"--store={tmp_path / 'store'}"
+    rows = {"a": {"attack": "own"}, "b": {"attack": "ra"}}
+    grid.write_text(yaml.safe_dump({"fixed": small(epochs=1, compare_clean=False), "rows": rows}))
+    given = f"--plugins={mine}"
+    assert main(["grid", str(grid), store, given, "--jobs=1"]) == 0
+    report = ["report", str(tmp_path / "store"), f"--out={tmp_path / 'out'}"]
+    for words in (["table", str(grid), store, given], [*report, f"--grid={grid}", given], report):
+        assert main(words) == 0
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| a |" in text and "| b |" in text and "Not finished" not in text
+
+    def left():
+        capsys.readouterr()
+        assert main(["grid", str(grid), store, given, "--dry_run"]) == 0
+        return re.search(r"(\d) arms? kept, (\d) to train", capsys.readouterr().out).groups()
+
+    assert left() == ("2", "0")
+    moved = tmp_path / "elsewhere" / "mine.py"
+    moved.parent.mkdir()
+    source = mine.read_text()
+    mine.write_text(source.replace("return ra(config)", "return ra(config)  # changed"))
+    forget()
+    assert left() == ("0", "2")
+    assert main(["table", str(grid), store, given]) == 2
+    mine.unlink()
+    moved.write_text(source)
+    given = f"--plugins={moved}"
+    forget()
+    assert left() == ("2", "0")  # wherever it lies
+
+
+def test_an_arm_that_was_trained_with_other_code_than_was_planned_is_never_kept(mine, small):
+    (arm,) = make_plan(
+        [Row("a", small(epochs=1, plugins=str(mine), attack="own", compare_clean=False), None)]
+    ).arms.values()
+    assert arm.parameters["plugins"] == plugin_hashes(["mine"]) and arm.place["plugins"] == ["mine"]
+    mine.write_text(mine.read_text() + "# changed")
+    forget()
+    load_plugins(str(mine))  # as in a worker that is started later
+    _, result = outcome(train_arm, arm, None, None)
+    assert result.startswith("DataError: plug-ins changed, or are others on this machine: expected {'mine'")

@@ -139,7 +139,8 @@ def test_a_run_that_is_ended_leaves_no_process(
     options = [f"--{key}={value}" for key, value in settings(**ONE_ARM).changed().items()]
     command = [sys.executable, str(PROGRAM), "run", "--engine=flower", *options]
     environment = {**os.environ, "TMPDIR": str(folder)}
-    with nothing_left(folder), subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+    told = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # shells ignore it in the background
+    with nothing_left(folder), subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **told) as process:
         try:
             end = time.monotonic() + 100
             while len(nodes(folder)) < 2 and time.monotonic() < end:
