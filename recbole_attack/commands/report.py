@@ -21,9 +21,7 @@ _PARTS = {"config": dict, "dataset": dict, "budget": dict, "history": dict, "see
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument(
-        "source",
-        type=Path,
-        help="a grid's store, a run's folder, a folder of such folders, or one of records as JSON files",
+        "source", type=Path, help="a grid's store, a run's folder, a folder of runs, or one of records as JSON files"
     )
     parser.add_argument("--grid", type=Path, help="of a store, the rows of this grid (default: of the one last run)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: report, in the source)")

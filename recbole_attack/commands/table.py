@@ -70,8 +70,8 @@ def _commands(arguments: argparse.Namespace, rows: Any, records: Any) -> list[st
     given += [f"--store={arguments.store.as_posix()}"] if arguments.store else []
     given += [f"--plugins={arguments.plugins}"] if arguments.plugins else []
     seeds = sorted({record["seed"] for of_row in records.values() for record in of_row})
-    theirs = any(row.seeds is None and row.parameters.get("seed", seeds) != seeds[0] for row in rows)
-    chosen = [f"--seeds={','.join(map(str, seeds))}"] if theirs else []
+    unsaid = any(row.seeds is None and row.parameters.get("seed") != seeds[0] for row in rows)
+    chosen = [f"--seeds={','.join(map(str, seeds))}"] if unsaid else []
     elsewhere = any(
         "data_path" not in row.parameters and row.parameters.get("dataset", "ml-100k") not in WITHOUT_FILES
         for row in rows
