@@ -158,7 +158,7 @@ def evaluation_loader(
     if not len(chosen):
         return None
     if config["eval_users"] is not None:
-        order = stream(config["seed"], "evaluated users").random(dataset.user_num)[users[chosen]]
+        order = stream(config["seed"], "evaluated users").permutation(dataset.user_num)[users[chosen]]
         chosen = np.sort(chosen[np.argsort(order, kind="stable")[: config["eval_users"]]])
     return FullSortEvalDataLoader(config, dataset.copy(rows[chosen]), None, shuffle=False)
 

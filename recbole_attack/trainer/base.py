@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isinf, isnan
 from pathlib import Path
@@ -271,8 +271,9 @@ class AttackTrainer(Trainer):
         whole = {**self._checkpoint(), "scheduler": self.scheduler.state_dict(), "trainer": state}
         save_checkpoint(self.resume_file, whole)
 
-    def _check_state(self) -> None:
-        """Refuse a state that no training leaves behind."""
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`_save_state` kept; refuse what no training leaves behind."""
+        restore(self, self.state, state)
         check_epochs("history", self.history, self.start_epoch)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
@@ -291,6 +292,5 @@ class AttackTrainer(Trainer):
             load_weights(self.model, checkpoint, resume_file)
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.scheduler.load_state_dict(checkpoint["scheduler"])
-            restore(self, self.state, checkpoint["trainer"])
-            self._check_state()
+            self._restore(checkpoint["trainer"])
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

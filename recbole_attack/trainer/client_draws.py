@@ -43,22 +43,29 @@ def honest_draws(data: TrainData, period: int, config: Any, needs_masks: bool, n
         needs_masks: Whether the model's loss draws.
         needs_fate: Whether a client defence does.
     """
-    purposes = [purpose if needed else None for purpose, needed in ((_MASKS, needs_masks), (_FATE, needs_fate))]
     steps = range(config["local_epochs"])
     if config["rounds_per_epoch"] is not None:
-        return lambda users: [_by_client(data, users, purposes, period, step) for step in steps]
+        return lambda users: [_by_client(data, users, needs_masks, needs_fate, period, step) for step in steps]
     negatives = data.shared_negatives if config["shared_negatives"] else data.negatives
     whole = [
-        (negatives(period, step), *(purpose and data.draws(purpose, period, step) for purpose in purposes))
+        (
+            negatives(period, step),
+            data.draws(_MASKS, period, step) if needs_masks else None,
+            data.draws(_FATE, period, step) if needs_fate else None,
+        )
         for step in steps
     ]
     return lambda users: [_aligned(data, users, *values) for values in whole]
 
 
-def _by_client(data: TrainData, users: Int, purposes: list[str | None], period: int, step: int) -> Drawn:
-    negatives = data.client_negatives(users, period, step)
-    return Drawn(negatives, *(purpose and data.client_draws(users, purpose, period, step) for purpose in purposes))
+def _by_client(data: TrainData, users: Int, needs_masks: bool, needs_fate: bool, *keys: int) -> Drawn:
+    masks = data.client_draws(users, _MASKS, *keys) if needs_masks else None
+    fate = data.client_draws(users, _FATE, *keys) if needs_fate else None
+    return Drawn(data.client_negatives(users, *keys), masks, fate)
 
 
-def _aligned(data: TrainData, users: Int, *values: Int | Float | None) -> Drawn:
-    return Drawn(*(None if value is None else data.aligned(value, users).numpy() for value in values))
+def _aligned(data: TrainData, users: Int, negatives: Int, masks: Float | None, fate: Float | None) -> Drawn:
+    def of_users(values: Any) -> Any:
+        return None if values is None else data.aligned(values, users).numpy()
+
+    return Drawn(of_users(negatives), of_users(masks), of_users(fate))

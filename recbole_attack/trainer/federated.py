@@ -29,7 +29,7 @@ from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 from recbole_attack.trainer.resuming import check_epochs
 from recbole_attack.utils.errors import TrainingError
-from recbole_attack.utils.files import write_csv
+from recbole_attack.utils.growing_csv import GrowingCSV
 from recbole_attack.utils.rng import torch_stream
 
 MANY_CLIENTS = 100_000
@@ -68,11 +68,12 @@ class FederatedTrainer(AttackTrainer):
 
     Attributes:
         rounds: One dict per step of the server, for ``rounds.csv``.
+        written_rounds: The mark of ``rounds.csv`` up to the last finished epoch.
         client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
         frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
     """
 
-    state = (*AttackTrainer.state, "rounds")
+    state = (*AttackTrainer.state, "written_rounds")
 
     def __init__(self, config: Any, model: Any, threat: Threat, split: Split) -> None:
         super().__init__(config, model, threat, split)
@@ -80,6 +81,8 @@ class FederatedTrainer(AttackTrainer):
         self.aggregator = configured_aggregator(config.final_config_dict)
         self.backend, self.memory = BACKENDS[config["backend"]], Memory()
         self.rounds: list[dict[str, Any]] = []
+        self.rounds_file = GrowingCSV(self.resume_file.with_name("rounds.csv"))
+        self.written_rounds = self.rounds_file.mark
         self.client_weights: list[ClientWeight] = []
         self.frozen: Counter[str] = Counter()
         self.saves_weights = False
@@ -239,17 +242,17 @@ class FederatedTrainer(AttackTrainer):
                 f"{self.frozen[names[0]]} of {rounds} rounds, though clients sent others"
             )
 
-    def _check_state(self) -> None:
-        super()._check_state()
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch)
         self.uploads()
 
     def _save_state(self) -> None:
         if self.client_weights:
             write_client_weights(self.resume_file.parent, self.client_weights)
-        if self.rounds:
-            rows = [list(record.values()) for record in self.rounds]
-            write_csv(self.resume_file.with_name("rounds.csv"), list(self.rounds[0]), rows)
+        self.rounds_file.append(row for row in self.rounds if row["epoch"] == self.start_epoch - 1)
+        self.written_rounds = self.rounds_file.mark
         super()._save_state()  # last: a run that goes on from it has to find the files of all it has done
 
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
 from recbole_attack.utils.checkpoints import save_checkpoint
 from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.growing_csv import GrowingCSV
 
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
@@ -260,21 +262,21 @@ def test_only_safe_and_existing_checkpoints_are_resumed(arm: Callable[..., Attac
 # Killed for good: nothing is tidied up
 
 
-def killed_at(write: int, before: bool, fit_it: Callable[[], None]) -> bool:
-    """Whether a fork of this process that trains was killed right before or after it renamed its ``write``-th file."""
+def killed_at(call: str, number: int, before: bool, fit_it: Callable[[], None]) -> bool:
+    """Whether a fork of this process that trains was killed right before or after its ``number``-th call of ``os``."""
     child = os.fork()
     if not child:
-        replace, left = os.replace, [write]
+        plain, left = getattr(os, call), [number]
 
         def counted(*args: Any) -> None:
             left[0] -= 1
             if before and not left[0]:
                 os._exit(9)
-            replace(*args)
+            plain(*args)
             if not left[0]:
                 os._exit(9)
 
-        os.replace = counted  # type: ignore[assignment]
+        setattr(os, call, counted)
         try:
             fit_it()
             os._exit(0)
@@ -294,22 +296,25 @@ def test_a_training_killed_at_any_write_is_resumed(arm: Callable[..., AttackConf
     fit(trainer, experiment)
     expected = ending(trainer, experiment)
     assert len(expected.files["rounds.csv"]) == 1 + len(expected.rounds)
-    for write, before in [*((write, True) for write in range(4, 9)), (8, False)]:
-        place = settings.replace(checkpoint_dir=f"{write}-{before}")
+    kills = [*(("fsync", write, True) for write in range(4, 9)), ("replace", 6, False)]
+    for call, number, before in kills:
+        place = settings.replace(checkpoint_dir=f"{call}-{number}")
 
         def train(place: AttackConfig = place) -> None:
             fit(experiment.trainer(place), experiment)
 
-        assert killed_at(write, before, train), "there are eight writes"
+        assert killed_at(call, number, before, train), "there are eight writes, and six files are renamed"
         resumed = experiment.trainer(place)
-        assert resumed.resume_file.is_file() == (write > 4)
+        assert resumed.resume_file.is_file() == (call == "replace" or number > 4)
         if resumed.resume_file.is_file():
-            resumed.resume_checkpoint(resumed.resume_file)
             rows = resumed.resume_file.with_name("rounds.csv").read_text().splitlines()
+            resumed.resume_checkpoint(resumed.resume_file)
             assert len(rows) - 1 >= len(resumed.rounds), "the state promises no row that is not there"
         fit(resumed, experiment)
         assert_same(ending(resumed, experiment), expected)
-    assert not killed_at(9, True, lambda: fit(experiment.trainer(settings.replace(checkpoint_dir="9")), experiment))
+    for call, number in (("fsync", 9), ("replace", 7)):
+        place = settings.replace(checkpoint_dir="none")
+        assert not killed_at(call, number, True, partial(fit, experiment.trainer(place), experiment))
 
 
 @pytest.mark.parametrize("write", range(1, 7))
@@ -363,6 +368,8 @@ def inside(key: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda state: state[key].update(changes)
 
 
+NOTHING = GrowingCSV(Path("rounds.csv")).mark
+
 MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no configuration": (without("config"), "config"),
     "configuration of another kind": (lambda state: state.update(config=[1]), "AttributeError"),
@@ -377,7 +384,7 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no schedule": (without("scheduler"), "scheduler"),
     "no state": (without("trainer"), "trainer"),
     "state of another kind": (lambda state: state.update(trainer=[1]), "TypeError"),
-    "state without rounds": (lambda state: state["trainer"].pop("rounds"), "rounds"),
+    "state without rounds": (lambda state: state["trainer"].pop("written_rounds"), "written_rounds"),
     "an epoch in words": (inside("trainer", start_epoch="one"), "start_epoch: expected int, found str"),
     "half an epoch": (inside("trainer", start_epoch=0.5), "start_epoch: expected int, found float"),
     "no history": (inside("trainer", history=None), "history: expected list, found NoneType"),
@@ -386,9 +393,31 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "history of no epoch": (inside("trainer", history=[]), r"history: expected records of epochs 0 to 0, found \[\]"),
     "an epoch too early": (inside("trainer", start_epoch=-3), r"history: expected .*, found \[0\]"),
     "an epoch too late": (inside("trainer", start_epoch=2), r"history: expected .* 0 to 1, found \[0\]"),
-    "rounds of no epoch": (inside("trainer", rounds=[]), r"rounds: expected .*, found \[\]"),
-    "rounds of another kind": (inside("trainer", rounds=[{"epoch": 0}]), "malicious_weight"),
+    "rounds of no epoch": (inside("trainer", written_rounds=NOTHING), r"rounds: expected .*, found \[\]"),
+    "rounds of another kind": (inside("trainer", written_rounds=[{"epoch": 0}]), "expected dict, found list"),
+    "rounds without a length": (inside("trainer", written_rounds={}), "bytes"),
 }
+
+
+def test_rounds_that_are_not_those_of_the_state_are_refused_and_left(interrupted: Any) -> None:
+    experiment, settings, _, file = interrupted
+    rounds = file.with_name("rounds.csv")
+    whole = rounds.read_bytes()
+    for changed in (whole[:-1], whole.replace(b"0.", b"1.", 1) + b"1,0", b""):
+        rounds.write_bytes(changed)
+        with pytest.raises(DataError, match=r"^saved/rounds\.csv is damaged: [^\n]*$"):
+            experiment.trainer(settings).resume_checkpoint(file)
+        assert rounds.read_bytes() == changed
+
+
+def test_rounds_of_other_columns_do_not_fit(interrupted: Any) -> None:
+    experiment, settings, state, file = interrupted
+    other = GrowingCSV(file.with_name("rounds.csv"))
+    other.append([{"epoch": 0}])
+    state["trainer"]["written_rounds"] = other.mark
+    save_checkpoint(file, state)
+    with pytest.raises(DataError, match=r"last\.pth does not fit this run: KeyError: 'malicious_weight'"):
+        experiment.trainer(settings).resume_checkpoint(file)
 
 
 @pytest.mark.parametrize("sealed", [True, False], ids=["ours", "without hash"])
