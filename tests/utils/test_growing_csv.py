@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from recbole_attack.utils.growing_csv import GrowingCSV
 
 COLUMNS = ("epoch", "loss", "weight")
 NUMBERS = st.none() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False)
-ROWS = st.lists(st.fixed_dictionaries({name: NUMBERS for name in COLUMNS}), max_size=4)
+ROWS = st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMNS, NUMBERS)), max_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_a_file_is_taken_back_to_any_mark_whatever_came_after(
     path.write_bytes(whole + tail)
 
     again = GrowingCSV(path)
-    assert again.back_to(marks[kept]) == sum(parts[: kept + 1], [])
+    assert again.back_to(marks[kept]) == list(chain(*parts[: kept + 1]))
     assert again.mark == marks[kept]
     for rows in parts[kept + 1 :]:
         again.append(rows)
