@@ -2,7 +2,7 @@
 
     python benchmarks/federated_epoch.py --data_path=<folder with steam-200k> [--repeats=3] [--only mean median ...]
 
-SASRec 64/2/2, histories up to 200 items, 256 clients a round. All contenders train the same users on the same
+SASRec 64/2/2 (or GRU4Rec 64), histories up to 200 items, 256 clients a round. All contenders train the same users on the same
 negatives, in turns: ``central`` in batches of about 2048 positions, all others as clients; with ``dvfsr``, 1 %
 malicious clients join. Absolute seconds depend on the machine; ratios travel.
 """
@@ -27,9 +27,6 @@ SETTING = {
     "malicious_ratio": 0.01,
     "MAX_ITEM_LIST_LENGTH": 200,
     "clients_per_round": 256,
-    "hidden_size": 64,
-    "n_layers": 2,
-    "n_heads": 2,
     "show_progress": False,
 }
 
@@ -41,12 +38,16 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "mean, loop": {"backend": "loop"},
     "mixed_rfa": {"aggregator": "mixed_rfa"},
     "mixed_rfa, dvfsr": {"aggregator": "mixed_rfa", "attack": "dvfsr"},
+    "geometric_median": {"aggregator": "geometric_median"},
     "krum": {"aggregator": "krum"},
     "median": {"aggregator": "median"},
     "mean, per item": {"per_item": True},
     "mixed_rfa, per item": {"aggregator": "mixed_rfa", "per_item": True},
     "krum, per item": {"aggregator": "krum", "per_item": True},
     "median, per item": {"aggregator": "median", "per_item": True},
+    "mean, adversarial training": {"client_defense": "adversarial_training"},
+    "mean, GRU4Rec": {"model": "GRU4Rec"},
+    "mixed_rfa, GRU4Rec": {"model": "GRU4Rec", "aggregator": "mixed_rfa"},
 }
 
 
@@ -62,7 +63,7 @@ def seconds_per_epoch(
             start = perf_counter()
             trainer._train_epoch(experiment.train_data, epoch)
             measured[name].append(perf_counter() - start)
-            print(f"{name:<20} epoch {epoch}: {measured[name][-1]:7.2f} s", flush=True)
+            print(f"{name:<27} epoch {epoch}: {measured[name][-1]:7.2f} s", flush=True)
     return measured
 
 
@@ -84,10 +85,10 @@ def main() -> int:
         measured = seconds_per_epoch(experiment, configs, arguments.repeats)
     clients = len(experiment.train_data.trainable_users)
     print(f"\n{arguments.dataset}: {clients} clients, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{'rule':<20} {'s / epoch':>10} {'clients / s':>12} {'ratio':>6}")
+    print(f"{'rule':<27} {'s / epoch':>10} {'clients / s':>12} {'ratio':>6}")
     seconds = {name: median(values) for name, values in measured.items()}
     for name, value in seconds.items():
-        print(f"{name:<20} {value:>10.2f} {clients / value:>12.0f} {value / seconds[arguments.only[0]]:>6.1f}")
+        print(f"{name:<27} {value:>10.2f} {clients / value:>12.0f} {value / seconds[arguments.only[0]]:>6.1f}")
     return 0
 
 
