@@ -2,9 +2,9 @@
 
     python benchmarks/federated_epoch.py --data_path=<folder with steam-200k> [--repeats=3] [--only mean median ...]
 
-SASRec 64/2/2 (or GRU4Rec 64), histories up to 200 items, 256 clients a round. All contenders train the same users on the same
-negatives, in turns: ``central`` in batches of about 2048 positions, all others as clients; with ``dvfsr``, 1 %
-malicious clients join. Absolute seconds depend on the machine; ratios travel.
+SASRec 64/2/2, or GRU4Rec with RecBole's defaults (128), histories up to 200 items, 256 clients a round. All contenders
+train the same users on the same negatives, in turns: ``central`` in batches of about 2048 positions, all others as
+clients; with ``dvfsr``, 1 % malicious clients join. Absolute seconds depend on the machine; ratios travel.
 """
 
 from __future__ import annotations

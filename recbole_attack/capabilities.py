@@ -51,7 +51,8 @@ How the updates of honest clients are computed (`--backend=vectorised`, one loca
 
 - **one pass**: one backward pass for all clients; no client's own update has to exist.
 - **by layer**: every client's own gradient out of one batched backward pass.
-- **vmap**: every client's own gradient by `torch.func.vmap`; with several local steps, by layer becomes this.
+- **vmap**: every client's own gradient by `torch.func.vmap`; with several local steps, by layer becomes this, or a loop
+  for GRU4Rec.
 - **loop**: one client after the other, as `--backend=loop` does for every model and rule.
 
 In one pass, malicious clients are computed together as well, otherwise one after the other.

@@ -8,17 +8,17 @@ to the item embeddings stays a list of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.nn import functional as F
 
 from recbole_attack.data.batches import length_chunks
 from recbole_attack.federated.client_updates import ITEM_LAYER, ITEM_TABLE, ClientUpdates, concatenate, sum_rows
+from recbole_attack.federated.layer_gradients import RULES, has_rule
 from recbole_attack.federated.updates import LossFunction, looped_updates
 
 
@@ -98,36 +98,8 @@ def is_supported(model: nn.Module) -> bool:
     layers = _layers(model)
     owned = [p for layer in layers.values() for p in layer.parameters(recurse=False)]
     shared = len(owned) > len(list(model.parameters()))
-    known = all(type(layer) in RULES for layer in layers.values())
+    known = all(has_rule(layer) for layer in layers.values())
     return isinstance(layers.get(ITEM_LAYER), nn.Embedding) and known and not shared
-
-
-def _linear(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
-    inputs, gradient = (value.reshape(len(value), -1, value.shape[-1]) for value in (inputs, gradient))
-    result = {"weight": gradient.transpose(1, 2) @ inputs}
-    return result if layer.bias is None else {**result, "bias": gradient.sum(1)}
-
-
-def _layer_norm(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
-    product = gradient * F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
-    between = list(range(1, inputs.dim() - len(layer.normalized_shape)))
-    result = {"weight": product.sum(between) if between else product}
-    return result if layer.bias is None else {**result, "bias": gradient.sum(between) if between else gradient}
-
-
-def _embedding(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
-    n, size = len(inputs), layer.num_embeddings
-    number = torch.arange(n, device=inputs.device).repeat_interleave(inputs[0].numel())
-    summed = sum_rows(number * size + inputs.flatten(), gradient.reshape(-1, gradient.shape[-1]), n * size)
-    summed = summed.view(n, size, -1)
-    if layer.padding_idx is not None:
-        summed[:, layer.padding_idx] = 0.0
-    return {"weight": summed}
-
-
-Rule = Callable[[Any, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
-RULES: dict[type[nn.Module], Rule] = {nn.Linear: _linear, nn.LayerNorm: _layer_norm, nn.Embedding: _embedding}
-"""``(layer, inputs [B, ...], gradient of outputs [B, ...]) -> {parameter name: [B, ...]}`` by type of layer."""
 
 
 class _Call(NamedTuple):
@@ -181,10 +153,11 @@ def _recorded(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, torch.Ten
     def before(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         layer.requires_grad_(False)
 
-    def after(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    def after(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
         layer.requires_grad_(True)
-        output.requires_grad_(True)
-        record.append((names[layer], layer, inputs[0], get_gradient_edge(output)))
+        main = output[0] if isinstance(output, tuple) else output  # recurrent layers give their last state as well
+        main.requires_grad_(True)
+        record.append((names[layer], layer, inputs[0], get_gradient_edge(main)))
         return output
 
     handles = [layer.register_forward_pre_hook(before) for layer in names]

@@ -78,9 +78,9 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
 
 def client_path(model: Any, local_epochs: int) -> PerClient:
     """How the updates of single honest clients are computed."""
-    if model.per_client == "layers" and local_epochs == 1 and is_supported(model):
+    if "layers" in model.per_client and local_epochs == 1 and is_supported(model):
         return "layers"
-    return "loop" if model.per_client == "loop" else "vmap"
+    return "vmap" if "vmap" in model.per_client else "loop"
 
 
 def round_path(

@@ -40,7 +40,7 @@ class Adapted(Victim):
 
     host: ClassVar[type[Any]]
     loss_types = ("CE", "BPR")
-    per_client = "loop"
+    per_client = ()
 
     def __init__(self: Any, config: Any, dataset: Any) -> None:
         with _refusing(self.host, "it cannot be built from this configuration and dataset"):

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from recbole_attack.model.host import GRU4Rec as RecBoleGRU4Rec
 from recbole_attack.model.kernels import use_fast_kernels
 from recbole_attack.model.parts import NEXT_ITEM_LOSSES, next_item_losses, with_host_loss
-from recbole_attack.model.victim import Victim
+from recbole_attack.model.victim import PerClient, Victim
 
 
 class GRU4Rec(Victim, RecBoleGRU4Rec):
@@ -27,11 +27,13 @@ class GRU4Rec(Victim, RecBoleGRU4Rec):
 
     input_type = InputType.POINTWISE
     loss_types = tuple(NEXT_ITEM_LOSSES)
-    per_client = "loop"
+    per_client: tuple[PerClient, ...] = ("layers",)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(with_host_loss(config), dataset)
         self.loss_type = config["loss_type"]
+        if self.loss_type == "CE":
+            self.per_client = ()  # the softmax reads the item table as a whole
         use_fast_kernels(self)
 
     def encode(self, item_emb: torch.Tensor) -> torch.Tensor:

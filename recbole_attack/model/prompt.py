@@ -66,7 +66,7 @@ class PromptSASRec(SASRec):
     """
 
     needs_users = True
-    per_client: PerClient = "loop"
+    per_client: tuple[PerClient, ...] = ()
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -34,13 +34,13 @@ class SASRec(Victim, RecBoleSASRec):
 
     input_type = InputType.POINTWISE
     loss_types = tuple(NEXT_ITEM_LOSSES)
-    per_client: PerClient = "layers"
+    per_client: tuple[PerClient, ...] = ("layers", "vmap")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(with_host_loss(config), dataset)
         self.loss_type = config["loss_type"]
         if self.loss_type == "CE":
-            self.per_client = "vmap"  # the softmax reads the item table as a whole
+            self.per_client = ("vmap",)  # the softmax reads the item table as a whole
         self.right_aligned = config["position_alignment"] == "right"
         finish_transformer(self, config)
 

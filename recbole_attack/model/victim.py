@@ -11,7 +11,7 @@ from torch import nn
 from recbole_attack.data.batches import TrainBatch
 
 PerClient = Literal["layers", "vmap", "loop"]
-"""How the updates of single clients can be computed, fastest first; see :attr:`Victim.per_client`."""
+"""How the updates of single clients are computed, fastest first; see :attr:`Victim.per_client`."""
 
 
 class Victim:
@@ -28,8 +28,8 @@ class Victim:
         loss_types: What ``loss_type`` may be.
         needs_draws: Whether the loss reads ``TrainBatch.draws``.
         needs_users: Whether it reads ``TrainBatch.users``.
-        per_client: ``layers``: all parameters are used through layers called on one row a client; ``vmap``:
-            ``torch.func.vmap`` can run :meth:`losses`; ``loop``: neither. The first includes the second.
+        per_client: What can be done besides a loop over clients. ``layers``: all parameters are used through layers
+            called on one row a client; ``vmap``: ``torch.func.vmap`` can run :meth:`losses`.
     """
 
     n_items: int
@@ -37,7 +37,7 @@ class Victim:
     loss_types: ClassVar[tuple[str, ...]]
     needs_draws: ClassVar[bool] = False
     needs_users: ClassVar[bool] = False
-    per_client: PerClient = "vmap"
+    per_client: tuple[PerClient, ...] = ("vmap",)
 
     def state(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor, item_emb: torch.Tensor) -> torch.Tensor:
         """``[B, H]`` state after the last item, differentiable in ``item_emb``.

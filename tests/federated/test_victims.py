@@ -22,7 +22,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "NARM": {"hidden_size": 6, "embedding_size": 8, "dropout_probs": [0.0, 0.0]},
     "STAMP": {"embedding_size": 8},
 }
-SECONDS = {"SASRec": "layers", "BERT4Rec": "vmap", "GRU4Rec": "loop", "NARM": "loop", "STAMP": "loop"}
+PATHS = {
+    "SASRec": ("layers", "vmap"),
+    "BERT4Rec": ("vmap", "vmap"),
+    "GRU4Rec": ("layers", "loop"),
+    "NARM": ("loop", "loop"),
+    "STAMP": ("loop", "loop"),
+}
+"""How single clients are computed with one local step, and with several."""
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def test_the_path_that_is_named_is_the_path_that_is_taken(
     local = client_path(seen[0], local_epochs)
     assert set(taken) == {local if path == "summed" and local_epochs > 1 else path}
     assert (path == "summed") == (aggregator == "mean")
-    assert local == ("vmap" if SECONDS[model] == "layers" and local_epochs > 1 else SECONDS[model])
+    assert local == PATHS[model][local_epochs > 1]
 
 
 def test_a_derived_model_with_a_layer_of_its_own_is_not_computed_by_layer(config: Callable[..., Any]) -> None:
