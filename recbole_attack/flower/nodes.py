@@ -15,7 +15,7 @@ from recbole_attack import __version__
 from recbole_attack.data.sequences import Int
 from recbole_attack.flower.codec import size
 from recbole_attack.flower.node import shard
-from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, shown
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, one_line, shown
 
 _POLL, _LOOK_AGAIN = 0.2, 1.0
 """Seconds between two looks for answers, and for nodes."""
@@ -77,7 +77,7 @@ class Nodes:
             try:
                 answers[node] = read(node, found)
             except DataError as error:
-                failures[node] = str(error)
+                failures[node] = one_line(str(error))
         return answers, failures
 
     def drop(self, failures: Mapping[int, str]) -> None:
@@ -110,20 +110,35 @@ def exchange(grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout
     sent = dict(zip(grid.push_messages(messages), questions, strict=False))
     waiting, found, end = {i for i in sent if i}, dict[int, RecordDict | str](), time.monotonic() + timeout
     while waiting and time.monotonic() < end:
-        for reply in grid.pull_messages(waiting):
-            asked = reply.metadata.reply_to_message_id
-            if asked in waiting:
+        for asked in sorted(waiting):
+            reply = _pulled(grid, asked)
+            if reply is not None:
                 waiting.discard(asked)
-                found[sent[asked]] = _reason(reply.error) if reply.has_error() else reply.content
+                found[sent[asked]] = reply
         if waiting:
             time.sleep(_POLL)
     return {node: found[node] for node in questions if node in found}
 
 
+def _pulled(grid: Grid, asked: str) -> RecordDict | str | None:
+    """What came of one question: a record, why there is none, or ``None`` for nothing so far.
+
+    Flower reads all messages it is asked for in one go, and one node's bytes, if they are none, are the end of it: so
+    it is asked for one at a time.
+    """
+    try:
+        replies = [one for one in grid.pull_messages([asked]) if one.metadata.reply_to_message_id == asked]
+    except Exception as error:  # whatever bytes of others make Flower raise
+        return f"what it sent cannot be read: {one_line(f'{type(error).__name__}: {error}')}"
+    if not replies:
+        return None
+    return _reason(replies[0].error) if replies[0].has_error() else replies[0].content
+
+
 def _reason(error: Any) -> str:
     """The last line of what went wrong: a node sends all of its traceback."""
     lines = str(error.reason).strip().splitlines()
-    return lines[-1].strip() if lines else f"error {error.code}"
+    return one_line(lines[-1] if lines else "") or f"error {error.code}"
 
 
 def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: float) -> Nodes:
@@ -165,7 +180,7 @@ def _joined(node: int, reply: RecordDict, data: Mapping[str, str], n_shards: int
     """A node's shard, and of how many; refused if it does not fit to the server or to the nodes before it."""
     number, found, version, theirs = _described(node, reply)
     if version != __version__:
-        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {version}")
+        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {shown(version)}")
     if n_shards not in (0, found):
         raise ConfigError(f"node {node}: expected num-partitions={n_shards} as of the others, found {found}")
     if theirs != dict(data):
@@ -182,7 +197,7 @@ def _described(node: int, reply: RecordDict) -> tuple[int, int, str, dict[str, s
     valid = type(number) is int and type(found) is int and 0 <= number < found and isinstance(version, str)
     try:
         theirs = json.loads(hashes) if isinstance(hashes, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         theirs = None
     if not valid or not isinstance(theirs, dict):
         raise ConfigError(
