@@ -432,3 +432,93 @@ SUMS: dict[str, Callable[[Sent], Message]] = {
     "3e38 everywhere": array("update", None, every(3e38)),
 }
 """Of rules that see a node's sum: numbers that end the run, as they do in one process."""
+
+
+class Description(NamedTuple):
+    """What a node says of itself, what the server makes of it, and what it says."""
+
+    spoil: Callable[[Message], Arrival]
+    error: str | None
+    words: str
+
+
+def node(**changes: Any) -> Callable[[Message], Message]:
+    """A node that says something else of itself; ``None`` stands for a key that is left out."""
+
+    def spoil(message: Message) -> Message:
+        said = {**message.content.config_records["node"], **changes}
+        kept = {key: value for key, value in said.items() if value is not None}
+        message.__dict__["_content"] = RecordDict({"node": ConfigRecord(kept)})
+        return message
+
+    return spoil
+
+
+def data(change: Callable[[dict[str, str]], Any]) -> Callable[[Message], Message]:
+    """A node with other files."""
+
+    def spoil(message: Message) -> Message:
+        files = json.loads(message.content.config_records["node"]["data"])
+        return node(data=json.dumps(change(files)))(message)
+
+    return spoil
+
+
+def of_query(spoil: Callable[[Sent], Arrival]) -> Callable[[Message], Arrival]:
+    return lambda message: spoil(Sent(message, message, message))
+
+
+DESCRIPTIONS: dict[str, Description] = {
+    "the other's shard": Description(node(partition=1), "ConfigError", "found two of shard 1"),
+    "a shard below zero": Description(node(partition=-1), "ConfigError", "does not say what it is"),
+    "a shard too far": Description(node(partition=2), "ConfigError", "does not say what it is"),
+    "a shard in words": Description(node(partition="0"), "ConfigError", "does not say what it is"),
+    "a shard that is NaN": Description(node(partition=float("nan")), "ConfigError", "does not say what it is"),
+    "a shard that is true": Description(node(partition=False), "ConfigError", "does not say what it is"),
+    "several shards": Description(node(partition=[0, 1]), "ConfigError", "does not say what it is"),
+    "no shard": Description(node(partition=None), "ConfigError", "does not say what it is"),
+    "of no shards": Description(node(partitions=0), "ConfigError", "does not say what it is"),
+    "of fewer shards": Description(node(partitions=1), "ConfigError", "expected num-partitions=1 as of the others"),
+    "of more shards": Description(node(partitions=3), "ConfigError", "expected num-partitions=3 as of the others"),
+    "of a great many shards": Description(node(partitions=2**62), "ConfigError", "expected num-partitions=4611686"),
+    "another version": Description(node(version="0.0.1"), "ConfigError", "expected recbole_attack .*, found '0.0.1'"),
+    "a version that tells a result": Description(node(version=FORGED), "ConfigError", r"found 'x\\nrecbole_attack te"),
+    "a version that rings": Description(node(version="\x1b[2J\x07"), "ConfigError", r"found '\\x1b\[2J\\x07'"),
+    "a version without end": Description(node(version="1" * 10**6), "ConfigError", r"found '1+\.\.\.1+'"),
+    "a version in numbers": Description(node(version=1), "ConfigError", "does not say what it is"),
+    "no version": Description(node(version=None), "ConfigError", "does not say what it is"),
+    "other files": Description(
+        data(lambda files: dict.fromkeys(files, "0" * 64)), "DataError", r"has other data: .*tiny\.inter"
+    ),
+    "a file less": Description(data(lambda files: {}), "DataError", r"has other data: .*tiny\.inter"),
+    "a file more": Description(data(lambda files: {**files, "a\nb": "0"}), "DataError", r"found others: \['a\\nb'\]"),
+    "files that are NaN": Description(
+        data(lambda files: dict.fromkeys(files, float("nan"))), "DataError", r"has other data: .*tiny\.inter"
+    ),
+    "files in a list": Description(data(list), "ConfigError", "does not say what it is"),
+    "files that are no JSON": Description(node(data="{"), "ConfigError", "does not say what it is"),
+    "files without end": Description(node(data=nested(10**5).decode()), "ConfigError", "does not say what it is"),
+    "files in bytes": Description(node(data=b"\xff"), "ConfigError", "does not say what it is"),
+    "no files": Description(node(data=None), "ConfigError", "does not say what it is"),
+    "how many users it has": Description(node(users=10**18), None, ""),
+    "what its users weigh": Description(node(weight=float("nan")), None, ""),
+    "an empty record": Description(of_query(content(lambda r: RecordDict())), "ConfigError", "does not say what it is"),
+    "numbers for words": Description(
+        of_query(content(lambda r: RecordDict({"node": MetricRecord({"partition": 0})}))),
+        "ConfigError",
+        "does not say what it is",
+    ),
+    "words that are none": Description(
+        of_query(objects("ConfigRecord", lambda b: b"\xff" * 9)), "ConfigError", "cannot take part: .* cannot be read"
+    ),
+    "neither content nor error": Description(of_query(without_content), "ConfigError", "cannot take part: .*"),
+    "an error that rings": Description(
+        of_query(error("ValueError: \x1b[2J\x07 wrong")), "ConfigError", r"cannot take part: ValueError: \[2J wrong$"
+    ),
+    "an error that tells a result": Description(
+        of_query(error(FORGED.replace("x\n", "x\r"))), "ConfigError", "cannot take part: recbole_attack tells"
+    ),
+    "what it says twice": Description(lambda message: [message, message], None, ""),
+    "nothing": Description(lambda message: None, "ConfigError", r"expected nodes of 2 shards within .*shards \[1\]"),
+}
+"""What a node says of itself before a run: one that does not fit ends it there, before anything is trained."""

@@ -14,20 +14,20 @@ import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.data import TrainData
-from recbole_attack.experiment import prepare
+from recbole_attack.experiment import data_hashes, prepare
 from recbole_attack.federated import ClientPool
 from recbole_attack.trainer.federated import Ask, Computed, FederatedTrainer
-from recbole_attack.utils.errors import TrainingError
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
 from flwr.app import Message
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from function_grid import FunctionGrid
-from hostile_messages import ANSWERS, LOST, REJECTED, SAME, SINGLE, SUMS, Case, Sent
+from hostile_messages import ANSWERS, DESCRIPTIONS, LOST, REJECTED, SAME, SINGLE, SUMS, Case, Sent
 
 from recbole_attack.flower.client_app import app
-from recbole_attack.flower.nodes import Nodes
+from recbole_attack.flower.nodes import Nodes, find_nodes
 from recbole_attack.flower.training import FlowerExperiment
 
 LIAR, OTHER = 101, 102
@@ -217,3 +217,23 @@ def test_a_sum_that_is_not_finite_ends_the_run(federation: Callable[[str], Feder
     made = federation("mean")
     with pytest.raises(TrainingError, match="the aggregated update is not finite in epoch 0: training diverged"):
         made.under_fire(Case(SUMS[what], "", ""), "repeat")
+
+
+ERRORS = {"ConfigError": ConfigError, "DataError": DataError}
+
+
+@pytest.mark.parametrize("what", DESCRIPTIONS)
+def test_what_a_node_says_of_itself(federation: Callable[[str], Federation], what: str) -> None:
+    made, case = federation("mean"), DESCRIPTIONS[what]
+    grid = FunctionGrid(made.config, 2)
+    grid.app = made.app
+    grid.said = lambda node, message: case.spoil(message) if node == LIAR else message
+    data = data_hashes(made.config)
+    if case.error is None:
+        assert find_nodes(grid, data, True, PATIENCE).hosts == {0: LIAR, 1: OTHER}
+        return
+    with pytest.raises(ERRORS[case.error], match=case.words) as raised:
+        find_nodes(grid, data, True, PATIENCE)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 1000
+    assert not [message for _, message in grid.asked if message.metadata.message_type.startswith("train")]
