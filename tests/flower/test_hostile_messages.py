@@ -230,10 +230,10 @@ def test_what_a_node_says_of_itself(federation: Callable[[str], Federation], wha
     grid.said = lambda node, message: case.spoil(message) if node == LIAR else message
     data = data_hashes(made.config)
     if case.error is None:
-        assert find_nodes(grid, data, True, PATIENCE).hosts == {0: LIAR, 1: OTHER}
+        assert find_nodes(grid, data, {}, True, PATIENCE).hosts == {0: LIAR, 1: OTHER}
         return
     with pytest.raises(ERRORS[case.error], match=case.words) as raised:
-        find_nodes(grid, data, True, PATIENCE)
+        find_nodes(grid, data, {}, True, PATIENCE)
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 1000
     assert not [message for _, message in grid.asked if message.metadata.message_type.startswith("train")]
