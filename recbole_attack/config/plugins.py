@@ -33,6 +33,9 @@ GROUP = "recbole_attack.plugins"
 
 FORM = "modules or .py files, such as my_parts or parts/mine.py, separated by commas"
 
+REMEDY = "import it first, or give it again as --plugins=<module or .py file>"
+"""What is to be done where a plug-in is missing that a saved configuration needs."""
+
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -89,12 +92,23 @@ def _source_hash(name: str) -> str:
     return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
-def check_saved_plugins(plugins: Any, where: object) -> None:
+def plugin_files(names: Iterable[str]) -> list[str]:
+    """Files of those plug-ins that are one, with which a new process can be told where they are.
+
+    Args:
+        names: Modules that were imported.
+    """
+    files = [getattr(sys.modules[name], "__file__", None) or "" for name in names]
+    return [file for name, file in zip(names, files, strict=True) if Path(file).name == f"{name}.py"]
+
+
+def check_saved_plugins(plugins: Any, where: object, remedy: str = REMEDY) -> None:
     """Refuse a saved configuration that would have anything imported but what is there for its own sake.
 
     Args:
         plugins: Its parameter ``plugins``.
         where: What it was saved in.
+        remedy: What is to be done where one is missing.
 
     Raises:
         ConfigError: A plug-in is neither imported nor importable, or is of the standard library.
@@ -104,8 +118,8 @@ def check_saved_plugins(plugins: Any, where: object) -> None:
         builtin = name.split(".")[0] in sys.stdlib_module_names
         if builtin or not _MODULE.fullmatch(name) or not (name in sys.modules or _importable(name)):
             raise ConfigError(
-                f"{where} was made with the plug-in {shown(name)}, which is not installed here: to run its code, "
-                "import it first, or give it again as --plugins=<module or .py file>"
+                f"{where} was made with the plug-in {shown(name)}, which is not installed here: "
+                f"to run its code, {remedy}"
             )
 
 

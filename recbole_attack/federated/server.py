@@ -132,7 +132,7 @@ def aggregate_one_by_one(
         raise ConfigError(f"per_item needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
     reasons = [refusal(update, parameters) for update in sent]
     rejected = Counter(reason for reason in reasons if reason)
-    readable = torch.tensor([reason is None for reason in reasons], device=weights.device)
+    readable = torch.tensor([reason is None for reason in reasons], dtype=torch.bool, device=weights.device)
     if not readable.any():
         return Aggregated({n: torch.zeros_like(p) for n, p in parameters.items()}, readable, rejected, None, 0, 0.0)
     read = [_flat(update, parameters) for update, reason in zip(sent, reasons, strict=True) if reason is None]

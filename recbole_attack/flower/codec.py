@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recbole_attack.data.sequences import Int
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.updates import Update
-from recbole_attack.utils.errors import DataError, shown
+from recbole_attack.utils.errors import DataError, one_line, shown
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
     Raises:
         DataError: It is none.
     """
-    about, clients = _part(record, "about", ConfigRecord), _part(record, "clients", ArrayRecord)
+    about = _part(record, "about", ConfigRecord)
+    clients = _named(_part(record, "clients", ArrayRecord), ("honest", "malicious", "factors"))
     kinds: dict[str, type] = {"attack": str, "epoch": int, "index": int, "single": bool, "measured": list}
     for name, kind in kinds.items():
         if type(about.get(name)) is not kind:
@@ -155,13 +156,17 @@ def read_answer(record: RecordDict, question: Question) -> Answer:
     about = {key: _plain(value) for key, value in _part(record, "about", ConfigRecord).items()}
     if about != question.about():
         raise DataError(f"answer to another question: expected {question.about()}, found {shown(about)}")
-    clients = _part(record, "clients", ArrayRecord)
+    if set(record) != {"about", "clients", "update"}:
+        raise DataError(f"answer: expected the records about, clients and update, found {shown(sorted(record))}")
+    clients = _named(_part(record, "clients", ArrayRecord), ("honest", "malicious", "losses", "norms"))
     for name in ("honest", "malicious"):
         expected = getattr(question, name)
         if not np.array_equal(_array(clients, name, np.int64, expected.shape), expected):
             raise DataError(f"answer about other users: expected those of the question among the {name} ones")
     losses = torch.from_numpy(_array(clients, "losses", np.float32, (len(question),)))
     norms = torch.from_numpy(_array(clients, "norms", np.float64, (sum(question.measured),)))
+    if (norms < 0).any():
+        raise DataError(f"answer: expected norms of at least 0, found {float(norms.min()):g}")
     arrays = _part(record, "update", ArrayRecord)
     read = _single if question.single else _parameters
     return Answer(losses, norms, read(arrays, question.parameters, *([len(question)] if question.single else [])))
@@ -173,6 +178,7 @@ def size(record: RecordDict) -> int:
 
 
 def _single(arrays: ArrayRecord, parameters: Update, n_clients: int) -> ClientUpdates:
+    _named(arrays, ("dense", "client", "item", "rows"))
     table = parameters[ITEM_TABLE]
     others = [value for name, value in parameters.items() if name != ITEM_TABLE]
     kind = np.dtype(str(table.dtype).removeprefix("torch."))
@@ -199,6 +205,7 @@ def _packed(update: Update) -> dict[str, NDArray[Any]]:
 
 
 def _parameters(arrays: ArrayRecord, like: Mapping[str, torch.Tensor]) -> Update:
+    _named(arrays, ("all",))
     sizes = [value.numel() for value in like.values()]
     kind = np.dtype(str(next(iter(like.values())).dtype).removeprefix("torch."))
     whole = torch.from_numpy(_array(arrays, "all", kind, (sum(sizes),)))
@@ -212,14 +219,21 @@ def _part(record: RecordDict, name: str, kind: type) -> Any:
     return found
 
 
+def _named(arrays: ArrayRecord, names: tuple[str, ...]) -> ArrayRecord:
+    """The same, if its arrays have these names and no others."""
+    if set(arrays) != set(names):
+        raise DataError(f"expected the arrays {', '.join(names)}: found {shown(sorted(arrays))}")
+    return arrays
+
+
 def _array(arrays: ArrayRecord, name: str, kind: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """An array of that name, type and shape, ``None`` standing for any length; a copy that may be written to."""
-    if name not in arrays:
-        raise DataError(f"expected an array {name}: found {shown(list(arrays))}")
     try:
         value = arrays[name].numpy()
-    except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DataError(f"array {name} cannot be read: {' '.join(str(error).split())}") from error
+    except Exception as error:  # whatever bytes of others make NumPy raise, for want of memory too
+        raise DataError(f"array {name} cannot be read: {one_line(f'{type(error).__name__}: {error}')}") from error
+    if not isinstance(value, np.ndarray):  # NumPy reads archives of arrays, too
+        raise DataError(f"array {name}: expected one array, found {type(value).__name__}")
     fits = value.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, value.shape, strict=True))
     if value.dtype != np.dtype(kind) or not fits:
         form = ", ".join("any" if n is None else str(n) for n in shape)

@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.plugins import plugin_files, plugin_hashes
 from recbole_attack.flower.engine import engine_parameters
 from recbole_attack.flower.local import flower_environment, local_federation
 from recbole_attack.flower.server_app import MARK
@@ -57,7 +58,7 @@ def run_on_flower(
         home = Path(temporary)
         app = _write_app(home / "app", config, chosen, saved, resume)
         if superlink is None:
-            with local_federation(chosen["flower_nodes"], home) as address:
+            with local_federation(chosen["flower_nodes"], home, plugin_files(config["plugins"] or ())) as address:
                 return _followed(app, _connected(home, address))
         if _ADDRESS.fullmatch(superlink):
             return _followed(app, _connected(home, superlink))
@@ -117,6 +118,7 @@ def _write_app(folder: Path, config: AttackConfig, engine: Mapping[str, Any], sa
         "node-timeout": float(engine["node_timeout"]),
         "saved": saved,
         "resume": resume or "",
+        "plugins": json.dumps(plugin_hashes(config["plugins"] or ())),
     }
     project = {"name": _NAME, "version": "1.0.0", "description": "A run of recbole_attack", "license": "MIT"}
     flower = {"publisher": "recbole-attack", "components": components, "config": run}

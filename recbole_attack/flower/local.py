@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from recbole_attack.flower.own_plugins import PLUGINS
 from recbole_attack.utils.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
@@ -19,14 +20,17 @@ _START, _LOOK, _STOP = 60.0, 0.1, 30.0
 """Seconds a SuperLink has to answer, between two looks whether it does, and a federation has to stop."""
 
 
-def flower_environment(home: Path) -> dict[str, str]:
+def flower_environment(home: Path, plugins: Sequence[str] = ()) -> dict[str, str]:
     """The environment of Flower's programs: this Python's, a home of their own, and nothing told to anyone.
 
     Args:
         home: Where Flower has its configuration and the apps it is sent.
+        plugins: Files of plug-ins that apps import first.
     """
+    named = {PLUGINS: ",".join(plugins)} if plugins else {}
     return {
         **os.environ,
+        **named,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -36,7 +40,7 @@ def flower_environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def local_federation(n_nodes: int, folder: Path) -> Iterator[str]:
+def local_federation(n_nodes: int, folder: Path, plugins: Sequence[str] = ()) -> Iterator[str]:
     """The address of a SuperLink with ``n_nodes`` SuperNodes; all of it is gone at the end of the block.
 
     Nodes and server work where this process stands, so that relative paths mean the same to them.
@@ -44,6 +48,7 @@ def local_federation(n_nodes: int, folder: Path) -> Iterator[str]:
     Args:
         n_nodes: Number of nodes, each with one shard.
         folder: Where Flower may write; ``federation.log`` there holds what its programs say.
+        plugins: Files of plug-ins that nodes and server import first.
 
     Raises:
         ConfigError: The SuperLink does not answer.
@@ -56,13 +61,13 @@ def local_federation(n_nodes: int, folder: Path) -> Iterator[str]:
         shard = f"partition-id={number} num-partitions={n_nodes}"
         where = ["--superlink", address, "--port", str(port), "--node-config", shard]
         commands.append(["flower-supernode", *common, *where])
-    with _kept(commands, folder):
+    with _kept(commands, folder, plugins):
         _wait_for(link, folder)
         yield address
 
 
 @contextmanager
-def _kept(commands: list[list[str]], folder: Path) -> Iterator[None]:
+def _kept(commands: list[list[str]], folder: Path, plugins: Sequence[str] = ()) -> Iterator[None]:
     """Run commands under a keeper, which ends them when this process does, however that is."""
     with ExitStack() as stack:
         log = stack.enter_context((folder / "federation.log").open("wb"))
@@ -71,7 +76,7 @@ def _kept(commands: list[list[str]], folder: Path) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=flower_environment(folder),
+            env=flower_environment(folder, plugins),
             start_new_session=True,
         )
         assert keeper.stdin is not None

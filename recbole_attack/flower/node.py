@@ -23,6 +23,7 @@ from recbole_attack.federated.client_updates import Memory
 from recbole_attack.federated.loudness import upload_norms
 from recbole_attack.federated.rounds import single_updates, summed_updates
 from recbole_attack.flower.codec import Answer, Question, read_question, write_answer
+from recbole_attack.flower.own_plugins import load_own_plugins
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.utils.errors import ConfigError, DataError, shown
 from recbole_attack.utils.rng import torch_stream
@@ -55,10 +56,18 @@ def node_parameters(run_config: Mapping[str, Any], node_config: Mapping[str, Any
 
 
 def describe(run_config: Mapping[str, Any], node_config: Mapping[str, Any]) -> RecordDict:
-    """What the server has to know of a node: its shard, its version of this package, and hashes of its data."""
+    """What the server has to know of a node: its shard, its version of this package, hashes of its data and plug-ins.
+
+    Raises:
+        ConfigError: The node does not know its shard, or lacks a plug-in.
+        DataError: The files are missing.
+    """
     partition, partitions = place(node_config)
-    hashes = data_hashes(AttackConfig(config_dict=node_parameters(run_config, node_config)))
-    values = {"partition": partition, "partitions": partitions, "version": __version__, "data": json.dumps(hashes)}
+    parameters = node_parameters(run_config, node_config)
+    plugins = load_own_plugins(parameters.get("plugins"))
+    data = data_hashes(AttackConfig(config_dict=parameters))
+    hashes = {"data": json.dumps(data), "plugins": json.dumps(plugins)}
+    values = {"partition": partition, "partitions": partitions, "version": __version__, **hashes}
     return RecordDict({"node": ConfigRecord(values)})
 
 
@@ -66,10 +75,11 @@ def answer(record: RecordDict, run_config: Mapping[str, Any], node_config: Mappi
     """Compute what one question asks for.
 
     Raises:
-        ConfigError: A parameter is not valid, or the node does not know its shard.
+        ConfigError: A parameter is not valid, the node does not know its shard, or it lacks a plug-in.
         DataError: The files are missing, or the question is none, or about users that are not this node's.
     """
     parameters = node_parameters(run_config, node_config)
+    load_own_plugins(parameters.get("plugins"))
     attack = record.config_records["about"].get("attack") if "about" in record.config_records else None
     experiment = prepare_training(AttackConfig(config_dict=parameters))
     config = experiment.config.replace(attack=attack)

@@ -15,7 +15,8 @@ from recbole_attack import __version__
 from recbole_attack.data.sequences import Int
 from recbole_attack.flower.codec import size
 from recbole_attack.flower.node import shard
-from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, shown
+from recbole_attack.flower.own_plugins import check_same_plugins
+from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, one_line, shown
 
 _POLL, _LOOK_AGAIN = 0.2, 1.0
 """Seconds between two looks for answers, and for nodes."""
@@ -77,7 +78,7 @@ class Nodes:
             try:
                 answers[node] = read(node, found)
             except DataError as error:
-                failures[node] = str(error)
+                failures[node] = one_line(str(error))
         return answers, failures
 
     def drop(self, failures: Mapping[int, str]) -> None:
@@ -110,28 +111,46 @@ def exchange(grid: Grid, questions: Mapping[int, RecordDict], kind: str, timeout
     sent = dict(zip(grid.push_messages(messages), questions, strict=False))
     waiting, found, end = {i for i in sent if i}, dict[int, RecordDict | str](), time.monotonic() + timeout
     while waiting and time.monotonic() < end:
-        for reply in grid.pull_messages(waiting):
-            asked = reply.metadata.reply_to_message_id
-            if asked in waiting:
+        for asked in sorted(waiting):
+            reply = _pulled(grid, asked)
+            if reply is not None:
                 waiting.discard(asked)
-                found[sent[asked]] = _reason(reply.error) if reply.has_error() else reply.content
+                found[sent[asked]] = reply
         if waiting:
             time.sleep(_POLL)
     return {node: found[node] for node in questions if node in found}
 
 
+def _pulled(grid: Grid, asked: str) -> RecordDict | str | None:
+    """What came of one question: a record, why there is none, or ``None`` for nothing so far.
+
+    Flower reads all messages it is asked for in one go, and one node's bytes, if they are none, are the end of it: so
+    it is asked for one at a time.
+    """
+    try:
+        replies = [one for one in grid.pull_messages([asked]) if one.metadata.reply_to_message_id == asked]
+    except Exception as error:  # whatever bytes of others make Flower raise
+        return f"what it sent cannot be read: {one_line(f'{type(error).__name__}: {error}')}"
+    if not replies:
+        return None
+    return _reason(replies[0].error) if replies[0].has_error() else replies[0].content
+
+
 def _reason(error: Any) -> str:
     """The last line of what went wrong: a node sends all of its traceback."""
     lines = str(error.reason).strip().splitlines()
-    return lines[-1].strip() if lines else f"error {error.code}"
+    return one_line(lines[-1] if lines else "") or f"error {error.code}"
 
 
-def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: float) -> Nodes:
+def find_nodes(
+    grid: Grid, data: Mapping[str, str], plugins: Mapping[str, str], take_over: bool, timeout: float
+) -> Nodes:
     """Wait until every shard has a node.
 
     Args:
         grid: Flower's connection to the nodes.
         data: File name -> SHA-256 of the server's dataset.
+        plugins: Module -> SHA-256 of the server's plug-ins, of those the run names.
         take_over: See :class:`Nodes`.
         timeout: Seconds to wait at most.
 
@@ -152,7 +171,7 @@ def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: fl
         for node, reply in replies.items():
             if isinstance(reply, str):
                 raise ConfigError(f"node {node} cannot take part: {reply}")
-            number, n_shards = _joined(node, reply, data, n_shards)
+            number, n_shards = _joined(node, reply, data, plugins, n_shards)
             if number in hosts:
                 raise ConfigError(f"expected one node for each shard: found two of shard {number}")
             hosts[number] = node
@@ -161,31 +180,40 @@ def find_nodes(grid: Grid, data: Mapping[str, str], take_over: bool, timeout: fl
     return Nodes(grid, dict(sorted(hosts.items())), take_over, timeout)
 
 
-def _joined(node: int, reply: RecordDict, data: Mapping[str, str], n_shards: int) -> tuple[int, int]:
+def _joined(
+    node: int, reply: RecordDict, data: Mapping[str, str], plugins: Mapping[str, str], n_shards: int
+) -> tuple[int, int]:
     """A node's shard, and of how many; refused if it does not fit to the server or to the nodes before it."""
-    number, found, version, theirs = _described(node, reply)
+    number, found, version, theirs, code = _described(node, reply)
     if version != __version__:
-        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {version}")
+        raise ConfigError(f"node {node}: expected recbole_attack {__version__}, found {one_line(version)}")
     if n_shards not in (0, found):
         raise ConfigError(f"node {node}: expected num-partitions={n_shards} as of the others, found {found}")
+    check_same_plugins(f"node {node}", plugins, code)
     if theirs != dict(data):
         differing = sorted(name for name in {*theirs, *data} if theirs.get(name) != data.get(name))
         raise DataError(f"node {node} has other data: expected the server's files, found others: {shown(differing)}")
     return number, found
 
 
-def _described(node: int, reply: RecordDict) -> tuple[int, int, str, dict[str, str]]:
-    """What a node says of itself: its shard, of how many, its version, and hashes of its files."""
+def _described(node: int, reply: RecordDict) -> tuple[int, int, str, dict[str, str], dict[str, str]]:
+    """What a node says of itself: its shard, of how many, its version, and hashes of its files and plug-ins."""
     said = dict(reply.config_records["node"]) if "node" in reply.config_records else {}
-    values: list[Any] = [said.get(key) for key in ("partition", "partitions", "version", "data")]
-    number, found, version, hashes = values
+    values: list[Any] = [said.get(key) for key in ("partition", "partitions", "version")]
+    number, found, version = values
     valid = type(number) is int and type(found) is int and 0 <= number < found and isinstance(version, str)
-    try:
-        theirs = json.loads(hashes) if isinstance(hashes, str) else None
-    except ValueError:
-        theirs = None
-    if not valid or not isinstance(theirs, dict):
+    files, code = (_table(said.get(key)) for key in ("data", "plugins"))
+    if not valid or files is None or code is None:
         raise ConfigError(
-            f"node {node} does not say what it is: expected its shard, version and data, found {shown(said)}"
+            f"node {node} does not say what it is: expected its shard, version, data and plug-ins, found {shown(said)}"
         )
-    return number, found, version, theirs
+    return number, found, version, files, code
+
+
+def _table(text: Any) -> dict[str, Any] | None:
+    """A JSON object, ``None`` if it is none."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -16,6 +16,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from recbole_attack.flower.own_plugins import check_same_plugins, load_own_plugins
 from recbole_attack.flower.training import prepare_on_nodes
 from recbole_attack.quick_start import run_recbole_attack
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
@@ -30,11 +31,14 @@ def main(grid: Grid, context: Context) -> None:
     settings = context.run_config
     failure, timeout = str(settings["node-failure"]), float(settings["node-timeout"])
     on_nodes = partial(prepare_on_nodes, grid=grid, node_failure=failure, node_timeout=timeout)
-    given: dict[str, Any] = {"config_dict": json.loads(str(settings["parameters"]))}
+    parameters = json.loads(str(settings["parameters"]))
+    given: dict[str, Any] = {"config_dict": parameters}
     if settings["resume"]:
         given = {"resume": settings["resume"]}
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request, that which sends the log included
     try:
+        code = load_own_plugins(parameters.get("plugins"))
+        check_same_plugins("the SuperLink's machine", json.loads(str(settings["plugins"])), code)
         result = run_recbole_attack(**given, saved=bool(settings["saved"]), prepared=on_nodes)
     except (ConfigError, DataError, TrainingError) as error:
         tell({"error": type(error).__name__, "message": str(error)})

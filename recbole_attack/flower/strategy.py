@@ -20,6 +20,9 @@ from recbole_attack.defense import AGGREGATORS, refusal
 from recbole_attack.federated.server import aggregate_one_by_one
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, lookup, shown
 
+_LEAST, _MOST = 1e-30, 2.0**53
+"""Smallest and largest weight of a client: float32 holds them and the sum of many, and float64 counts up to it."""
+
 
 class RobustStrategy(FedAvg):
     """Flower's FedAvg with another rule.
@@ -73,26 +76,31 @@ class RobustStrategy(FedAvg):
             raise RuntimeError("aggregate_train was called before configure_train")
         sent = {name: torch.from_numpy(array.numpy().copy()) for name, array in self.sent.items()}
         parameters = {name: value for name, value in sent.items() if value.is_floating_point()}
-        contents = [reply.content for reply in replies if not reply.has_error()]
+        replies = list(replies)
+        contents = _contents(replies)
         weighed = [(content, self._weight(content)) for content in contents]
         usable = [(content, weight) for content, weight in weighed if weight is not None]
-        if not usable:
-            return None, None
         counters = sent.keys() - parameters.keys()
         updates = [_update(content, parameters, counters) for content, _ in usable]
-        weights = torch.tensor([weight for _, weight in usable])
+        weights = torch.tensor([weight for _, weight in usable], dtype=torch.float32)
         found = aggregate_one_by_one(updates, weights, self.aggregator, parameters)
-        refused = {**found.rejected, **({"without a weight": lost} if (lost := len(weighed) - len(usable)) else {})}
+        unread = {"an error": len(replies) - len(contents), "without a weight": len(weighed) - len(usable)}
+        refused = {reason: count for reason, count in {**found.rejected, **unread}.items() if count}
         if refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
             log(WARNING, "aggregate_train: round %s: replies refused: %s", server_round, reasons)
         if not found.kept.any():
             return None, None
-        if not all(value.isfinite().all() for value in found.update.values()):
-            raise TrainingError(f"the aggregated update is not finite in round {server_round}: training diverged")
         new = {**sent, **{name: value - found.update[name] for name, value in parameters.items()}}
+        if not all(value.isfinite().all() for value in new.values()):
+            raise TrainingError(f"the new parameters are not finite in round {server_round}: training diverged")
         kept = [content for (content, _), keep in zip(usable, found.kept.tolist(), strict=True) if keep]
-        return ArrayRecord({name: Array(value.numpy()) for name, value in new.items()}), self._metrics(kept)
+        metrics = self._metrics(kept, self.train_metrics_aggr_fn)
+        return ArrayRecord({name: Array(value.numpy()) for name, value in new.items()}), metrics
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Metrics of the clients that say what they weigh and report what most of them do, as FedAvg has them."""
+        return self._metrics(_contents(replies), self.evaluate_metrics_aggr_fn)
 
     def _weight(self, content: RecordDict) -> float | None:
         """A client's weight in the rule, ``None`` if what it says is none."""
@@ -100,17 +108,22 @@ class RobustStrategy(FedAvg):
 
     def _said(self, content: RecordDict) -> float | None:
         said = [record.get(self.weighted_by_key) for record in content.metric_records.values()]
-        valid = len(said) == 1 and isinstance(said[0], (int, float)) and 0 < said[0] < float("inf")
+        valid = len(said) == 1 and isinstance(said[0], (int, float)) and _LEAST <= said[0] <= _MOST
         return float(said[0]) if valid else None
 
-    def _metrics(self, kept: list[RecordDict]) -> MetricRecord | None:
+    def _metrics(self, kept: list[RecordDict], average: Any) -> MetricRecord | None:
         """Metrics as FedAvg has them, of clients that say what they weigh and report what most of them do."""
         forms = [_form(content) if self._said(content) is not None else None for content in kept]
         common = Counter(form for form in forms if form is not None).most_common(1)
         if not common:
             return None
         fitting = [content for content, form in zip(kept, forms, strict=True) if form == common[0][0]]
-        return self.train_metrics_aggr_fn(fitting, self.weighted_by_key)
+        return average(fitting, self.weighted_by_key)
+
+
+def _contents(replies: Iterable[Message]) -> list[RecordDict]:
+    """What came of the replies that are not errors."""
+    return [reply.content for reply in replies if not reply.has_error()]
 
 
 def _form(content: RecordDict) -> tuple[tuple[str, int], ...]:
@@ -133,7 +146,7 @@ def _update(content: RecordDict, parameters: Mapping[str, torch.Tensor], others:
     names = [name for name in records[0] if name not in others]
     try:
         theirs = {name: torch.from_numpy(records[0][name].numpy().copy()) for name in names}
-    except (ValueError, TypeError, EOFError, OSError):
+    except Exception:  # whatever bytes of others make NumPy raise, for want of memory too
         return None
     if refusal(theirs, parameters):
         return theirs

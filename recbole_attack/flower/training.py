@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
 from recbole_attack.experiment import TrainingExperiment, data_hashes, prepare_training
@@ -210,6 +211,7 @@ def prepare_on_nodes(config: AttackConfig, grid: Grid, node_failure: str, node_t
     """
     check_runs_on_nodes(config)
     experiment = prepare_training(config)
-    nodes = find_nodes(grid, data_hashes(config), node_failure == "repeat", node_timeout)
+    code = plugin_hashes(config["plugins"] or ())
+    nodes = find_nodes(grid, data_hashes(config), code, node_failure == "repeat", node_timeout)
     shared = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
     return FlowerExperiment(**shared, nodes=nodes)

@@ -35,6 +35,16 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def one_line(text: str, longest: int = 300) -> str:
+    """What others said, for a message: in one line of printable characters, and cut where it is long.
+
+    >>> one_line("\\x1b[2J red\\n  and blue")
+    '[2J red and blue'
+    """
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= longest else f"{words[:longest]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?`` for the name nearest to ``name``, or nothing when none is near."""
     candidates = {str(k).lower(): str(k) for k in known}

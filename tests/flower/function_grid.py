@@ -8,13 +8,14 @@ from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.task_identity import TaskIdentity
 
 from recbole_attack import AttackConfig
 from recbole_attack.flower.client_app import app
 from recbole_attack.utils.files import plain
 
-Spoil = Callable[[int, Message], Message | None]
+Spoil = Callable[[int, Message], Any]
 
 
 class AppGrid:
@@ -24,15 +25,18 @@ class AppGrid:
         app: The app.
         run_config: What Flower would have read for the run.
         n_nodes: Number of nodes; each has one shard.
-        spoil: ``(node, answer) -> what arrives``; ``None`` stands for nothing.
+        spoil: ``(node, answer) -> what arrives``: a message, ``None`` for nothing, a list for several, or what has a
+            ``top`` and ``contents``, the bytes of objects of which Flower makes a message as it is pulled.
 
     Attributes:
         asked: Every node and message, in order.
+        said: As ``spoil``, of what nodes say of themselves.
     """
 
     def __init__(self, app: Any, run_config: dict[str, Any], n_nodes: int, spoil: Spoil | None = None) -> None:
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-        self.app, self.spoil, self.waiting, self.asked = app, spoil or (lambda node, answer: answer), {}, []
+        self.app, self.waiting, self.asked = app, {}, []
+        self.spoil, self.said = spoil or as_it_is, as_it_is
         self.contexts = {
             101 + i: Context(
                 run_id=1,
@@ -52,7 +56,8 @@ class AppGrid:
         return [self._push(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return [self.waiting.pop(i) for i in list(message_ids) if i in self.waiting]
+        arrived = [self.waiting.pop(i) for i in list(message_ids) if i in self.waiting]
+        return [inflated(one) for many in arrived for one in (many if isinstance(many, list) else [many])]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         return self.pull_messages(self.push_messages(messages))
@@ -66,11 +71,23 @@ class AppGrid:
             answer = self.app(message, self.contexts[node])
         except ValueError as error:
             answer = Message(Error(2, f"Traceback\n{type(error).__name__}: {error}"), reply_to=message)
-        if message.metadata.message_type.startswith("train"):
-            answer = self.spoil(node, answer)
+        answer = (self.spoil if message.metadata.message_type.startswith("train") else self.said)(node, answer)
         if answer is not None:
             self.waiting[name] = answer
         return name
+
+
+def as_it_is(node: int, answer: Message) -> Message:
+    return answer
+
+
+def inflated(found: Any) -> Any:
+    """A message of the bytes of its objects, as Flower's own grid makes one."""
+    if isinstance(found, Message):
+        return found
+    message = inflate_object_from_contents(found.top, dict(found.contents))
+    message.metadata.__dict__["_message_id"] = found.top  # type: ignore[attr-defined]
+    return message
 
 
 class FunctionGrid(AppGrid):

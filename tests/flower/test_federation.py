@@ -20,34 +20,38 @@ import pytest
 
 from recbole_attack import AttackConfig, run_recbole_attack
 from recbole_attack.commands.main import main
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError, DataError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
 from recbole_attack.flower.launch import run_on_flower
-from recbole_attack.flower.local import local_federation
+from recbole_attack.flower.local import _kept, local_federation
 
 PROGRAM = Path(__file__).resolve().parents[2] / "run_recbole_attack.py"
 ONE_ARM = {"epochs": 1, "attack": "dvfsr", "compare_clean": False, "clients_per_round": 32, "aggregator": "mixed_rfa"}
 
 
-def of_flower(folder: Path) -> list[str]:
-    """Command lines of running processes that were started with Flower's home in ``folder``."""
-    found = []
+def processes(folder: Path) -> dict[int, str]:
+    """Running processes that were started with Flower's home in ``folder``, and their command lines."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(folder).encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
     return found
 
 
+def of_flower(folder: Path) -> list[str]:
+    return list(processes(folder).values())
+
+
 @contextmanager
-def nothing_left(folder: Path) -> Iterator[None]:
+def nothing_left(folder: Path, patience: float = 15) -> Iterator[None]:
     folder.mkdir()
     yield
-    end = time.monotonic() + 15
+    end = time.monotonic() + patience
     while of_flower(folder) and time.monotonic() < end:
         time.sleep(0.1)
     assert not of_flower(folder)
@@ -131,26 +135,76 @@ def test_whoever_started_a_federation_may_be_killed(tmp_path: Path) -> None:
         process.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_run_that_is_ended_leaves_no_process(
-    settings: Callable[..., AttackConfig], tmp_path: Path, number: int, code: int
-) -> None:
-    folder = tmp_path / "flower"
-    options = [f"--{key}={value}" for key, value in settings(**ONE_ARM).changed().items()]
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells processes that the one that started them has ended")
+def test_the_keeper_may_be_killed(tmp_path: Path) -> None:
+    home = tmp_path / "flower"
+    with nothing_left(home), _kept([["sleep", "600"], ["sleep", "601"]], home):
+        end = time.monotonic() + 60
+        while len(of_flower(home)) < 3 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len(of_flower(home)) == 3
+        (keeper,) = (pid for pid, line in processes(home).items() if "keeper" in line)
+        os.kill(keeper, signal.SIGKILL)
+
+
+ENDINGS = [
+    (signal.SIGINT, "process", 130),
+    (signal.SIGINT, "group", 130),
+    (signal.SIGTERM, "process", 143),
+    (signal.SIGKILL, "process", -9),
+]
+
+
+def end_of_a_run(config: AttackConfig, folder: Path, number: int, whom: str, begun: Callable[[], bool]) -> int:
+    """The exit code of a run that is sent a signal, alone or with all of its group, once it has begun."""
+    options = [f"--{key}={value}" for key, value in config.changed().items()]
     command = [sys.executable, str(PROGRAM), "run", "--engine=flower", *options]
     environment = {**os.environ, "TMPDIR": str(folder)}
     told = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # shells ignore it in the background
-    with nothing_left(folder), subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **told) as process:
+    with subprocess.Popen(command, env=environment, start_new_session=True, **told) as process:
         try:
-            end = time.monotonic() + 100
-            while len(nodes(folder)) < 2 and time.monotonic() < end:
+            end = time.monotonic() + 150
+            while not begun() and time.monotonic() < end:
                 time.sleep(0.1)
-            assert len(nodes(folder)) == 2
-            process.send_signal(number)
-            said = process.communicate(timeout=100)[1].decode()
+            assert begun()
+            (os.killpg if whom == "group" else os.kill)(process.pid, number)
+            process.wait(100)
         finally:
             process.kill()
-        assert process.returncode == code, said
+    return process.returncode
+
+
+@pytest.mark.parametrize(("number", "whom", "code"), ENDINGS)
+def test_a_run_that_is_ended_leaves_no_process(
+    settings: Callable[..., AttackConfig], tmp_path: Path, number: int, whom: str, code: int
+) -> None:
+    folder = tmp_path / "flower"
+    with nothing_left(folder):
+        assert end_of_a_run(settings(**ONE_ARM), folder, number, whom, lambda: len(nodes(folder)) == 2) == code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "whom", "code"), ENDINGS)
+def test_nor_does_one_that_is_ended_in_a_round(
+    settings: Callable[..., AttackConfig], tmp_path: Path, number: int, whom: str, code: int
+) -> None:
+    folder = tmp_path / "flower"
+
+    def in_a_round() -> bool:
+        return any("Receiving: train" in log.read_text(errors="replace") for log in folder.glob("*/federation.log"))
+
+    with nothing_left(folder, 60):
+        assert end_of_a_run(settings(**ONE_ARM), folder, number, whom, in_a_round) == code
+
+
+@pytest.mark.slow
+def test_nor_does_one_whose_server_fails(
+    settings: Callable[..., AttackConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "flower"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with nothing_left(tmp_path / "flower"), pytest.raises(DataError, match="nobody"):
+        run_on_flower(settings(**ONE_ARM, target_items=["nobody"]), {"flower_nodes": 2})
 
 
 def nodes(folder: Path) -> list[str]:

@@ -50,7 +50,7 @@ def same(here: dict[str, Any], there: dict[str, Any]) -> None:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n_nodes", [1, 2, 3])
 def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path, rule: str, n_nodes: int) -> None:
-    config = settings(epochs=1, attack="dvfsr", clients_per_round=24, **RULES[rule])
+    config = settings(**{"epochs": 1, "attack": "dvfsr", "clients_per_round": 24, **RULES[rule]})
     nodes = grid(config, n_nodes)
     here = arms(prepare(config), tmp_path / "here")
     there = arms(prepare_on_nodes(config, nodes, "repeat", 60.0), tmp_path / "there")

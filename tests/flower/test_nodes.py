@@ -215,12 +215,20 @@ def test_nodes_have_the_servers_version(settings: Settings, grid: Any, monkeypat
         prepare_on_nodes(settings(), grid(settings(), 2), "repeat", 1.0)
 
 
-SAID = {"partition": 0, "partitions": 1, "version": "1", "data": "{}"}
+SAID = {"partition": 0, "partitions": 1, "version": "1", "data": "{}", "plugins": "{}"}
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"partition": 7}, {"partition": -1}, {"partitions": "1"}, {"data": "{"}, {"data": "[]"}, {"version": 1}],
+    [
+        {"partition": 7},
+        {"partition": -1},
+        {"partitions": "1"},
+        {"data": "{"},
+        {"data": "[]"},
+        {"plugins": "x"},
+        {"version": 1},
+    ],
     ids=str,
 )
 def test_nodes_say_what_they_are(
