@@ -18,7 +18,7 @@ from recbole_attack.data import Split
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.reporting import EpochReport, NamedLog, curves_folder, cut_off, progress_bar
-from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore
+from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore, restore_optimizer, restore_schedule
 from recbole_attack.trainer.tracking import ArmLogger
 from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.utils.errors import TrainingError
@@ -289,8 +289,8 @@ class AttackTrainer(Trainer):
         with fitting(resume_file):
             check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
             load_weights(self.model, checkpoint, resume_file)
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.scheduler.load_state_dict(checkpoint["scheduler"])
+            restore_optimizer(self.optimizer, checkpoint["optimizer"])
+            restore_schedule(self.scheduler, checkpoint["scheduler"])
             restore(self, self.state, checkpoint["trainer"])
             self._check_state()
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
