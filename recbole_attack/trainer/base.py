@@ -17,8 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from recbole_attack.data import Split
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
+from recbole_attack.trainer import resuming
 from recbole_attack.trainer.reporting import EpochReport, NamedLog, curves_folder, cut_off, progress_bar
-from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore, restore_optimizer, restore_schedule
 from recbole_attack.trainer.tracking import ArmLogger
 from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.utils.errors import TrainingError
@@ -273,7 +273,8 @@ class AttackTrainer(Trainer):
 
     def _check_state(self) -> None:
         """Refuse a state that no training leaves behind."""
-        check_epochs("history", self.history, self.start_epoch)
+        resuming.check_epochs("history", self.history, self.start_epoch)
+        resuming.check_numbers("best_valid_result", self.best_valid_result or {})
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Continue after the last finished epoch of an interrupted run.
@@ -287,10 +288,10 @@ class AttackTrainer(Trainer):
         """
         checkpoint = load_checkpoint(Path(resume_file), self.device)
         with fitting(resume_file):
-            check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
+            resuming.check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
             load_weights(self.model, checkpoint, resume_file)
-            restore_optimizer(self.optimizer, checkpoint["optimizer"])
-            restore_schedule(self.scheduler, checkpoint["scheduler"])
-            restore(self, self.state, checkpoint["trainer"])
+            resuming.restore_optimizer(self.optimizer, checkpoint["optimizer"])
+            resuming.restore_schedule(self.scheduler, checkpoint["scheduler"])
+            resuming.restore(self, self.state, checkpoint["trainer"])
             self._check_state()
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

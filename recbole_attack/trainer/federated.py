@@ -241,7 +241,7 @@ class FederatedTrainer(AttackTrainer):
 
     def _check_state(self) -> None:
         super()._check_state()
-        check_epochs("rounds", self.rounds, self.start_epoch)
+        check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         self.uploads()
 
     def _save_state(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,33 @@ def _check_settings(name: str, found: Mapping[str, Any], own: Mapping[str, Any],
             raise ValueError(f"{name}: expected {key} {shown(value)}, found {shown(found[key])}")
 
 
-def check_epochs(name: str, rows: Iterable[Mapping[str, Any]], epochs: int) -> None:
-    """Refuse records that are not of every epoch from 0 on, in order.
+def check_epochs(name: str, rows: Sequence[Mapping[str, Any]], epochs: int, absent: bool = False) -> None:
+    """Refuse records that are not of every epoch from 0 on, in order, or hold anything but numbers.
+
+    Args:
+        name: What they are.
+        rows: The records.
+        epochs: How many epochs there were.
+        absent: Whether a number may be missing.
 
     Raises:
-        KeyError, TypeError: A row has no epoch.
+        KeyError, TypeError: A row has no epoch, or something else than a number.
         ValueError: An epoch is missing, or there are others.
     """
     found = [int(row["epoch"]) for row in rows]
-    if found != sorted(found) or set(found) != set(range(epochs)) or epochs < 0:
-        raise ValueError(f"{name}: expected records of epochs 0 to {epochs - 1}, found {list(dict.fromkeys(found))}")
+    each = list(dict.fromkeys(found))
+    if found != sorted(found) or each != list(range(len(each))) or len(each) != epochs:
+        raise ValueError(f"{name}: expected records of epochs 0 to {epochs - 1}, found {each}")
+    for row in rows:
+        check_numbers(name, row, absent)
+
+
+def check_numbers(name: str, values: Mapping[str, Any], absent: bool = False) -> None:
+    """Refuse a record of anything but numbers.
+
+    Raises:
+        TypeError: One is something else.
+    """
+    for key, value in values.items():
+        if not (isinstance(value, (int, float)) or (absent and value is None)):
+            raise TypeError(f"{name}: expected {key} as a number, found {shown(value)}")

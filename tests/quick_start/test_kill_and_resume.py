@@ -88,7 +88,8 @@ def test_a_fork_dies_before_the_touch_it_was_told_and_half_a_file_stays_half(tmp
         os.rename(folder / ".b.tmp", folder / "b")
 
     assert in_a_fork(work, tmp_path).touches == 3
-    for at, left in {1: {}, 2: {"a": "whole"}, 3: {"a": "whole", ".b.tmp": "wh"}, 4: {"a": "whole", "b": "whole"}}.items():
+    lefts = [{}, {"a": "whole"}, {"a": "whole", ".b.tmp": "wh"}, {"a": "whole", "b": "whole"}]
+    for at, left in enumerate(lefts, start=1):
         folder = tmp_path / str(at)
         folder.mkdir()
         assert in_a_fork(work, folder, at=at, cut=0.5).killed == (at < 4)

@@ -372,6 +372,10 @@ def moment(**changes: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda state: state["optimizer"]["state"][0].update(changes)
 
 
+def epoch(records: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["trainer"][records][0].update(changes)
+
+
 MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no configuration": (without("config"), "config"),
     "configuration of another kind": (lambda state: state.update(config=[1]), "AttributeError"),
@@ -396,7 +400,7 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no schedule": (without("scheduler"), "scheduler"),
     "a schedule in words": (lambda state: state.update(scheduler="slow"), "AttributeError"),
     "another schedule": (inside("scheduler", step_size=7), "scheduler: expected step_size 1, found 7"),
-    "a schedule of no epoch": (inside("scheduler", last_epoch=None), "scheduler: expected last_epoch as int, found None"),
+    "a schedule of no epoch": (inside("scheduler", last_epoch=None), "expected last_epoch as int, found None"),
     "no state": (without("trainer"), "trainer"),
     "state of another kind": (lambda state: state.update(trainer=[1]), "TypeError"),
     "state without rounds": (lambda state: state["trainer"].pop("rounds"), "rounds"),
@@ -408,6 +412,15 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "history of no epoch": (inside("trainer", history=[]), r"history: expected records of epochs 0 to 0, found \[\]"),
     "an epoch too early": (inside("trainer", start_epoch=-3), r"history: expected .*, found \[0\]"),
     "an epoch too late": (inside("trainer", start_epoch=2), r"history: expected .* 0 to 1, found \[0\]"),
+    "an epoch that no memory could hold": (inside("trainer", start_epoch=10**30), r"history: expected .*, found \[0\]"),
+    "a loss in words": (epoch("history", train_loss="low"), "history: expected train_loss as a number, found 'low'"),
+    "a metric of nothing": (epoch("history", **{"hit@10": None}), "history: expected hit@10 as a number, found None"),
+    "a norm in words": (epoch("rounds", update_norm="x"), "rounds: expected update_norm as a number, found 'x'"),
+    "a best result in words": (inside("trainer", best_valid_result="good"), "'str' object has no attribute"),
+    "a best metric in words": (
+        inside("trainer", best_valid_result={"hit@10": "good"}),
+        "best_valid_result: expected hit@10 as a number, found 'good'",
+    ),
     "rounds of no epoch": (inside("trainer", rounds=[]), r"rounds: expected .*, found \[\]"),
     "rounds of another kind": (inside("trainer", rounds=[{"epoch": 0}]), "malicious_weight"),
 }
