@@ -17,8 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from recbole_attack.data import Split
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
 from recbole_attack.threat import Threat
+from recbole_attack.trainer import resuming
 from recbole_attack.trainer.reporting import EpochReport, NamedLog, curves_folder, cut_off, progress_bar
-from recbole_attack.trainer.resuming import check_epochs, check_same_parameters, restore
 from recbole_attack.trainer.tracking import ArmLogger
 from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.utils.errors import TrainingError
@@ -273,8 +273,9 @@ class AttackTrainer(Trainer):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`_save_state` kept; refuse what no training leaves behind."""
-        restore(self, self.state, state)
-        check_epochs("history", self.history, self.start_epoch)
+        resuming.restore(self, self.state, state)
+        resuming.check_epochs("history", self.history, self.start_epoch)
+        resuming.check_numbers("best_valid_result", self.best_valid_result or {})
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Continue after the last finished epoch of an interrupted run.
@@ -288,9 +289,9 @@ class AttackTrainer(Trainer):
         """
         checkpoint = load_checkpoint(Path(resume_file), self.device)
         with fitting(resume_file):
-            check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
+            resuming.check_same_parameters(checkpoint["config"], self.config.to_dict(), resume_file)
             load_weights(self.model, checkpoint, resume_file)
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.scheduler.load_state_dict(checkpoint["scheduler"])
+            resuming.restore_optimizer(self.optimizer, checkpoint["optimizer"])
+            resuming.restore_schedule(self.scheduler, checkpoint["scheduler"])
             self._restore(checkpoint["trainer"])
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

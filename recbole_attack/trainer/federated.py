@@ -245,7 +245,7 @@ class FederatedTrainer(AttackTrainer):
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
         self.rounds = self.rounds_file.back_to(self.written_rounds)
-        check_epochs("rounds", self.rounds, self.start_epoch)
+        check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         self.uploads()
 
     def _save_state(self) -> None:

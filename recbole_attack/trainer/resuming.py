@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_attack.utils.errors import ConfigError
+import torch
+
+from recbole_attack.utils.errors import ConfigError, shown
 from recbole_attack.utils.files import plain
 
 _MAY_CHANGE = {"checkpoint_dir", "data_path", "gpu_id", "use_gpu", "show_progress", "state", "verbose", "worker"}
@@ -43,13 +46,75 @@ def restore(owner: object, names: Iterable[str], values: Mapping[str, Any]) -> N
         setattr(owner, name, before)
 
 
-def check_epochs(name: str, rows: Iterable[Mapping[str, Any]], epochs: int) -> None:
-    """Refuse records that are not of every epoch from 0 on, in order.
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give an optimiser what it remembers back, and see that it can step with it.
+
+    Args:
+        optimizer: A new one, made as the parameters say.
+        saved: Its state as it was.
 
     Raises:
-        KeyError, TypeError: A row has no epoch.
+        AttributeError, LookupError, RuntimeError, TypeError, ValueError: It is another optimiser's, or of other
+            parameters of the model.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    for group, found in zip(own, saved["param_groups"], strict=False):  # torch counts them
+        _check_settings("optimizer", found, group, {"lr"})
+    optimizer.load_state_dict(dict(saved))
+    trial = copy.deepcopy(optimizer)
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    trial.step()
+
+
+def restore_schedule(scheduler: torch.optim.lr_scheduler.LRScheduler, saved: Mapping[str, Any]) -> None:
+    """Give a schedule its place back; anything else it may hold is what the parameters say.
+
+    Raises:
+        LookupError, TypeError, ValueError: It is another schedule's.
+    """
+    own = scheduler.state_dict()
+    _check_settings("scheduler", saved, own, {"last_epoch", "_step_count", "_last_lr"})
+    scheduler.load_state_dict({key: saved.get(key, value) for key, value in own.items()})
+
+
+def _check_settings(name: str, found: Mapping[str, Any], own: Mapping[str, Any], changing: Collection[str]) -> None:
+    """See that all but what changes in training is as it was made, and that this is of its type."""
+    for key, value in own.items():
+        if key in changing and type(found[key]) is not type(value):
+            raise TypeError(f"{name}: expected {key} as {type(value).__name__}, found {shown(found[key])}")
+        if key not in changing and plain(found.get(key, value)) != plain(value):
+            raise ValueError(f"{name}: expected {key} {shown(value)}, found {shown(found[key])}")
+
+
+def check_epochs(name: str, rows: Sequence[Mapping[str, Any]], epochs: int, absent: bool = False) -> None:
+    """Refuse records that are not of every epoch from 0 on, in order, or hold anything but numbers.
+
+    Args:
+        name: What they are.
+        rows: The records.
+        epochs: How many epochs there were.
+        absent: Whether a number may be missing.
+
+    Raises:
+        KeyError, TypeError: A row has no epoch, or something else than a number.
         ValueError: An epoch is missing, or there are others.
     """
     found = [int(row["epoch"]) for row in rows]
-    if found != sorted(found) or set(found) != set(range(epochs)) or epochs < 0:
-        raise ValueError(f"{name}: expected records of epochs 0 to {epochs - 1}, found {list(dict.fromkeys(found))}")
+    each = list(dict.fromkeys(found))
+    if found != sorted(found) or each != list(range(len(each))) or len(each) != epochs:
+        raise ValueError(f"{name}: expected records of epochs 0 to {epochs - 1}, found {each}")
+    for row in rows:
+        check_numbers(name, row, absent)
+
+
+def check_numbers(name: str, values: Mapping[str, Any], absent: bool = False) -> None:
+    """Refuse a record of anything but numbers.
+
+    Raises:
+        TypeError: One is something else.
+    """
+    for key, value in values.items():
+        if not (isinstance(value, (int, float)) or (absent and value is None)):
+            raise TypeError(f"{name}: expected {key} as a number, found {shown(value)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import math
 import os
@@ -370,6 +371,19 @@ def inside(key: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
 
 NOTHING = GrowingCSV(Path("rounds.csv")).mark
 
+
+def group(**changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["optimizer"]["param_groups"][0].update(changes)
+
+
+def moment(**changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["optimizer"]["state"][0].update(changes)
+
+
+def epoch(records: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["trainer"][records][0].update(changes)
+
+
 MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no configuration": (without("config"), "config"),
     "configuration of another kind": (lambda state: state.update(config=[1]), "AttributeError"),
@@ -381,7 +395,20 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "more weights": (inside("state_dict", more=torch.zeros(1)), "more"),
     "no optimiser": (without("optimizer"), "optimizer"),
     "another optimiser": (lambda state: state.update(optimizer={"state": {}, "param_groups": []}), "group"),
+    "an optimiser in words": (lambda state: state.update(optimizer="adam"), "TypeError"),
+    "an optimiser of other settings": (group(weight_decay=0.5), "optimizer: expected weight_decay 0.0, found 0.5"),
+    "an optimiser of another kind": (group(betas=None), r"optimizer: expected betas \(0.9, 0.999\), found None"),
+    "a rate in words": (group(lr="fast"), "optimizer: expected lr as float, found 'fast'"),
+    "no rate": (lambda state: state["optimizer"]["param_groups"][0].pop("lr"), "lr"),
+    "a moment of another shape": (moment(exp_avg=torch.zeros(3)), "size of tensor"),
+    "a moment in words": (moment(exp_avg="much"), "'str' object has no attribute"),
+    "a moment of three": (lambda state: state["optimizer"]["state"][0].pop("exp_avg_sq"), "exp_avg_sq"),
+    "no moments": (lambda state: state["optimizer"]["state"].update({0: []}), "TypeError"),
+    "steps of three": (moment(step=torch.zeros(3)), "3 elements"),
     "no schedule": (without("scheduler"), "scheduler"),
+    "a schedule in words": (lambda state: state.update(scheduler="slow"), "AttributeError"),
+    "another schedule": (inside("scheduler", step_size=7), "scheduler: expected step_size 1, found 7"),
+    "a schedule of no epoch": (inside("scheduler", last_epoch=None), "expected last_epoch as int, found None"),
     "no state": (without("trainer"), "trainer"),
     "state of another kind": (lambda state: state.update(trainer=[1]), "TypeError"),
     "state without rounds": (lambda state: state["trainer"].pop("written_rounds"), "written_rounds"),
@@ -393,6 +420,14 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "history of no epoch": (inside("trainer", history=[]), r"history: expected records of epochs 0 to 0, found \[\]"),
     "an epoch too early": (inside("trainer", start_epoch=-3), r"history: expected .*, found \[0\]"),
     "an epoch too late": (inside("trainer", start_epoch=2), r"history: expected .* 0 to 1, found \[0\]"),
+    "an epoch that no memory could hold": (inside("trainer", start_epoch=10**30), r"history: expected .*, found \[0\]"),
+    "a loss in words": (epoch("history", train_loss="low"), "history: expected train_loss as a number, found 'low'"),
+    "a metric of nothing": (epoch("history", **{"hit@10": None}), "history: expected hit@10 as a number, found None"),
+    "a best result in words": (inside("trainer", best_valid_result="good"), "'str' object has no attribute"),
+    "a best metric in words": (
+        inside("trainer", best_valid_result={"hit@10": "good"}),
+        "best_valid_result: expected hit@10 as a number, found 'good'",
+    ),
     "rounds of no epoch": (inside("trainer", written_rounds=NOTHING), r"rounds: expected .*, found \[\]"),
     "rounds of another kind": (inside("trainer", written_rounds=[{"epoch": 0}]), "expected dict, found list"),
     "rounds without a length": (inside("trainer", written_rounds={}), "bytes"),
@@ -424,12 +459,39 @@ def test_rounds_of_other_columns_do_not_fit(interrupted: Any) -> None:
 def test_a_state_that_does_not_fit_is_refused_in_one_line(interrupted: Any, sealed: bool) -> None:
     experiment, settings, state, file = interrupted
     for change, words in MISFITS.values():
-        changed = {key: dict(value) if isinstance(value, dict) else value for key, value in state.items()}
+        changed = copy.deepcopy(state)
         change(changed)
         (save_checkpoint if sealed else lambda path, value: torch.save(value, path))(file, changed)
         with pytest.raises(DataError, match=rf"last\.pth does not fit this run: .*{words}") as raised:
             run_arm(experiment, settings, verbose=False)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
+def test_every_optimiser_goes_on_as_it_was(
+    arm: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch, learner: str
+) -> None:
+    """What is remembered of it is looked at before, and is what it would be without that."""
+    whole, pieces = (arm("central", learner=learner, checkpoint_dir=folder) for folder in ("whole", "pieces"))
+    experiment = prepare_training(whole)
+    trainer, first, second = (experiment.trainer(settings) for settings in (whole, pieces, pieces))
+    fit(trainer, experiment)
+    interrupt_epoch(monkeypatch, first, 2)
+    with pytest.raises(Interrupted):
+        fit(first, experiment)
+    second.resume_checkpoint(first.resume_file)
+    assert same(second.optimizer.state_dict(), first.optimizer.state_dict())
+    assert same(second.scheduler.state_dict(), first.scheduler.state_dict())
+    fit(second, experiment)
+    assert_same(ending(second, experiment), ending(trainer, experiment))
+
+
+def test_what_else_a_schedule_may_hold_is_passed_over(interrupted: Any) -> None:
+    """Its own loader would take it for the schedule's methods."""
+    experiment, settings, state, file = interrupted
+    state["scheduler"].update(step=1, optimizer=2, get_lr=3)
+    save_checkpoint(file, state)
+    assert len(run_arm(experiment, settings, verbose=False).history) == 2
 
 
 def test_a_state_of_an_earlier_version_is_continued(interrupted: Any) -> None:
