@@ -151,11 +151,11 @@ def test_two_grids_never_write_to_one_store(tmp_path):
     ("name", "damage", "message"),
     [
         ("cells.jsonl", lambda text: text[:-9], "cells.jsonl, line 2 is not valid JSON"),
-        ("cells.jsonl", lambda text: text.replace('"arm"', '"amr"'), "line 1: expected an object with a str 'arm'"),
-        ("cells.jsonl", lambda text: "[]\n" + text, "line 1: expected an object with a str 'key'"),
+        ("cells.jsonl", lambda text: text.replace('"arm"', '"amr"'), "line 1: expected 'arm' as a text, found none"),
+        ("cells.jsonl", lambda text: "[]\n" + text, "line 1: expected it as a mapping, found list"),
         ("histories.jsonl", lambda text: text.splitlines()[0], "expected a line for each cell, found none for "),
         ("timings.jsonl", lambda text: "", "timings.jsonl: expected a line for each cell, found none for "),
-        ("rows.jsonl", lambda text: text.replace('"arms"', '"arm"'), "expected an object with a dict 'arms'"),
+        ("rows.jsonl", lambda text: text.replace('"arms"', '"arm"'), "expected 'arms' as a mapping, found none"),
     ],
 )
 def test_a_damaged_store_is_refused(plan, tmp_path, name, damage, message):

@@ -110,11 +110,9 @@ def test_a_finding_that_is_no_file_is_refused_before_anything_is_written(kept, t
     ("content", "message"),
     [
         ("{", "x.json is no record: expected JSON as in result.json"),
-        ("[]", "x.json is no record: expected 'config' as a dict, as in result.json, found list"),
-        (
-            '{"config": {}}',
-            "x.json is no record: expected 'dataset' as a dict, as in result.json, found 'dataset': NoneType",
-        ),
+        ("[]", "x.json is no record: expected it as a mapping, found list; result.json of a run has it"),
+        ("{}", "x.json is no record: expected 'config' as a mapping, found none; result.json of a run has it"),
+        ('{"config": {}}', "x.json is no record: expected 'config.scenario' as one of central, .*, found none"),
         ("[" * 100_000, "x.json is no record"),
     ],
 )
