@@ -39,7 +39,7 @@ class BrokenError(AssertionError):
 
 
 def outcome(read: Callable[[], Any]) -> str:
-    """What comes of an input: ``read``, or the name of the error it was refused with.
+    """What comes of an input: ``read``, or the error it was refused with, such as ``DataError: <message>``.
 
     Args:
         read: Reads it, and compares what was read with a plain reading, if there is one.
@@ -54,7 +54,7 @@ def outcome(read: Callable[[], Any]) -> str:
             read()
         except (ConfigError, DataError) as error:
             _check_line(str(error))
-            result = type(error).__name__
+            result = f"{type(error).__name__}: {error}"
     promise(not seen, f"it did more than read: {seen[:3]}")
     took, more = process_time() - begun, _megabytes() - most
     promise(took < SECONDS, f"it took {took:.1f} s: expected less than {SECONDS}")
