@@ -5,7 +5,9 @@ from __future__ import annotations
 from contract import outcome, promise, scratch
 
 from recbole_attack.benchmark.records import _arrays
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.evaluator import read_outcomes
+from recbole_attack.experiment import detections
 
 
 def run(data: bytes) -> str:
@@ -14,7 +16,9 @@ def run(data: bytes) -> str:
     file.write_bytes(data)
 
     def exposure() -> None:
-        total = sum(values.nbytes for values in _arrays(file).values())
+        arrays = _arrays(file)
+        total = sum(values.nbytes for values in arrays.values())
         promise(total <= 1100 * len(data), f"{len(data)} bytes are arrays of {total}")
+        detections({"local": arrays, "clean": arrays}, {"seed": 1, **load_defaults("detector/excess_tail")})
 
     return max(outcome(lambda: read_outcomes(file)), outcome(exposure))

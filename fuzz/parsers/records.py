@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot  # noqa: F401 (it makes folders where it is loaded first)
 from contract import outcome, scratch
 
 from recbole_attack.benchmark import check_victims

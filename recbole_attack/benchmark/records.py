@@ -83,6 +83,9 @@ def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
         return {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
+    shapes = {name: [*found["counts"].shape] for name, found in evidence.items()}
+    if len(set(map(tuple, shapes.values()))) > 1:
+        raise DataError(f"{arrays / 'exposure'}: expected arms of one catalogue for row '{cell.row}', found {shapes}")
     kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}  # of runs without arrays
     return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}
 

@@ -155,7 +155,7 @@ class Store:
             "failed": [name for name, failed in left.items() if failed],
             "not trained yet": [name for name, failed in left.items() if not failed],
         }
-        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names)
+        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names) or "no arms"
 
     def records(self, runs: Iterable[Cell] | None = None) -> dict[str, list[dict[str, Any]]]:
         """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending.

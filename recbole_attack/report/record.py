@@ -61,4 +61,4 @@ def check_record(record: Any, where: object) -> None:
         attacker = _CLIENTS if "malicious_clients" in budget else group
         wrong = misfit(record, {"config": _OF_SCENARIO[config["scenario"]], "budget": attacker})
     if wrong:
-        raise DataError(f"{where} is no record: expected {wrong}; result.json of a run has it")
+        raise DataError(f"{where} is no record such as result.json of a run: expected {wrong}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recbole_attack.utils.errors import did_you_mean, shown
+
 Shape = Any
 """A type; a tuple of shapes, one of which it is; a frozenset of texts, one of which it is; a mapping from names to
 shapes, with ``?`` before a name that may be missing; ``{str: shape}`` for any names; or a list of one shape, that of
@@ -14,16 +16,23 @@ and a truth value is no number."""
 _Misfit = tuple[tuple[str, ...], Shape, str]
 """Names on the way to a part of a value, the shape it should have, and what it is."""
 
-_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "True or False", dict: "a mapping", list: "a list"}
+_NAMES = {
+    str: "a text",
+    int: "an integer of 64 bits",
+    float: "a number",
+    bool: "True or False",
+    dict: "a mapping",
+    list: "a list",
+}
 
 
 def misfit(value: Any, shape: Shape) -> str | None:
     """Where a value is not of a shape, in words; ``None`` if it is.
 
     >>> misfit({"seed": 1, "arms": {"clean": {}}}, {"seed": int, "arms": {str: str}})
-    "'arms.clean' as a text, found dict"
+    "'arms.clean' as a text, found a mapping"
     >>> misfit({}, {"seed": int}), misfit({"epochs": [1, 1.5]}, {"epochs": [float]})
-    ("'seed' as an integer, found none", None)
+    ("'seed' as an integer of 64 bits, found none", None)
     """
     first = next(_misfits(value, shape, ()), None)
     if first is None:
@@ -37,7 +46,7 @@ def _misfits(value: Any, shape: Shape, path: tuple[str, ...]) -> Iterator[_Misfi
     if isinstance(shape, tuple):
         yield from _none_of(value, shape, path)
     elif not _is(value, shape):
-        yield path, shape, type(value).__name__
+        yield path, shape, _found(value, shape)
     elif isinstance(shape, list):
         for place, element in enumerate(value):
             yield from _misfits(element, shape[0], (*path, str(place)))
@@ -51,7 +60,7 @@ def _none_of(value: Any, shapes: tuple[Shape, ...], path: tuple[str, ...]) -> It
     wrong = [found for found in tried if found]
     if len(wrong) == len(shapes):
         deepest = max(wrong, key=lambda found: len(found[0]))
-        yield deepest if len(deepest[0]) > len(path) else (path, shapes, type(value).__name__)
+        yield deepest if len(deepest[0]) > len(path) else (path, shapes, _found(value, shapes))
 
 
 def _inside(value: Mapping[str, Any], shape: Mapping[Any, Shape], path: tuple[str, ...]) -> Iterator[_Misfit]:
@@ -78,6 +87,18 @@ def _is(value: Any, shape: Shape) -> bool:
     if isinstance(value, int) and kind in (int, float):
         return -(2**63) <= value < 2**63
     return isinstance(value, kind)
+
+
+def _found(value: Any, shape: Shape) -> str:
+    """What a value is, in words, with the nearest one it may be."""
+    if isinstance(value, (dict, list)):
+        return _NAMES[type(value)]
+    choices = [choice for part in (shape if isinstance(shape, tuple) else (shape,)) for choice in _choices(part)]
+    return shown(value) + did_you_mean(str(value), choices) if isinstance(value, str) else shown(value)
+
+
+def _choices(shape: Shape) -> frozenset[str]:
+    return shape if isinstance(shape, frozenset) else frozenset()
 
 
 def _kind(shape: Shape) -> Any:
