@@ -85,7 +85,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
     """
-    from recbole_attack.report.record import check_record
+    from recbole_attack.report.record import check_record, check_records
 
     if not source.is_dir():
         near = [str(other) for other in source.parent.glob("*/")] if source.parent.is_dir() else []
@@ -98,9 +98,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
         changes = {"plugins": plugins} if plugins else None
         runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
         records = store.records(runs)
-        for of_row in records.values():
-            for record in of_row:
-                check_record(record, source)
+        check_records(records, source)
         return records, {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_attack.report.words import ARMS
@@ -62,3 +62,10 @@ def check_record(record: Any, where: object) -> None:
         wrong = misfit(record, {"config": _OF_SCENARIO[config["scenario"]], "budget": attacker})
     if wrong:
         raise DataError(f"{where} is no record such as result.json of a run: expected {wrong}")
+
+
+def check_records(rows: Mapping[str, Sequence[Any]], where: object) -> None:
+    """:func:`check_record` for every record of a store's rows."""
+    for records in rows.values():
+        for record in records:
+            check_record(record, where)

@@ -115,7 +115,7 @@ PyTorch's safe reader knows more, such as ``bytearray`` and ``torch.FloatTensor`
 def _check(path: Path, content: bytes) -> None:
     """Refuse what is not as it was written, and what would unpack to more than it is; no tensor is unpacked for that.
 
-    A hash says who damaged nothing; whoever writes an archive can write its hash, so the pickle is looked at, too.
+    A hash tells damage, and not who wrote the file, so what the pickle asks for is looked at, too.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
