@@ -11,8 +11,10 @@ import pandas as pd
 
 from recbole_attack.benchmark.store import Store
 from recbole_attack.experiment.arms import PLACE
+from recbole_attack.report.record import ARM
 from recbole_attack.report.words import ARMS
 from recbole_attack.utils.errors import DataError, did_you_mean, shown
+from recbole_attack.utils.shapes import misfit
 
 Record = Mapping[str, Any]
 COLUMNS = ("run", "arm", "protocol", "metric", "value", "seed", "epoch")
@@ -20,6 +22,11 @@ COLUMNS = ("run", "arm", "protocol", "metric", "value", "seed", "epoch")
 
 _PROTOCOLS = {"test_result": "configured", "test_result_full": "full"}
 _NEEDED = {"config", "seed", "history"}
+_SHAPE = {
+    "config": dict,
+    "seed": int,
+    **{f"?{arm}": ({f"?{name}": of for name, of in ARM.items()}, None) for arm in ARMS},
+}
 _NO_PARAMETER = PLACE | {"seed"}
 
 
@@ -118,4 +125,7 @@ def _read(file: Path) -> dict[str, Any]:
     missing = sorted(_NEEDED - (record.keys() if isinstance(record, dict) else set()))
     if missing:
         raise DataError(f"{file} is no record of a run: expected {', '.join(missing)} in it, found {shown(record)}")
+    wrong = misfit(record, _SHAPE)
+    if wrong:
+        raise DataError(f"{file} is no record of a run: expected {wrong}")
     return record

@@ -6,6 +6,7 @@ import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ PARTS = {
     "rows": "name -> parameters of one more row",
 }
 """What a grid's file holds, all of it optional but for one of ``grid`` and ``rows``."""
+
+
+MAX_RUNS = 10_000
+"""Runs of the largest grid: a few lists in a few lines ask for more than there are atoms."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,9 @@ def _rows_of_parts(parts: dict[str, Any], seeds: Sequence[int] | None) -> list[R
         axes["seed"] = [fixed["seed"]]
     fixed.pop("seed", None)
     _check_apart(axes)
+    count = prod(map(len, axes.values()))
+    if count > MAX_RUNS:
+        raise ConfigError(f"grid: expected at most {MAX_RUNS} combinations, found {count}")
     excluded = _exclusions(parts.get("exclude"), axes, set() if seeds is None else {"seed"})
     rows = [] if named and not axes.keys() - {"seed"} else list(_combinations(fixed, axes, excluded))
     every = tuple(axes["seed"]) if "seed" in axes else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import plain, write_text
+from recbole_attack.utils.shapes import Shape, misfit
 
 WAY_OUT = "remove that line, and the same grid makes it again, or use another store"
 """What to do about a line that cannot be read."""
@@ -19,13 +20,12 @@ def write_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(plain(value), allow_nan=False) + "\n" for value in objects))
 
 
-def read_lines(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:
+def read_lines(path: Path, shape: Shape) -> list[dict[str, Any]]:
     """The objects of a file, none if there is no such file.
 
     Args:
         path: The file.
-        fields: What each object must have at least: name -> type of the value, which for ``object`` may be any. The
-            name ``a.b`` stands for ``b`` in the object ``a``.
+        shape: What each object must have at least, see :data:`~recbole_attack.utils.shapes.Shape`.
 
     Raises:
         DataError: A line is no such object.
@@ -38,18 +38,8 @@ def read_lines(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:
             value = json.loads(line.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is not valid JSON: {error}; {WAY_OUT}") from error
-        for name, kind in fields.items():
-            if not _has(value, name.split("."), kind):
-                what = f"a {kind.__name__} '{name}'" if kind is not object else f"'{name}'"
-                raise DataError(f"{path}, line {number}: expected an object with {what}; {WAY_OUT}")
+        wrong = misfit(value, shape)
+        if wrong:
+            raise DataError(f"{path}, line {number}: expected {wrong}; {WAY_OUT}")
         found.append(value)
     return found
-
-
-def _has(value: Any, names: Sequence[str], kind: type) -> bool:
-    """Whether an object has a value of a kind where ``names`` lead to."""
-    for name in names:
-        if not isinstance(value, dict) or name not in value:
-            return False
-        value = value[name]
-    return isinstance(value, kind)

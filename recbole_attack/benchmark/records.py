@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from recbole_attack.benchmark.plan import Cell
 from recbole_attack.experiment import detections
 from recbole_attack.quick_start.arm import comparison
 from recbole_attack.quick_start.quick_start import RESULT_SCHEMA
-from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.arrays import read_arrays
+from recbole_attack.utils.errors import DataError, shown
 from recbole_attack.utils.files import plain
 
 Lines = Mapping[str, Mapping[str, Any]]
@@ -39,9 +38,10 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
         arrays: The folder with the folders of arrays.
 
     Raises:
-        DataError: A file of arrays is damaged.
+        DataError: A file of arrays is damaged, or the arms were not measured alike.
     """
     arms = {name: cells[key] for name, key in cell.arms.items()}
+    _check_metrics(cell, arms, arrays / "cells.jsonl")
     main, last = list(arms.values())[-1], list(cell.arms.values())[-1]
     outcomes = {name: arrays / "outcomes" / f"{key}.npz" for name, key in cell.arms.items()}
     return {
@@ -61,6 +61,17 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
     }
 
 
+def _check_metrics(cell: Cell, arms: Lines, file: Path) -> None:
+    measured = {name: set(arm["test_result"]) for name, arm in arms.items() if arm["test_result"]}
+    for name, metrics in measured.items():
+        different = metrics ^ next(iter(measured.values()))
+        if different:
+            raise DataError(
+                f"{file}: expected the same metrics of all arms of row '{cell.row}', seed {cell.seed}, found that "
+                f"{name} ({cell.arms[name]}) differs in {shown(min(different))}; use another store"
+            )
+
+
 def _budget(of_arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the last arm says, and every arm's own stages, where arms have stages."""
     main = dict(list(of_arms.values())[-1])
@@ -72,19 +83,41 @@ def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
         return {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
+    shapes = {name: [*found["counts"].shape] for name, found in evidence.items()}
+    if len(set(map(tuple, shapes.values()))) > 1:
+        raise DataError(f"{arrays / 'exposure'}: expected arms of one catalogue for row '{cell.row}', found {shapes}")
     kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}  # of runs without arrays
     return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}
 
 
-def _arrays(file: Path) -> dict[str, np.ndarray]:
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """What an arm shows a platform, see :meth:`~recbole_attack.experiment.PretrainExperiment.evidence`."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        found = read_arrays(file, "exposure")
+        if not _fits(found):
+            shapes = {name: [*values.shape] for name, values in found.items()}
+            raise DataError(
+                f"{file} holds no exposure: expected {', '.join(_EVIDENCE)} of one catalogue, found {shapes}"
+            )
+        return found
+    except DataError as error:
         raise DataError(
-            f"{file} holds no exposure: {' '.join(str(error).split())}; remove the line of this arm from cells.jsonl, "
-            "and the same grid trains it again"
+            f"{error}; remove the line of this arm from cells.jsonl, and the same grid trains it again"
         ) from error
+
+
+_EVIDENCE = {"counts": 2, "popularity": 1, "users": 0, "targets": 1}
+"""Array -> its dimensions."""
+
+
+def _fits(found: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether these are whole numbers about the items of one catalogue."""
+    for name, dimensions in _EVIDENCE.items():
+        if name not in found or found[name].ndim != dimensions or found[name].dtype.kind not in "iu":
+            return False
+    items, targets = len(found["popularity"]), found["targets"]
+    inside = not targets.size or (targets.min() > 0 and targets.max() < items)
+    return bool(len(found["counts"]) == items > 1 and found["counts"].shape[1] and found["users"] > 0 and inside)
 
 
 def _epochs(history: Mapping[str, Any], timing: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ An arm is kept once ``cells.jsonl`` has it; that file is written last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,21 +24,24 @@ from recbole_attack.benchmark.plan import Arm, Cell, Plan, arm_name
 from recbole_attack.benchmark.records import RESULTS, compose
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.quick_start import TrainedArm
+from recbole_attack.report.record import ARM
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import locked, tidy, write_bytes
+from recbole_attack.utils.shapes import Shape
 
 Lines = dict[str, dict[str, Any]]
 
 _CELL = {
-    **{"key": str, "evaluator": int, "version": str, "arm": str, "dataset.sha256": dict, "budget": dict},
-    **{f"parameters.{name}": str for name in ("model", "dataset", "scenario")},
-    **{"parameters.seed": int, **dict.fromkeys(RESULTS, object)},
+    **{"key": str, "evaluator": int, "version": str, "arm": str},
+    **{"dataset": {"sha256": {str: str}}, "budget": {"?stages": {str: object}}},
+    "parameters": {"model": str, "dataset": str, "scenario": str, "seed": int},
+    **{name: ARM[name] for name in RESULTS},
 }
 _BESIDE = ("histories.jsonl", "timings.jsonl")
-_ROW = {"row": str, "seed": int, "config": dict, "arms": dict}
-_HISTORY = {"key": str, "epochs": list}
-_TIMING = {"key": str, "seconds": float, "epochs": list, "environment": dict}
-_FAILURE = {"key": str, "arm": str, "error": str, "parameters.seed": int}
+_ROW = {"row": str, "seed": int, "config": {"scenario": str}, "arms": {str: str}}
+_HISTORY = {"key": str, "epochs": [dict]}
+_TIMING = {"key": str, "seconds": float, "epochs": [float], "environment": dict}
+_FAILURE = {"key": str, "arm": str, "error": str, "parameters": {"seed": int}}
 
 
 class Store:
@@ -66,10 +69,7 @@ class Store:
         self._check_epochs()
         failed = _by_key(read_lines(folder / "failures.jsonl", _FAILURE))
         self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
-        self.rows = [
-            Cell(**{key: line[key] for key in _ROW})
-            for line in read_lines(folder / "rows.jsonl", {**_ROW, "config.scenario": str})
-        ]
+        self.rows = [Cell(**{key: line[key] for key in _ROW}) for line in read_lines(folder / "rows.jsonl", _ROW)]
 
     def _check_version(self) -> None:
         others = {cell["evaluator"] for cell in self.cells.values()} - {EVALUATOR_VERSION}
@@ -79,8 +79,8 @@ class Store:
                 f"of version {min(others)}, whose numbers do not compare; run the grid again with another store"
             )
 
-    def _read(self, name: str, fields: Mapping[str, type]) -> Lines:
-        lines = _by_key(read_lines(self.folder / name, fields))
+    def _read(self, name: str, shape: Shape) -> Lines:
+        lines = _by_key(read_lines(self.folder / name, shape))
         missing = self.cells.keys() - lines.keys()
         if missing:
             raise DataError(
@@ -147,7 +147,7 @@ class Store:
         return {f"{run.row}, seed {run.seed}": self._lacks(run) for run in chosen if not self._is_finished(run)}
 
     def _is_finished(self, run: Cell) -> bool:
-        return self.cells.keys() >= set(run.arms.values())
+        return bool(run.arms) and self.cells.keys() >= set(run.arms.values())
 
     def _lacks(self, run: Cell) -> str:
         left = {name: key in self.failures for name, key in run.arms.items() if key not in self.cells}
@@ -155,7 +155,7 @@ class Store:
             "failed": [name for name, failed in left.items() if failed],
             "not trained yet": [name for name, failed in left.items() if not failed],
         }
-        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names)
+        return "; ".join(f"{state}: {', '.join(names)}" for state, names in parts.items() if names) or "no arms"
 
     def records(self, runs: Iterable[Cell] | None = None) -> dict[str, list[dict[str, Any]]]:
         """Row -> what ``result.json`` would hold of each of its finished runs, seeds ascending.

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import DataError, did_you_mean
+from recbole_attack.utils.files import read_text
 from recbole_attack.utils.words import counted
 
 Records = Mapping[str, Sequence[Any]] | Sequence[Any]
-
-_PARTS = {"config": dict, "dataset": dict, "budget": dict, "history": dict, "seed": int}
-"""What every record has, and its type."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +67,7 @@ def _finding(given: str | None) -> str | None:
             raise DataError(
                 f"--finding names no file: expected text or @file, found {given}{did_you_mean(given, near)}"
             )
-        return file.read_text(encoding="utf-8").strip()
+        return read_text(file).strip()
     return given
 
 
@@ -87,6 +85,8 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
     """
+    from recbole_attack.report.record import check_record, check_records
+
     if not source.is_dir():
         near = [str(other) for other in source.parent.glob("*/")] if source.parent.is_dir() else []
         hint = f"; did you mean '{source.parent}'?" if source.is_file() else did_you_mean(str(source), near)
@@ -97,7 +97,9 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
         store = Store(source)
         changes = {"plugins": plugins} if plugins else None
         runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
-        return store.records(runs), {**store.failed(runs), **store.unfinished(runs)}
+        records = store.records(runs)
+        check_records(records, source)
+        return records, {**store.failed(runs), **store.unfinished(runs)}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
     stores = sorted(str(cells.parent) for cells in source.rglob("cells.jsonl"))
@@ -106,19 +108,14 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     files = sorted(source.rglob("result.json")) or sorted(source.glob("*.json"))
     if not files:
         raise DataError(f"{source} holds no record: expected result.json in folders of runs, or records as *.json")
-    return [_record(file) for file in files], {}
+    found = [_json(file) for file in files]
+    for file, record in zip(files, found, strict=True):
+        check_record(record, file)
+    return found, {}
 
 
-def _record(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> Any:
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is no record: expected JSON as in result.json, found {error}") from error
-    for part, kind in _PARTS.items():
-        value = record.get(part) if isinstance(record, dict) else None
-        if not isinstance(value, kind):
-            found = f"'{part}': {type(value).__name__}" if isinstance(record, dict) else type(record).__name__
-            raise DataError(
-                f"{file} is no record: expected '{part}' as a {kind.__name__}, as in result.json, found {found}"
-            )
-    return record

@@ -85,6 +85,7 @@ def _commands(arguments: argparse.Namespace, rows: Any, records: Any) -> list[st
 def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:
     """The records of each row, and what is missing of rows, in words."""
     from recbole_attack.benchmark import Store, runs_of
+    from recbole_attack.report.record import check_records
 
     if not folder.is_dir():
         near = did_you_mean(str(folder), map(str, folder.parent.glob("*")))
@@ -96,6 +97,7 @@ def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:
         raise DataError(
             f"{folder} holds no finished run of {grid}: expected one at least; recbole_attack grid trains it"
         )
+    check_records(records, folder)
     left: dict[str, list[str]] = {}
     for run in runs:
         if run.seed not in [record["seed"] for record in records.get(run.row, [])]:

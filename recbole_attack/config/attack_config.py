@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from recbole.config import Config
 from recbole.evaluator import metric_types
-from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
@@ -24,7 +23,7 @@ from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import plain_values
 from recbole_attack.config.victims import check_victim
 from recbole_attack.data import parse_group
-from recbole_attack.evaluator import TargetMetric, register_metrics
+from recbole_attack.evaluator import register_metrics, result_keys
 from recbole_attack.model import Victim, base_name, find_model, find_recbole_model
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
@@ -224,10 +223,8 @@ class AttackConfig(Config):
         for metric in metrics:
             lookup(metric_types, str(metric).lower(), "name in metrics")
         wanted = str(self.final_config_dict["valid_metric"])
-        measured = {f"{metric}@{k}".lower() for metric in metrics for k in topk}
-        measured |= {m.lower() for m in metrics if not issubclass(metrics_dict[m.lower()], (TopkMetric, TargetMetric))}
-        if wanted.lower() not in measured:
-            known = [f"{metric}@{k}" for metric in metrics for k in topk]
+        known = {f"{metric}{key[len(metric) :]}" for metric in metrics for key in result_keys(metric, topk)}
+        if wanted.lower() not in map(str.lower, known):
             raise ConfigError(
                 f"valid_metric {shown(wanted)} is not measured: expected one of {metrics} at {topk}"
                 f"{did_you_mean(str(wanted), known)}"

@@ -22,6 +22,9 @@ _SELECTOR = re.compile(r"([a-z_]+):(\d+)(?::(\d+))?")
 _DIGITS = 9
 """Digits of the largest count."""
 
+MOST_EACH = 10_000
+"""The most targets that are studied one at a time."""
+
 
 def _least_popular(ranking: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[Any]:
     """The items with the fewest training interactions, none included; the least popular first."""
@@ -110,6 +113,8 @@ def each_target(value: Any) -> list[Any]:
     if tokens is not None:
         return [[token] for token in tokens]
     name, count, *number = value.split(":")
+    if int(count) > MOST_EACH and not number:
+        raise ConfigError(f"expected at most {MOST_EACH} targets one at a time, found {count}")
     return [value] if number else [f"{name}:{count}:{place}" for place in range(1, int(count) + 1)]
 
 

@@ -5,7 +5,14 @@ from recbole_attack.evaluator.detection import detection_quality
 from recbole_attack.evaluator.exposure import exposure_gaps, invisibility
 from recbole_attack.evaluator.item_exposure import ItemExposure
 from recbole_attack.evaluator.lists import ListEvaluator
-from recbole_attack.evaluator.metrics import EXPOSURE_METRICS, TargetMetric, register_metric, register_metrics
+from recbole_attack.evaluator.metrics import (
+    EXPOSURE_METRICS,
+    TargetMetric,
+    register_metric,
+    register_metrics,
+    result_keys,
+    score_of,
+)
 from recbole_attack.evaluator.outcomes import OUTCOMES, Outcomes, read_outcomes, write_outcomes
 from recbole_attack.evaluator.protocol import RankingProtocol
 from recbole_attack.evaluator.significance import PairedTest, paired_t_test
@@ -28,6 +35,8 @@ __all__ = [
     "read_outcomes",
     "register_metric",
     "register_metrics",
+    "result_keys",
+    "score_of",
     "standard_errors",
     "write_outcomes",
 ]

@@ -6,18 +6,18 @@ only; ``Invisibility`` compares the two sides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from recbole.evaluator.base_metric import AbstractMetric
+from recbole.evaluator.base_metric import AbstractMetric, TopkMetric
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import NDCG, Hit
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
 
 from recbole_attack.evaluator.exposure import Mask, exposure_ratio, exposure_share, invisibility, target_ndcg
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
 
 
 def register_metric(name: str, metric: type[AbstractMetric]) -> None:
@@ -47,6 +47,34 @@ def register_metric(name: str, metric: type[AbstractMetric]) -> None:
     metric_types[key] = metric.metric_type
     if metric.smaller and key not in smaller_metrics:
         smaller_metrics.append(key)
+
+
+def result_keys(name: str, topk: Sequence[int]) -> set[str]:
+    """Keys under which a metric may report: RecBole's own either at every cut-off or without one.
+
+    Args:
+        name: Of a known metric, any case; of one that is neither RecBole's nor derived from its or ours, both.
+        topk: The cut-offs.
+    """
+    metric, key = metrics_dict[name.lower()], name.lower()
+    at_cut_offs = {f"{key}@{k}" for k in topk}
+    if issubclass(metric, (TopkMetric, TargetMetric)):
+        return at_cut_offs
+    if metric.__module__ == Hit.__module__:
+        return at_cut_offs if {"rec.topk", "rec.items"} & {*metric.metric_need} else {key}
+    return {key, *at_cut_offs}
+
+
+def score_of(result: Mapping[str, float], name: str) -> float:
+    """The figure of a metric among those that were measured.
+
+    Raises:
+        ConfigError: It is not among them.
+    """
+    if name not in result:
+        known = f"expected one of {', '.join(result)}{did_you_mean(name, result)}"
+        raise ConfigError(f"valid_metric {shown(name)} is not measured: {known}")
+    return result[name]
 
 
 class TargetMetric(AbstractMetric):

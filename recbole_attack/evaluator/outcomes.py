@@ -5,10 +5,9 @@ From it any metric of users at any cut-off follows, and intervals and tests over
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int
 from recbole_attack.evaluator.exposure import Mask, Ranks
-from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.arrays import read_arrays
+from recbole_attack.utils.errors import DataError, shown
 from recbole_attack.utils.files import write_atomically
 
 OUTCOMES = "outcomes.npz"
@@ -24,8 +24,6 @@ OUTCOMES = "outcomes.npz"
 
 _KINDS = ("iu", "b")
 """What the arrays hold, by whether it is yes or no."""
-
-_DAMAGED = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -150,12 +148,13 @@ def read_outcomes(path: Path | str) -> Outcomes:
         DataError: The file is missing, damaged, or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {part.name: archive[part.name] for part in fields(Outcomes)}
+        found = read_arrays(path, "outcomes of users")
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: expected the outcomes of an arm's test users") from error
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, *_DAMAGED) as error:
-        raise DataError(f"{path} holds no outcomes of users: {' '.join(str(error).split())}") from error
+    missing = [part.name for part in fields(Outcomes) if part.name not in found]
+    if missing:
+        raise DataError(f"{path} holds no outcomes of users: expected {', '.join(missing)}, found {shown([*found])}")
+    arrays: dict[str, Any] = {part.name: found[part.name] for part in fields(Outcomes)}
     shape = arrays["rank_target"].shape
     expected = {"user": shape[:1], "rank_truth": shape[:1], "rank_target": shape, "eligible": shape}
     for name, values in arrays.items():

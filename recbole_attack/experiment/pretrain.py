@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recbole.utils import calculate_valid_score
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
@@ -29,6 +28,7 @@ from recbole_attack.data import (
 )
 from recbole_attack.data.batches import Poison
 from recbole_attack.defense import CUTOFFS
+from recbole_attack.evaluator import score_of
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
 from recbole_attack.experiment.detection import detections
 from recbole_attack.experiment.validation import check_valid_metric
@@ -133,7 +133,7 @@ class PretrainExperiment(Experiment):
         deployed = self._deployed(config, stages[-1], folder, trainer, saved)
         valid = deployed.evaluate(self.valid_data, load_best_model=False)
         tested = final_metrics(deployed, self.test_data, load_best_model=False, folder=folder if saved else None)
-        score = calculate_valid_score(valid, deployed.valid_metric) if valid else float("-inf")
+        score = score_of(valid, deployed.valid_metric) if valid else float("-inf")
         shown = deployed.item_exposure(self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
         seconds, epoch = perf_counter() - start, history[-1]["epoch"]
         return ArmResult(score, valid, *tested, history, seconds, epoch, item_exposure=shown)

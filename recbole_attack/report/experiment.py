@@ -13,6 +13,7 @@ from recbole_attack.report.published import Paper, Rows, published_page
 from recbole_attack.report.tables import COLUMNS, captions, course_table, curves
 from recbole_attack.report.texts import Table
 from recbole_attack.utils.errors import ConfigError, lookup, shown
+from recbole_attack.utils.files import read_text
 from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
 
 COURSE = """\
@@ -75,7 +76,7 @@ def read_about(source: Path) -> About:
         DataError: A file is no YAML mapping.
     """
     notes = source / "notes.md"
-    found, _, rest = (notes.read_text(encoding="utf-8") if notes.is_file() else "").partition(TABLE)
+    found, _, rest = (read_text(notes) if notes.is_file() else "").partition(TABLE)
     parts = _read(source / "table.yaml", YamlLoader)
     for name, value in parts.items():
         kind = lookup(_PARTS, name, f"part of {source / 'table.yaml'}")

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import calculate_valid_score, early_stopping
+from recbole.utils import early_stopping
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_attack.data import Split
-from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol
+from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol, score_of
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import resuming
 from recbole_attack.trainer.reporting import EpochReport, NamedLog, curves_folder, cut_off, progress_bar
@@ -155,7 +155,7 @@ class AttackTrainer(Trainer):
 
     def _validate(self, valid_data: Any, record: dict[str, Any], saved: bool) -> float:
         result = self.evaluate(valid_data, load_best_model=False) or {}
-        score = calculate_valid_score(result, self.valid_metric)
+        score = score_of(result, self.valid_metric)
         record.update(result)
         if isnan(score):  # says nothing about the model: no reason to stop, and the last model is as good as any
             improved = isinf(self.best_valid_score)

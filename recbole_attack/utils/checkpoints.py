@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickletools
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,7 @@ from typing import Any
 
 import torch
 
-from recbole_attack.utils.errors import ConfigError, DataError
+from recbole_attack.utils.errors import ConfigError, DataError, shown
 from recbole_attack.utils.files import write_atomically
 
 
@@ -39,8 +41,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     One that an earlier version or RecBole wrote has no hash; its archive's own checksums are looked at instead.
 
     Raises:
-        DataError: The file is missing, is not what was written, would need more memory than it has bytes, or is a
-            pickle with anything but tensors and plain values in it.
+        DataError: The file is missing, is not what was written, holds a tensor of more bytes or more values than it
+            has bytes, or is a pickle with anything but tensors and plain values in it.
     """
     if not path.is_file():
         raise DataError(f"checkpoint {path} not found")
@@ -48,6 +50,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         _check(path, content)
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        _check_size(path, state, len(content))
     except DataError:
         raise
     except Exception as error:  # readers fail in many ways on damaged files, none of which runs code
@@ -100,8 +103,20 @@ _FOLDER = 0x10
 """The attribute that marks an entry of an archive as a folder."""
 
 
+_MAKES = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (\w+Storage|Size|device)"
+)
+"""What the pickle of tensors and plain values asks for, as ``<module> <name>``.
+
+PyTorch's safe reader knows more, such as ``bytearray`` and ``torch.FloatTensor``, which take a size and are that large.
+"""
+
+
 def _check(path: Path, content: bytes) -> None:
-    """Refuse what is not as it was written, and what would unpack to more than it is; nothing is unpacked for that."""
+    """Refuse what is not as it was written, and what would unpack to more than it is; no tensor is unpacked for that.
+
+    A hash tells damage, and not who wrote the file, so what the pickle asks for is looked at, too.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         unpacked = sum(entry.file_size for entry in entries)
@@ -111,5 +126,34 @@ def _check(path: Path, content: bytes) -> None:
             whole = content.endswith(_seal(memoryview(content)[:-_SEAL]))
         else:  # torch takes a folder's content to be empty, and leaves the tensor to chance
             whole = archive.testzip() is None and not any(entry.external_attr & _FOLDER for entry in entries)
-    if not whole:
-        raise DataError(f"{path} is damaged: it does not hold what was written to it")
+        if not whole:
+            raise DataError(f"{path} is damaged: it does not hold what was written to it")
+        pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        asked = {str(value) for entry in pickles for value in _globals(archive.read(entry))}
+    others = sorted(name for name in asked if not _MAKES.fullmatch(name))
+    if others or len(pickles) != 1:
+        found = shown(others[0]) if others else f"{len(pickles)} pickles"
+        raise DataError(f"{path} is not a safe checkpoint: expected tensors and plain values only, found {found}")
+
+
+def _globals(pickled: bytes) -> Iterator[Any]:
+    """What a pickle asks for by name; nothing is unpickled."""
+    return (value for code, value, _ in pickletools.genops(pickled) if code.name in ("GLOBAL", "INST", "STACK_GLOBAL"))
+
+
+def _check_size(path: Path, state: Any, size: int) -> None:
+    """Refuse what is larger in memory than its file: a few bytes make a list of lists that share their elements."""
+    left, count = [state], 0
+    while left:
+        value = left.pop()
+        count += 1
+        if isinstance(value, torch.Tensor):
+            needed = value.numel() * value.element_size()
+            if needed > size:
+                raise DataError(f"{path} is not a safe checkpoint: {size} bytes would be a tensor of {needed}")
+        elif isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple)):
+            left += value
+        if count + len(left) > size:
+            raise DataError(f"{path} is not a safe checkpoint: {size} bytes would be more than {size} values")

@@ -1,6 +1,7 @@
 """Errors a user can act on, and the look-up that words them.
 
-Every message names what was expected, what was found and, where a name was mistyped, the nearest valid one.
+Every message names what was expected, what was found and, where a name was mistyped, the nearest valid one. It is one
+printable line, whatever bytes of a file it quotes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,34 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+LONGEST_MESSAGE = 3000
+"""Characters of the longest message; what is in the middle of a longer one is left out."""
+
+LONGEST_NAME = 100
+"""Characters of the longest name that is compared with others; comparing takes the square of that."""
+
+
+class _OneLineError(ValueError):
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_one_line(str(message)))
+
+
+def _one_line(text: str) -> str:
+    """A text with escapes for what ends a line or moves a terminal's cursor, as ``repr`` writes them, and cut."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    half = (LONGEST_MESSAGE - len(" ... ")) // 2
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} ... {line[-half:]}"
+
+
+class ConfigError(_OneLineError):
     """A parameter is unknown, has the wrong type or value, or contradicts another one."""
 
 
-class DataError(ValueError):
+class DataError(_OneLineError):
     """An atomic file, a token or a stored artefact is missing or not what it should be."""
 
 
-class TrainingError(ValueError):
+class TrainingError(_OneLineError):
     """Training diverged: an update or a score is not finite."""
 
 
@@ -47,8 +67,8 @@ def one_line(text: str, longest: int = 300) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?`` for the name nearest to ``name``, or nothing when none is near."""
-    candidates = {str(k).lower(): str(k) for k in known}
-    near = get_close_matches(str(name).lower(), candidates, n=1)
+    candidates = {str(k).lower(): str(k) for k in known if len(str(k)) <= LONGEST_NAME}
+    near = get_close_matches(str(name)[:LONGEST_NAME].lower(), candidates, n=1)
     return f"; did you mean '{candidates[near[0]]}'?" if near else ""
 
 

@@ -133,6 +133,18 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a file.
+
+    Raises:
+        DataError: It holds other bytes.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeError as error:
+        raise DataError(f"{path} cannot be read: expected utf-8 text, found other bytes") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

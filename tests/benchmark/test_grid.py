@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.benchmark.grid import PARTS, default_store, read_grid
+from recbole_attack.benchmark.grid import MAX_RUNS, PARTS, default_store, read_grid
 from recbole_attack.utils.errors import ConfigError, DataError
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -314,3 +314,24 @@ def test_a_list_and_a_name_that_reads_alike_are_rows_of_their_own(tmp_path):
         "target_items=[i2, i3], norm_budget=None",
     ]
     assert rows["target_items=[i2, i3], norm_budget=0.5"] == {"target_items": ["i2", "i3"], "norm_budget": 0.5}
+
+
+@pytest.mark.parametrize(("lists", "count"), [(3, 22**3), (12, 22**12)])
+def test_more_combinations_than_anybody_runs_are_refused_before_they_are_made(tmp_path, lists, count):
+    file = tmp_path / "many.yaml"
+    file.write_text(yaml.safe_dump({"grid": {f"k{n}": list(range(22)) for n in range(lists)}}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^grid: expected at most {MAX_RUNS} combinations, found {count}$"):
+        read_grid(file)
+
+
+def test_as_many_combinations_as_may_be_are_read(tmp_path):
+    file = tmp_path / "most.yaml"
+    file.write_text(yaml.safe_dump({"grid": {f"k{n}": list(range(10)) for n in range(4)}}), encoding="utf-8")
+    assert len(read_grid(file)) == MAX_RUNS == 10**4
+
+
+def test_more_targets_than_anybody_studies_one_at_a_time_are_refused(tmp_path):
+    file = tmp_path / "each.yaml"
+    file.write_text("targets_each: popular:10001\ngrid: {attack: [ra]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="targets_each: expected at most 10000 targets one at a time, found 10001"):
+        read_grid(file)

@@ -151,11 +151,11 @@ def test_two_grids_never_write_to_one_store(tmp_path):
     ("name", "damage", "message"),
     [
         ("cells.jsonl", lambda text: text[:-9], "cells.jsonl, line 2 is not valid JSON"),
-        ("cells.jsonl", lambda text: text.replace('"arm"', '"amr"'), "line 1: expected an object with a str 'arm'"),
-        ("cells.jsonl", lambda text: "[]\n" + text, "line 1: expected an object with a str 'key'"),
+        ("cells.jsonl", lambda text: text.replace('"arm"', '"amr"'), "line 1: expected 'arm' as a text, found none"),
+        ("cells.jsonl", lambda text: "[]\n" + text, "line 1: expected it as a mapping, found a list"),
         ("histories.jsonl", lambda text: text.splitlines()[0], "expected a line for each cell, found none for "),
         ("timings.jsonl", lambda text: "", "timings.jsonl: expected a line for each cell, found none for "),
-        ("rows.jsonl", lambda text: text.replace('"arms"', '"arm"'), "expected an object with a dict 'arms'"),
+        ("rows.jsonl", lambda text: text.replace('"arms"', '"arm"'), "expected 'arms' as a mapping, found none"),
     ],
 )
 def test_a_damaged_store_is_refused(plan, tmp_path, name, damage, message):
@@ -298,3 +298,49 @@ def test_records_are_those_of_runs(small, pretrain, run, changes):
         assert [{**epoch, "seconds": 0} for epoch in record["history"][arm]] == [{**e, "seconds": 0} for e in epochs]
     if "detection" in expected:
         assert expected["detection"] and np.isfinite(expected["detection"]["attacked"]["kmeans"]["f1"])
+
+
+def test_arms_that_were_measured_differently_make_no_record(plan, tmp_path):
+    with writing(tmp_path) as store:
+        store.begin(plan)
+        for arm in plan.arms.values():
+            store.add(arm, made_up(arm))
+    file = tmp_path / "cells.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace('"er@10": null', '"er@5": null', 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"cells\.jsonl: expected the same metrics of all arms .* in 'er@(5|10)'"):
+        Store(tmp_path).records()
+
+
+def test_a_row_without_arms_is_not_finished(plan, tmp_path):
+    with writing(tmp_path) as store:
+        store.begin(plan)
+    file = tmp_path / "rows.jsonl"
+    row = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    file.write_text(json.dumps({**row, "arms": {}}) + "\n", encoding="utf-8")
+    store = Store(tmp_path)
+    assert store.records() == {}
+    assert store.unfinished() == {f"{row['row']}, seed {row['seed']}": "no arms"}
+
+
+EVIDENCE = {"counts": np.arange(8).reshape(4, 2), "popularity": np.arange(4), "users": 5, "targets": np.array([1])}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counts": np.arange(6).reshape(3, 2)},
+        {"counts": np.arange(8) / 2},
+        {"popularity": np.arange(8).reshape(4, 2)},
+        {"users": 0},
+        {"targets": np.array([4])},
+        {"targets": np.array([0])},
+        {"users": None},
+    ],
+    ids=str,
+)
+def test_exposure_of_another_catalogue_is_never_read(tmp_path, change):
+    np.savez(tmp_path / "a.npz", **EVIDENCE)
+    assert records._arrays(tmp_path / "a.npz").keys() == EVIDENCE.keys()
+    np.savez(tmp_path / "a.npz", **{k: v for k, v in {**EVIDENCE, **change}.items() if v is not None})
+    with pytest.raises(DataError, match=r"a\.npz holds no exposure: expected counts, .* of one catalogue, found"):
+        records._arrays(tmp_path / "a.npz")

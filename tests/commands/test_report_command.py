@@ -110,10 +110,11 @@ def test_a_finding_that_is_no_file_is_refused_before_anything_is_written(kept, t
     ("content", "message"),
     [
         ("{", "x.json is no record: expected JSON as in result.json"),
-        ("[]", "x.json is no record: expected 'config' as a dict, as in result.json, found list"),
+        ("[]", "x.json is no record such as result.json of a run: expected it as a mapping, found a list"),
+        ("{}", "x.json is no record such as .*: expected 'config' as a mapping, found none"),
         (
             '{"config": {}}',
-            "x.json is no record: expected 'dataset' as a dict, as in result.json, found 'dataset': NoneType",
+            "x.json is no record .*: expected 'config.scenario' as one of central, .*, found none",
         ),
         ("[" * 100_000, "x.json is no record"),
     ],

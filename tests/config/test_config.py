@@ -448,6 +448,8 @@ def evaluation(**changes):
         (evaluation(order="RO"), "TO"),
         ({"valid_metric": "MRR@10"}, "not measured"),
         ({"valid_metric": "NDCG@7"}, "not measured"),
+        ({"metrics": ["ItemCoverage"], "valid_metric": "ItemCoverage"}, "did you mean 'ItemCoverage@5'"),
+        ({"metrics": ["GAUC"], "valid_metric": "GAUC@10"}, "did you mean 'GAUC'"),
         ({"valid_metric": "NDCG"}, "NDCG"),
         ({"metrics": ["Hit"], "topk": 10}, "'NDCG@10' is not measured"),
         ({"metrics": []}, "not measured|metrics"),

@@ -13,8 +13,8 @@ from recbole.evaluator.register import metric_information, metric_types, metrics
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
-from recbole_attack import AttackConfig
-from recbole_attack.evaluator import EXPOSURE_METRICS, register_metric, register_metrics
+from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.evaluator import EXPOSURE_METRICS, register_metric, register_metrics, result_keys
 from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.errors import ConfigError
 
@@ -282,3 +282,34 @@ def test_a_users_metric_sees_the_targets_ranks(registries, config, small):
     assert evaluate(experiment, trainer)["mean_target_rank"] == pytest.approx(sum(ranks) / len(ranks))
     settings = AttackConfig(config_dict=small(metrics=["Mean_Target_Rank"], valid_metric="Mean_Target_Rank@5"))
     assert settings["valid_metric_bigger"] is False
+
+
+def test_metrics_report_under_the_keys_that_are_expected_of_them(small):
+    """Every ranking metric there is, measured."""
+    register_metrics()
+    grouped = [name for name in metrics_dict if name.endswith(("_in", "_out")) or name == "invisibility"]
+    names = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING and name not in grouped]
+    assert {"gauc", "itemcoverage", "hit", "er"} <= set(names)
+    for name in names:
+        values = small(metrics=[name], topk=[5, 10], valid_metric=min(result_keys(name, [5, 10])), epochs=1)
+        found = run_recbole_attack(config_dict={**values, "attack": "none"}, saved=False)["test_result"]
+        assert found.keys() == result_keys(name, [5, 10])
+
+
+def test_a_metric_of_ones_own_that_reports_under_another_key_is_named(small, monkeypatch):
+    class Odd(AbstractMetric):
+        metric_type, metric_need = EvaluatorType.RANKING, ("rec.topk",)
+
+        def calculate_metric(self, dataobject):
+            return {"odder": 1.0}
+
+    for table in (metrics_dict, metric_information, metric_types):
+        monkeypatch.delitem(table, "odd", raising=False)
+    register_metric("Odd", Odd)
+    try:
+        values = small(metrics=["Odd"], valid_metric="Odd", attack="none", epochs=1)
+        with pytest.raises(ConfigError, match="'odd' is not measured: expected one of odder; did you mean"):
+            run_recbole_attack(config_dict=values, saved=False)
+    finally:
+        for table in (metrics_dict, metric_information, metric_types):
+            table.pop("odd", None)

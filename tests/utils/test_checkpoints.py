@@ -211,6 +211,41 @@ def test_what_would_unpack_to_more_than_it_is_is_refused_before_it_is_unpacked(p
         load_checkpoint(place)
 
 
+SHARED: list = ["x"]
+for _ in range(40):
+    SHARED = [SHARED, SHARED]
+LOOP: dict = {"state_dict": {}}
+LOOP["config"] = LOOP
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"state_dict": {"w": torch.zeros(1).expand(10**6, 10**6)}}, "would be a tensor of 4000000000000"),
+        ({"state_dict": {}, "config": SHARED}, "would be more than [0-9]+ values"),
+        (LOOP, "would be more than [0-9]+ values"),
+        ({"state_dict": {}, "other": bytearray(9)}, "tensors and plain values only, found '__builtin__ bytearray'"),
+        ({"state_dict": {}, "other": torch.float32}, "tensors and plain values only, found 'torch float32'"),
+    ],
+    ids=["expanded", "shared", "itself", "sized", "no value"],
+)
+def test_what_is_larger_than_its_bytes_is_refused(place, content, words):
+    """PyTorch's safe reader reads each of them."""
+    save_checkpoint(place, content)
+    torch.load(place, weights_only=True)
+    with pytest.raises(DataError, match=rf"model\.pth is not a safe checkpoint: .*{words}"):
+        load_checkpoint(place)
+
+
+def test_values_and_tensors_that_are_shared_within_reason_load(place):
+    weight, row = torch.arange(6.0), {"loss": 0.5}
+    content = {"state_dict": {"a": weight, "b": weight[2:]}, "history": [row] * 20, "more": (1, None, True, "x")}
+    save_checkpoint(place, content)
+    found = load_checkpoint(place)
+    assert torch.equal(found["state_dict"]["b"], weight[2:]) and found["history"] == [row] * 20
+    assert found["more"] == content["more"]
+
+
 class Small(nn.Module):
     """A model with RecBole's extra parameters."""
 

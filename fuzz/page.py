@@ -1,0 +1,69 @@
+"""The parts of ``docs/robustness.md`` that are measured: ``python fuzz/page.py`` writes them into it.
+
+``campaign.json`` is what ``run.py --note`` found, ``faults.yaml`` what was mended; bad inputs are answered anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import bad_inputs
+import yaml
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "robustness.md"
+
+
+def main() -> None:
+    """Write the parts into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, part in parts().items():
+        before, rest = text.split(f"<!-- {name} -->\n")
+        text = f"{before}<!-- {name} -->\n{part}<!-- end of {name} -->{rest.partition(f'<!-- end of {name} -->')[2]}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def parts() -> dict[str, str]:
+    """Name of a part -> its text."""
+    campaign = json.loads((HERE / "campaign.json").read_text(encoding="utf-8"))
+    faults = yaml.safe_load((HERE / "faults.yaml").read_text(encoding="utf-8"))
+    inputs = bad_inputs.everything()
+    return {
+        "finding": finding(campaign, faults, sum(map(len, inputs.values()))),
+        "readers": readers(campaign, faults),
+        "faults": mended(faults),
+        "inputs": bad_inputs.table() + "\n",
+    }
+
+
+def finding(campaign: Mapping[str, Mapping[str, int]], faults: Mapping[str, list[object]], inputs: int) -> str:
+    """What came of it, in a sentence or two."""
+    executions, seconds = (sum(of[key] for of in campaign.values()) for key in ("executions", "seconds"))
+    broken = sum(len(of["broken"]) for of in campaign.values())
+    return (
+        f"{sum(map(len, faults.values()))} faults were found in {len(faults)} of {len(campaign)} readers of bytes from "
+        f"outside, and mended. After that, {executions:,} inputs in {seconds / 60:.0f} minutes, chosen for what they "
+        f"cover, broke the promise below {broken or 'no'} time{'s' if broken != 1 else ''}; {inputs} bad inputs that "
+        "people make are answered by one line each.\n"
+    )
+
+
+def readers(campaign: Mapping[str, Mapping[str, int]], faults: Mapping[str, list[object]]) -> str:
+    """A row for each reader."""
+    lines = ["| reader | executions | seconds | edges covered | faults found and mended | left |", "|" + " --- |" * 6]
+    for name, of in campaign.items():
+        counts = (of["executions"], of["seconds"], of["edges"], len(faults.get(name, [])), len(of["broken"]))
+        lines.append(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def mended(faults: Mapping[str, list[Mapping[str, object]]]) -> str:
+    """A row for each fault."""
+    rows = [f"| {name} | {each['fault']} | {each['mended']} |" for name, of in faults.items() for each in of]
+    return "\n".join(["| reader | fault | now |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    main()
