@@ -28,6 +28,10 @@ class Profile(NamedTuple):
         """Every client ``times`` times in a row."""
         return Profile(*(field.repeat_interleave(times, dim=0) for field in self))
 
+    def to(self, device: torch.device) -> Profile:
+        """The same on another device."""
+        return Profile(*(field.to(device) for field in self))
+
 
 @dataclass(frozen=True)
 class AttackContext:
@@ -166,5 +170,5 @@ class Attack:
         Repetitions for the same target would transform alike, so each distinct target is there once.
         """
         distinct = min(self.repeats, len(context.targets))
-        shift = torch.arange(distinct) + context.epoch * self.repeats
+        shift = torch.arange(distinct, device=context.targets.device) + context.epoch * self.repeats
         return context.targets[shift % len(context.targets)].repeat(clients)

@@ -39,15 +39,15 @@ class FakeProfile:
     def __call__(
         self, model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext
     ) -> Profile:
-        fake = torch.zeros_like(profile.item_seq)
+        fake, promoted = np.zeros(profile.item_seq.shape, dtype=np.int64), context.targets.cpu().numpy()
         for row, (user, length) in enumerate(zip(users, profile.item_seq_len.tolist(), strict=True)):
-            fake[row, :length] = torch.from_numpy(self._draw(int(user), length, context)).to(fake)
-        return Profile(fake, profile.item_seq_len)
+            fake[row, :length] = self._draw(int(user), length, promoted, context)
+        return Profile(torch.from_numpy(fake).to(profile.item_seq), profile.item_seq_len)
 
-    def _draw(self, user: int, length: int, context: AttackContext) -> Int:
+    def _draw(self, user: int, length: int, promoted: Int, context: AttackContext) -> Int:
         rng = stream(context.seed, "fake profile", user)
         items = self._filler(rng, length, context)
-        targets = rng.permutation(context.targets.cpu().numpy())[: length - 1]
+        targets = rng.permutation(promoted)[: length - 1]
         items[1 + rng.permutation(length - 1)[: len(targets)]] = targets
         return items
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_attack.benchmark.grid import Parameters, Row
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.defaults import fitted
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -119,8 +120,12 @@ def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -
 
 
 def deciding(parameters: Mapping[str, Any]) -> Parameters:
-    """Parameters of an arm without those that are :data:`NEUTRAL`."""
-    return {key: value for key, value in parameters.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+    """Parameters of an arm without those that are :data:`NEUTRAL`.
+
+    What an arm leaves to the device is what a CPU makes of it: a run is looked for in a store from any machine.
+    """
+    filled = fitted(parameters, "cpu")
+    return {key: value for key, value in filled.items() if key not in NEUTRAL or value != NEUTRAL[key]}
 
 
 def arm_contents(config: AttackConfig) -> dict[str, Parameters]:

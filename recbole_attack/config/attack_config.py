@@ -14,7 +14,7 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.config.columns import needed_columns
-from recbole_attack.config.defaults import RECIPES, chosen_recipes, load_defaults, readers, recipe_files
+from recbole_attack.config.defaults import RECIPES, chosen_recipes, fitted, load_defaults, readers, recipe_files
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT, check_options
 from recbole_attack.config.plugins import load_plugins
@@ -249,6 +249,9 @@ class AttackConfig(Config):
         super()._init_device()
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["device"] = torch.device("cpu")
+        device = self.final_config_dict["device"].type
+        self.internal_config_dict = fitted(self.internal_config_dict, device)
+        self.final_config_dict = fitted(self.final_config_dict, device)
 
     def changed(self) -> dict[str, Any]:
         """Parameters that were given another value than their default, by name."""

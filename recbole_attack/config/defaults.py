@@ -43,6 +43,12 @@ def load_defaults(name: str) -> dict[str, Any]:
     return yaml.load(text, Loader=YamlLoader) or {}
 
 
+def fitted(values: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Parameters, those that are empty filled in where the type of the device (``properties/device``) has a value."""
+    own = load_defaults(f"device/{device}")
+    return {key: own[key] if value is None and key in own else value for key, value in values.items()}
+
+
 def recipe_files(kind: str, name: str) -> list[str]:
     """The files whose parameters come with a recipe: its own, and all detectors' where they look for the targets.
 

@@ -89,7 +89,7 @@ OPTIONS: dict[str, Option] = {
     "shared_negatives": Option("all clients draw negatives in one order", bool),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "save_client_weights": Option("write each client's weight in every round", bool, optional=True),
-    "chunk_tokens": Option("padded tokens computed at once", int, low=1),
+    "chunk_tokens": Option("padded tokens computed at once", int, low=1, optional=True),
     "platform": Option("what the platform does with the provider's model", str, PLATFORMS),
     "platform_users": Option(
         "which users are the platform's",

@@ -49,6 +49,7 @@ class TrainBatch(NamedTuple):
 
     def rows(self, index: torch.Tensor) -> TrainBatch:
         """The users at ``index``, cut to the longest of them."""
+        index = index.to(self.item_seq.device)
         width = max(int(self.widths[index].max()), 1)
         item_seq, pos_items, neg_items = (field[index, :width] for field in self[:3])
         draws = None if self.draws is None else self.draws[index, : width + 1]

@@ -150,9 +150,10 @@ class Aggregator:
         """
         assert self.weigh is not None
         kept = self.screened(gram.diagonal(), dtype)
-        if not kept.any():
+        chosen = kept.nonzero().squeeze(1)
+        if not len(chosen):
             return kept, Weighting(torch.zeros_like(gram.diagonal()))
-        found = self.weigh(gram[kept][:, kept], weights[kept])
+        found = self.weigh(gram[chosen][:, chosen], weights[chosen])
         everyone = torch.zeros_like(gram.diagonal()).masked_scatter(kept, found.client_weights)
         return kept, replace(found, client_weights=everyone)
 

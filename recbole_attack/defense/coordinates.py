@@ -47,7 +47,7 @@ def trimmed_mean(values: torch.Tensor, weights: torch.Tensor, trim_ratio: float)
 def _ordered(values: torch.Tensor) -> torch.Tensor:
     """Every coordinate's values in ascending order of the clients' dimension, the first."""
     last = values.detach().movedim(0, -1).clone(memory_format=torch.contiguous_format)
-    if last.is_cuda:
+    if last.device.type != "cpu":
         return last.sort(dim=-1).values.movedim(-1, 0)
     last.numpy().sort(axis=-1)  # in place, and far faster than torch's sort on a CPU
     return last.movedim(-1, 0)

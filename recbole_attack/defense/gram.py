@@ -33,10 +33,10 @@ def _products(updates: torch.Tensor, dtype: torch.dtype, columns: int) -> torch.
 def _resolved(gram: torch.Tensor) -> bool:
     """Whether float32 products tell most updates apart: squared distances of 1e-3 of squared norms keep 3 digits."""
     squares = gram.diagonal()
-    if not len(squares) or not bool(squares.isfinite().all()):
+    if not len(squares):
         return False
     norm, distance = squares.median(), squared_distances(gram).median(dim=1).values.median()
-    return bool(norm > 1e-24) and bool(distance > 1e-3 * norm)
+    return bool(squares.isfinite().all() & (norm > 1e-24) & (distance > 1e-3 * norm))
 
 
 def squared_distances(gram: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,8 @@ def arm_parameters(config: AttackConfig) -> dict[str, Parameters]:
 
     ``AttackConfig(config_dict=...)`` of an arm's parameters has that arm and trains it as ``config`` does, bit by bit.
     They differ from those of ``config`` where the arm does not read them: those have their defaults. So a clean arm
-    has no attack, and the attacker's strength matters to it only where malicious users are no longer evaluated.
+    has no attack, and the attacker's strength matters to it only where malicious users are no longer evaluated. What
+    is as the device has it by default is empty again: an arm may be trained on a machine with another device.
     """
     pretrained = config["scenario"] == "pretrain"
     return _pretrain_arms(config) if pretrained else _training_arms(config)
@@ -91,4 +92,6 @@ def _without(config: AttackConfig, ignored: frozenset[str], **changes: Any) -> P
     overall: Mapping[str, Any] = load_defaults("overall")
     plain = {key: overall[key] for key in RECIPES.keys() & ignored}  # takes their own parameters away, too
     values = config.replaced(compare_clean=False, **plain, **changes)
+    of_device = load_defaults(f"device/{config['device'].type}")
+    values |= {key: None for key, value in of_device.items() if values[key] == value}
     return {key: value for key, value in values.items() if key not in ignored | PLACE | _ONLY_WRITTEN}

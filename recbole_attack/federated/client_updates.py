@@ -88,13 +88,13 @@ class ClientUpdates:
         if bool(keep.all()):
             return self
         number = keep.cumsum(0) - 1
-        kept = keep[self.client]
+        kept = keep[self.client].nonzero().squeeze(1)
         client = number[self.client[kept]]
         return replace(self, dense=self.dense[keep], client=client, item=self.item[kept], rows=self.rows[kept])
 
     def without_zero_rows(self) -> ClientUpdates:
         """The same updates, with rows of zeros not listed: what a client did not touch and what it left are alike."""
-        real = self.rows.any(dim=1)
+        real = self.rows.any(dim=1).nonzero().squeeze(1)
         return replace(self, client=self.client[real], item=self.item[real], rows=self.rows[real])
 
     def reordered(self, order: torch.Tensor) -> ClientUpdates:

@@ -42,6 +42,11 @@ class Aggregated(NamedTuple):
     residual: float
     frozen: tuple[str, ...] = ()
 
+    def on_host(self) -> Aggregated:
+        """The same, what there is of each client on the CPU."""
+        weights = self.client_weights
+        return self._replace(kept=self.kept.cpu(), client_weights=None if weights is None else weights.cpu())
+
 
 def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
     """Aggregate clients side by side; nothing of size ``N x V x H`` is ever built.
@@ -78,7 +83,7 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
     kept, found = aggregator.weighting(updates.gram(), weights, updates.dense.dtype)
     chosen = updates.select(kept)
     update = chosen.weighted_sum(found.client_weights[kept])
-    rejected, frozen = value_reasons(updates.select(~kept).is_finite()), _frozen(update, _by_parameter(chosen))
+    rejected, frozen = _reasons(updates, kept), _frozen(update, _by_parameter(chosen))
     return Aggregated(update, kept, rejected, found.client_weights, found.iterations, found.residual, frozen)
 
 
@@ -92,10 +97,15 @@ def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
     for block in touched.item_blocks(padded=not aggregator.per_item):
         table[block.items], steps, distance = aggregator.rows(block.rows, weights[block.clients])
         iterations, residual = max(iterations, steps), max(residual, distance)
-    rejected = value_reasons(updates.select(~kept).is_finite())
+    rejected = _reasons(updates, kept)
     update, client_weights = chosen.unflatten(dense.update, table), _spread(dense.client_weights, kept)
     frozen = () if aggregator.linear else _frozen(update, _by_parameter(chosen))
     return Aggregated(update, kept, rejected, client_weights, iterations, residual, frozen)
+
+
+def _reasons(updates: ClientUpdates, kept: torch.Tensor) -> Mapping[str, int]:
+    """Why the clients that are not ``kept`` (``[N]``) were left out, counted."""
+    return {} if bool(kept.all()) else value_reasons(updates.select(~kept).is_finite())
 
 
 def _by_parameter(updates: ClientUpdates) -> dict[str, torch.Tensor]:
@@ -105,7 +115,8 @@ def _by_parameter(updates: ClientUpdates) -> dict[str, torch.Tensor]:
 
 
 def _frozen(update: Update, sent: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    return tuple(name for name, value in update.items() if not value.any() and sent[name].any())
+    moves = torch.stack([value.any() for value in update.values()]).tolist()
+    return tuple(name for name, moved in zip(update, moves, strict=True) if not moved and sent[name].any())
 
 
 def aggregate_one_by_one(

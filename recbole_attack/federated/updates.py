@@ -43,12 +43,13 @@ def looped_updates(
         local_epochs: Local steps E, at least 1.
         local_learning_rate: Rate of the local SGD steps; unused when E is 1.
     """
+    device = next(model.parameters()).device
     for client in range(n_clients):
         local = copy.deepcopy(model)
         parameters = dict(local.named_parameters())
         first = 0.0
         for step in range(local_epochs):
-            loss = losses(local, torch.tensor([client]), step).sum()
+            loss = losses(local, torch.tensor([client], device=device), step).sum()
             gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
             first = first if step else loss.item()
             with torch.no_grad():
@@ -80,6 +81,7 @@ def summed_gradient(
     total = [torch.zeros_like(p) for p in parameters.values()]
     values = torch.zeros(len(lengths), device=weights.device)
     for clients in length_chunks(lengths, chunk_tokens):
+        clients = clients.to(weights.device)
         loss = losses(model, clients, 0)
         values[clients] = loss.detach()
         gradients = torch.autograd.grad((weights[clients] * loss).sum(), list(parameters.values()), allow_unused=True)

@@ -66,7 +66,7 @@ class BERT4Rec(Victim, RecBoleBERT4Rec):
         """``[B, H]`` state at a mask token after the last item, from embeddings ``[B, L, H]``."""
         last = item_seq_len[:, None]
         dropped = last >= self.max_seq_length if self.right_aligned else torch.ones_like(last, dtype=torch.bool)
-        masked = _appended(item_seq, torch.as_tensor(self.mask_token), last, dropped)
+        masked = _appended(item_seq, item_seq.new_full((), self.mask_token), last, dropped)
         embedded = _appended(item_emb, self.item_embedding.weight[self.mask_token], last, dropped)
         width = min(masked.shape[1], self.max_seq_length)
         return self.gather_indexes(self.encode(masked[:, :width], embedded[:, :width]), last - dropped.long())

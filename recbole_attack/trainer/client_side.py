@@ -74,11 +74,12 @@ class ClientSide:
         if self.attack is None or not len(users):
             return None
         context = self._context(train_data, period, 0)
-        return self.attack.candidates(self.model, self._profile(train_data, users), users, context)
+        return self.attack.candidates(self.model, _profile(train_data, users).to(self.device), users, context)
 
     def _honest_group(self, train_data: TrainData, users: Int, drawn: list[Drawn]) -> ClientGroup:
-        batches = [train_data.aligned_batch(users, step.negatives, step.masks).to(self.device) for step in drawn]
-        defense, tokens = self.defense, self.model.tokens(batches[0].lengths).cpu()
+        held = [train_data.aligned_batch(users, step.negatives, step.masks) for step in drawn]
+        defense, tokens = self.defense, self.model.tokens(held[0].lengths)
+        batches = [batch.to(self.device) for batch in held]
         factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
@@ -94,21 +95,23 @@ class ClientSide:
         return ClientGroup(factors, tokens, defended)
 
     def _malicious_group(self, attack: Attack, train_data: TrainData, users: Int, period: int) -> ClientGroup:
-        profile = self._profile(train_data, users)
+        held = _profile(train_data, users)
+        profile = held.to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            width = int(profile.item_seq_len[rows].max())
+            clients = rows.cpu()
+            width, rows = int(held.item_seq_len[clients].max()), rows.to(self.device)
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
-            return attack.losses(model, part, users[rows.cpu().numpy()], self._context(train_data, period, step))
+            return attack.losses(model, part, users[clients.numpy()], self._context(train_data, period, step))
 
-        cost = profile.item_seq_len.cpu() * attack.rows(len(self.targets))
+        cost = held.item_seq_len * attack.rows(len(self.targets))
         factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
         return ClientGroup(factors, cost, losses, malicious=True)
 
-    def _profile(self, train_data: TrainData, users: Int) -> Profile:
-        """What the clients of ``users`` hold."""
-        items, lengths = train_data.sequences.last(users, train_data.max_length)
-        return Profile(torch.from_numpy(items).to(self.device), torch.from_numpy(lengths).to(self.device))
-
     def _context(self, train_data: TrainData, period: int, step: int) -> AttackContext:
         return AttackContext(self.targets, train_data.outside, self.seed, period, step)
+
+
+def _profile(train_data: TrainData, users: Int) -> Profile:
+    """What the clients of ``users`` hold."""
+    return Profile(*(torch.from_numpy(part) for part in train_data.sequences.last(users, train_data.max_length)))

@@ -155,6 +155,7 @@ class FederatedTrainer(AttackTrainer):
         candidates = self.client_side.candidates(
             train_data, pool.users[malicious], self.client_side.period(epoch, index)
         )
+        result = result.on_host()
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {

@@ -36,8 +36,8 @@ def torch_stream(device: torch.device, seed: int, purpose: str, *keys: int) -> I
 
     Dropout layers read torch's global state, which cannot be passed to them; this keeps it from leaking.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
         torch.manual_seed(int(_sequence(seed, purpose, keys).generate_state(1, np.uint64)[0]))
         yield
 
