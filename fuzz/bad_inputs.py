@@ -227,7 +227,7 @@ def arrays() -> Iterator[tuple[str, bytes]]:
     """Archives of arrays."""
     yield "no archive", b"arrays"
     yield "half of the file", corpus("arrays", "outcomes")[:400]
-    yield "an array of 80 TB by its header", corpus("arrays", "huge_shape")
+    yield "an array of 8 PB by its header", corpus("arrays", "huge_shape")
     yield "200 MB in 2 kB", corpus("arrays", "bomb")
     yield "a negative length", corpus("arrays", "negative_shape")
 

@@ -42,11 +42,11 @@ def finding(campaign: Mapping[str, Mapping[str, int]], faults: Mapping[str, list
     """What came of it, in a sentence or two."""
     executions, seconds = (sum(of[key] for of in campaign.values()) for key in ("executions", "seconds"))
     broken = sum(len(of["broken"]) for of in campaign.values())
+    kept = f"broke the promise below {broken} times" if broken else "all met the promise below"
     return (
         f"{sum(map(len, faults.values()))} faults were found in {len(faults)} of {len(campaign)} readers of bytes from "
-        f"outside, and mended. After that, {executions:,} inputs in {seconds / 60:.0f} minutes, chosen for what they "
-        f"cover, broke the promise below {broken or 'no'} time{'s' if broken != 1 else ''}; {inputs} bad inputs that "
-        "people make are answered by one line each.\n"
+        f"outside, and mended.\nIn the last run of each, {executions:,} inputs in {seconds / 60:.0f} minutes, chosen "
+        f"for what they cover, {kept}.\n{inputs} bad inputs that people make are answered by one line each.\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def changed(data, value):
     path = data.draw(st.sampled_from(list(paths(value))))
     how = data.draw(st.sampled_from(["lose", "rename", "replace", "replace"]))
     if not path:
-        return data.draw(st.sampled_from(ODD))
+        return deepcopy(data.draw(st.sampled_from(ODD)))
     at = value
     for name in path[:-1]:
         at = at[name]
@@ -38,7 +39,7 @@ def changed(data, value):
     elif how == "rename" and isinstance(at, dict):
         at[data.draw(st.sampled_from(NAMES))] = at.pop(path[-1])
     else:
-        at[path[-1]] = data.draw(st.sampled_from(ODD))
+        at[path[-1]] = deepcopy(data.draw(st.sampled_from(ODD)))
     return value
 
 
