@@ -29,7 +29,7 @@ def load_own_plugins(named: Any) -> dict[str, str]:
     Raises:
         ConfigError: The run names one that is neither installed here nor named by the variable.
     """
-    load_plugins(os.environ.get(PLUGINS))
+    load_plugins(os.environ.get(PLUGINS) or None)
     remedy = f"install it, or start flower-supernode or flower-superlink with {PLUGINS}=<module or .py file>"
     check_saved_plugins(named, "this run", remedy)
     return plugin_hashes(load_plugins(named))

@@ -25,7 +25,8 @@ from recbole_attack.utils.errors import ConfigError, DataError
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
 from recbole_attack.flower.launch import run_on_flower
-from recbole_attack.flower.local import _kept, local_federation
+from recbole_attack.flower.local import LOOPBACK, _free_ports, _kept, _wait_for, local_federation
+from recbole_attack.flower.own_plugins import PLUGINS
 
 PROGRAM = Path(__file__).resolve().parents[2] / "run_recbole_attack.py"
 ONE_ARM = {"epochs": 1, "attack": "dvfsr", "compare_clean": False, "clients_per_round": 32, "aggregator": "mixed_rfa"}
@@ -113,6 +114,52 @@ def kill_in_a_round(log: Path) -> None:
             os.killpg(json.loads(text.splitlines()[0])[2], signal.SIGKILL)
             return
         time.sleep(0.05)
+
+
+LIES = """
+from flwr.app import ConfigRecord as Honest
+from flwr.supercore.inflatable.inflatable_object import add_header_to_object_body
+from recbole_attack.flower import node
+
+class ConfigRecord(Honest):
+    def deflate(self):
+        return add_header_to_object_body(b"\\xff" * 9, self)
+
+honest = node.write_answer
+
+def write_answer(answer, question):
+    record = honest(answer, question)
+    record["about"] = ConfigRecord(dict(record["about"]))
+    return record
+
+node.write_answer = write_answer
+"""
+
+
+@pytest.mark.slow
+def test_a_node_whose_bytes_are_none(
+    settings: Callable[..., AttackConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that a SuperLink takes and no Flower can read: they are the end of that node, and not of the run."""
+    config, home, lies = settings(**ONE_ARM), tmp_path / "flower", tmp_path / "lies.py"
+    lies.write_text(LIES)
+    link, *ports = _free_ports(3)
+    common, address = ["--insecure", "--host", LOOPBACK], f"{LOOPBACK}:{link}"
+    commands = [["flower-superlink", *common, "--port", str(link), "--disable-runtime-dependency-installation"]]
+    for number, port in enumerate(ports):
+        where = ["--superlink", address, "--port", str(port)]
+        shard = ["--node-config", f"partition-id={number} num-partitions=2"]
+        commands.append(["env", f"{PLUGINS}={lies if number else ''}", "flower-supernode", *common, *where, *shard])
+    with nothing_left(home, 60), _kept(commands, home):
+        _wait_for(link, home)
+        there = run_on_flower(config, {"superlink": address})
+    said = capfd.readouterr().err
+    assert "1 of 2 nodes lost" in said
+    assert "what it sent cannot be read: DecodeError" in said
+    here = run_recbole_attack(config_dict=config.to_dict())
+    assert there["test_result"] == pytest.approx(here["test_result"], rel=1e-4, abs=1e-5)
+    assert list(rounds(there)["nodes"]) == [1, 1]
+    assert list(rounds(there)["lost"]) == [0, 0]
 
 
 def test_whoever_started_a_federation_may_be_killed(tmp_path: Path) -> None:

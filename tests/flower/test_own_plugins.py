@@ -68,6 +68,8 @@ def test_a_place_imports_what_its_variable_names(mine: Path, monkeypatch: pytest
     assert load_own_plugins(["mine_elsewhere"]) == plugin_hashes(["mine_elsewhere"])
     assert "elsewhere" in ATTACKS
     assert load_own_plugins(None) == {}
+    monkeypatch.setenv(PLUGINS, "")
+    assert load_own_plugins(None) == {}
 
 
 def test_and_nothing_for_the_sake_of_a_run(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

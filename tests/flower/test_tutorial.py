@@ -27,6 +27,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
+def test_what_the_page_prints_is_run() -> None:
+    """All but how the package is installed."""
+    printed = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert [text.split()[0] for language, text in printed if language not in ("bash", "python")] == ["pip"]
+    assert [len(blocks(language)) for language in ("bash", "python")] == [3, 1]
+
+
 def test_the_strategy_withstands_a_hostile_node(app_grid: Any, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks("python")
     space: dict[str, Any] = {}
