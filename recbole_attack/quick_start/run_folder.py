@@ -39,12 +39,13 @@ def run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterato
         resume: The folder of an interrupted run.
 
     Raises:
-        DataError: Another process works in the folder.
+        DataError: Another process works in the folder, or it holds a link.
     """
     if not saved:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
     elif resume is not None:
+        _check_no_links(Path(resume))
         with _alone(Path(resume)):
             yield Path(resume)
     else:
@@ -58,6 +59,13 @@ def run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterato
             if not any(folder.rglob("*.pth")):  # nothing was trained, so nothing is lost
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _check_no_links(folder: Path) -> None:
+    """A folder that came from elsewhere may have a log that is a link to a file of somebody else's."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise DataError(f"{folder} cannot be continued: expected files and folders of its own, found the link {path}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hostile.uploads import REJECTED
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -234,43 +235,7 @@ def test_an_item_moves_along_with_its_clients(name: str, n: int, share: float, s
 # Hostile updates
 
 
-def change(**parts: Any) -> Callable[[Stacked], Any]:
-    return lambda update: {**update, **parts}
-
-
-def filled(value: float) -> Callable[[Stacked], Any]:
-    return lambda update: {name: torch.full_like(part, value) for name, part in update.items()}
-
-
-WEIGHT = torch.ones(2, 3)
-HOSTILE: dict[str, tuple[Callable[[Stacked], Any], str]] = {
-    "nan": (change(**{"last.bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}), "not finite"),
-    "inf in an item": (
-        lambda u: {**u, ITEM_TABLE: u[ITEM_TABLE].index_fill(0, torch.tensor(2), float("-inf"))},
-        "not finite",
-    ),
-    "huge": (filled(1e30), "too large"),
-    "huge in float64": (lambda u: {k: v.double() + 1e300 for k, v in u.items()}, "not finite"),
-    "transposed": (change(**{"first.weight": WEIGHT.T}), "wrong shape"),
-    "flat": (change(**{"first.weight": WEIGHT.flatten()}), "wrong shape"),
-    "more items": (change(**{ITEM_TABLE: torch.zeros(N_ITEMS + 1, HIDDEN)}), "wrong shape"),
-    "scalar": (change(**{"last.bias": torch.tensor(1.0)}), "wrong shape"),
-    "integers": (change(**{"first.weight": WEIGHT.long()}), "wrong type"),
-    "booleans": (change(**{"first.weight": WEIGHT.bool()}), "wrong type"),
-    "complex": (change(**{"first.weight": WEIGHT.to(torch.complex64)}), "wrong type"),
-    "sparse": (change(**{"first.weight": WEIGHT.to_sparse()}), "wrong type"),
-    "meta": (change(**{"first.weight": WEIGHT.to("meta")}), "wrong type"),
-    "array": (change(**{"first.weight": WEIGHT.numpy()}), "wrong type"),
-    "nothing in it": (change(**{"first.weight": None}), "wrong type"),
-    "missing": (lambda u: {k: v for k, v in u.items() if k != "last.bias"}, "missing parameters"),
-    "unknown": (change(backdoor=WEIGHT), "unknown parameters"),
-    "renamed": (lambda u: {f"model.{k}": v for k, v in u.items()}, "missing parameters"),
-    "empty": (lambda u: {}, "no parameters"),
-    "none": (lambda u: None, "no parameters"),
-    "a tensor": (lambda u: WEIGHT, "no parameters"),
-    "a list": (lambda u: list(u), "no parameters"),
-}
-each_attack = pytest.mark.parametrize("attack", HOSTILE)
+each_attack = pytest.mark.parametrize("attack", REJECTED)
 
 
 @each_attack
@@ -279,7 +244,7 @@ each_attack = pytest.mark.parametrize("attack", HOSTILE)
 @pytest.mark.parametrize("count", [1, 4])
 def test_hostile_updates_are_left_out(name: str, per_item: bool, attack: str, count: int) -> None:
     """Of 9 clients, one or four are hostile: the round is that of the others alone, and the server knows why."""
-    updates, weights, (spoil, reason) = stacked(9), weights_of(9), HOSTILE[attack]
+    updates, weights, (spoil, reason) = stacked(9), weights_of(9), REJECTED[attack]
     hostile = [1, 2, 5, 7][:count]
     honest = [c for c in range(9) if c not in hostile]
     received = [spoil(update) if c in hostile else update for c, update in enumerate(sent(updates))]
@@ -299,7 +264,7 @@ def test_hostile_updates_are_left_out(name: str, per_item: bool, attack: str, co
 @pytest.mark.parametrize("name", [*ROBUST, "mixed_rfa"])
 def test_side_by_side_leaves_out_the_same(name: str, per_item: bool, attack: str) -> None:
     updates, weights = sent(stacked(9)), weights_of(9)
-    updates[0], updates[6] = HOSTILE[attack][0](updates[0]), HOSTILE[attack][0](updates[6])
+    updates[0], updates[6] = REJECTED[attack][0](updates[0]), REJECTED[attack][0](updates[6])
     whole = {key: torch.stack([update[key] for update in updates]) for key in SHAPES}
     found = fast(whole, weights, rule(name, per_item))
     assert found.kept.tolist() == [False, *[True] * 5, False, True, True]
@@ -310,7 +275,7 @@ def test_side_by_side_leaves_out_the_same(name: str, per_item: bool, attack: str
 @either_way
 @each
 def test_a_round_without_any_readable_update_is_zero(name: str, per_item: bool, attack: str) -> None:
-    spoil, reason = HOSTILE[attack]
+    spoil, reason = REJECTED[attack]
     if name in ("mean", "sum") and reason in ("not finite", "too large"):
         pytest.skip("rules that reject no values")
     received = [spoil(update) for update in sent(stacked(3))]
@@ -336,7 +301,7 @@ def test_other_floating_point_types_are_converted(dtype: torch.dtype) -> None:
 def test_reasons_are_counted() -> None:
     received = sent(stacked(9))
     for client, attack in enumerate(("nan", "transposed", "huge", "nan")):
-        received[client] = HOSTILE[attack][0](received[client])
+        received[client] = REJECTED[attack][0](received[client])
     found = aggregate_one_by_one(received, torch.ones(9), rule("krum", False), PARAMETERS)
     assert dict(found.rejected) == {"not finite": 2, "wrong shape": 1, "too large": 1}
 
@@ -344,7 +309,7 @@ def test_reasons_are_counted() -> None:
 @pytest.mark.parametrize("name", ["mean", "sum"])
 def test_a_mean_rejects_what_it_cannot_read_and_no_value(name: str) -> None:
     received = sent(stacked(4))
-    received[1], received[2] = HOSTILE["transposed"][0](received[1]), HOSTILE["nan"][0](received[2])
+    received[1], received[2] = REJECTED["transposed"][0](received[1]), REJECTED["nan"][0](received[2])
     found = aggregate_one_by_one(received, torch.ones(4), rule(name, False), PARAMETERS)
     assert found.kept.tolist() == [True, False, True, True] and found.update["last.bias"].isnan().any()
 
