@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -19,11 +20,15 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 import recbole_attack
 
 GPU, CPU = torch.device("lazy", 0), torch.device("cpu")
+RANDOM = SimpleNamespace(
+    get_rng_state=lambda device: torch.get_rng_state(),
+    set_rng_state=lambda state, device: torch.set_rng_state(state),
+)
+"""The module with the device's generator, which is the CPU's; PyTorch looks for it once in a process."""
 PACKAGE = Path(recbole_attack.__file__).resolve().parent
 
 TO_DEVICE, TO_HOST, WAIT = "to the device", "to the host", "wait"
@@ -119,20 +124,20 @@ class PretendGPU(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _compute(func, args, kwargs or {}, self.events)
 
-    def places(self, kind: str, within: str = "") -> set[str]:
-        """Where events of a kind came from, within calls of a function of the package (as ``place``)."""
-        return {e.place for e in self.events if e.kind == kind and (not within or within in e.callers)}
+
+@contextmanager
+def pretend_gpu() -> Iterator[PretendGPU]:
+    """The device, with its generator, and without the ``autocast`` that RecBole calls and that is off."""
+    with pytest.MonkeyPatch.context() as patched, PretendGPU() as device:
+        patched.setattr(torch, GPU.type, RANDOM, raising=False)
+        patched.setattr(torch, "autocast", lambda device_type, enabled: nullcontext())
+        yield device
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
-    """The device, with random numbers from the CPU's generator."""
-    module = SimpleNamespace(
-        get_rng_state=lambda device: torch.get_rng_state(),
-        set_rng_state=lambda state, device: torch.set_rng_state(state),
-    )
-    monkeypatch.setattr(torch, GPU.type, module, raising=False)
-    with PretendGPU() as device:
+def gpu() -> Iterator[PretendGPU]:
+    """:func:`pretend_gpu` for a whole test."""
+    with pretend_gpu() as device:
         yield device
 
 
@@ -141,7 +146,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any], events: list[Event]) 
     of_shape = _SHAPES.get(func._schema.name)
     if of_shape is not None and isinstance(args[0], DeviceTensor):
         return of_shape(args[0].inner)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    tensors = list(_tensors((*args, *kwargs.values())))
     given, here = kwargs.get("device"), any(isinstance(tensor, DeviceTensor) for tensor in tensors)
     on_device = here if given is None else given.type == GPU.type
     if here or on_device:
@@ -149,11 +154,11 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any], events: list[Event]) 
             events.append(_event(kind, str(func)))
     if given is not None:
         kwargs = {**kwargs, "device": CPU}
-    result = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    result = func(*_inner(args), **{key: _inner(value) for key, value in kwargs.items()})
     if any(value.alias_info is not None and value.alias_info.is_write for value in func._schema.returns):
         changed = [_argument(a, i, args, kwargs) for i, a in enumerate(func._schema.arguments) if _is_written(a)]
         return changed[0] if len(changed) == 1 else tuple(changed)
-    return tree_map(lambda x: DeviceTensor(x) if isinstance(x, torch.Tensor) else x, result) if on_device else result
+    return _outer(result) if on_device else result
 
 
 def _events(func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor], on_device: bool) -> list[str]:
@@ -212,8 +217,24 @@ def _event(kind: str, operation: str) -> Event:
     return Event(kind, place, line, operation, tuple(name for name, _ in places))
 
 
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
 def _inner(value: Any) -> Any:
-    return value.inner if isinstance(value, DeviceTensor) else value
+    if isinstance(value, DeviceTensor):
+        return value.inner
+    return type(value)(map(_inner, value)) if type(value) in (list, tuple) else value
+
+
+def _outer(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return DeviceTensor(value)
+    return tuple(map(_outer, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _is_written(argument: Any) -> bool:

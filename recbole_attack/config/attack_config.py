@@ -250,8 +250,8 @@ class AttackConfig(Config):
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["device"] = torch.device("cpu")
         device = self.final_config_dict["device"].type
-        self.internal_config_dict = fitted(self.internal_config_dict, device)
-        self.final_config_dict = fitted(self.final_config_dict, device)
+        for name in ("external_config_dict", "internal_config_dict", "final_config_dict"):
+            setattr(self, name, fitted(getattr(self, name), device))
 
     def changed(self) -> dict[str, Any]:
         """Parameters that were given another value than their default, by name."""

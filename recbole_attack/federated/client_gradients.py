@@ -194,7 +194,7 @@ def _item_rows(clients: torch.Tensor, call: _Call) -> _Rows:
     rows = call.gradient.reshape(len(item), -1)
     if call.layer.padding_idx is None:
         return _Rows(client, item, rows)
-    real = (item != call.layer.padding_idx).nonzero().squeeze(1)
+    real = item.ne(call.layer.padding_idx).nonzero().squeeze(1)
     return _Rows(client[real], item[real], rows[real])
 
 

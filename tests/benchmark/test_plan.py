@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.benchmark import plan as plans
@@ -103,3 +104,23 @@ def test_a_parameter_with_its_neutral_value_leaves_an_arm_what_it_was_before_the
     before = {"seed": 1, "attack": "ra"}
     assert arm_key("clean", {**before, "newcomer": 3}, {}) == arm_key("clean", before, {})
     assert arm_key("clean", {**before, "newcomer": 4}, {}) != arm_key("clean", before, {})
+
+
+def test_a_plan_is_the_same_on_a_machine_with_a_gpu_and_its_arms_fit_the_machine_that_trains_them(planned, monkeypatch):
+    def arms(there_is_one, **fixed):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: there_is_one)
+        return planned(fixed=fixed, rows={"a": {"attack": "ra"}, "b": {"scenario": "central"}}).arms
+
+    here, there = arms(False), arms(True)
+    assert here == there
+    parameters = next(iter(here.values())).parameters
+    tokens = []
+    for there_is_one in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=there_is_one: found)
+        tokens.append(AttackConfig(config_dict=parameters)["chunk_tokens"])
+    assert tokens == [2048, 65536]
+    stored = {**parameters, "chunk_tokens": 2048}
+    key = next(iter(here))
+    assert arm_key("clean", stored, here[key].data) == key, "stores hold the number"
+    assert arms(False, chunk_tokens=77) == arms(True, chunk_tokens=77)
+    assert not arms(False, chunk_tokens=77).keys() & here.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, BACKDOORS
@@ -94,3 +95,26 @@ def test_sufficient_columns_are_kept_as_given(user):
 def test_columns_that_leave_out_what_is_needed_are_refused(given, changes, words):
     with pytest.raises(ConfigError, match=words):
         columns(load_col={**INTER, **given}, prompt_fields=["age"], **changes)
+
+
+@pytest.mark.parametrize(
+    ("there_is_one", "given", "device", "tokens"),
+    [
+        (False, {}, "cpu", 2048),
+        (True, {}, "cuda", 65536),
+        (True, {"use_gpu": False}, "cpu", 2048),
+        (True, {"gpu_id": ""}, "cpu", 2048),
+        (True, {"chunk_tokens": 77}, "cuda", 77),
+        (False, {"chunk_tokens": "~"}, "cpu", 2048),
+        (True, {"chunk_tokens": None, "scenario": "central"}, "cuda", 65536),
+    ],
+)
+def test_what_is_empty_follows_from_the_device_and_is_kept(monkeypatch, there_is_one, given, device, tokens):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there_is_one)
+    config = AttackConfig(config_dict=given)
+    assert (config["device"].type, config["chunk_tokens"]) == (device, tokens)
+    assert ("chunk_tokens" in config.changed()) == (tokens == 77)
+    assert config.to_dict()["chunk_tokens"] == tokens, "what config.yaml holds"
+    for elsewhere in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=elsewhere: found)
+        assert AttackConfig(config_dict=config.to_dict())["chunk_tokens"] == tokens
