@@ -63,7 +63,7 @@ def gru(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> Gradients:
         r, z = torch.sigmoid(i_r + g_r), torch.sigmoid(i_z + g_z)
         n = torch.tanh(i_n + r * g_n)
         to_n, to_z, to_r = (1 - z) * (1 - n * n), (before - n) * z * (1 - z), g_n * r * (1 - r)
-        back_i, back_g = torch.empty(2, *gradient.shape[:2], 3 * layer.hidden_size).to(gradient)
+        back_i, back_g = gradient.new_empty(2, *gradient.shape[:2], 3 * layer.hidden_size)
         carried = torch.zeros_like(gradient[:, 0])
         for step in reversed(range(inputs.shape[1])):
             back = gradient[:, step] + carried
