@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from conftest import SMALL
 from pretend_gpu import CPU, GPU, RANDOM, Event, pretend_gpu
+from tiny import SMALL
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import prepare_training
@@ -47,14 +47,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "local epochs": {**SASREC, **FEW, "attack": "a_ra", "attack_repeats": 2, "local_epochs": 2},
     "a client defence": {**SASREC, **FEW, "attack": "none", "client_defense": "adversarial_training"},
     "one by one": {**SASREC, **FEW, "attack": "eb", "backend": "loop", "aggregator": "norm_clipping"},
-    "one by one, per item": {
-        **SASREC,
-        **FEW,
-        "attack": "none",
-        "backend": "loop",
-        "aggregator": "krum",
-        "per_item": True,
-    },
+    "items one by one": {**SASREC, **FEW, "attack": "none", "backend": "loop", "aggregator": "krum", "per_item": True},
     "a softmax": {**SASREC, "attack": "none", "loss_type": "CE", "aggregator": "trimmed_mean"},
     "BERT4Rec, clean": {**BERT, "attack": "none"},
     "BERT4Rec, attacked": {**BERT, **DVFSR, "aggregator": "trimmed_mean"},

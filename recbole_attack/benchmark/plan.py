@@ -11,13 +11,15 @@ from typing import Any
 
 from recbole_attack.benchmark.grid import Parameters, Row
 from recbole_attack.config import AttackConfig
-from recbole_attack.config.defaults import fitted
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
 from recbole_attack.utils.files import plain
+
+_OF_A_CPU = load_defaults("device/cpu")
 
 NEUTRAL: dict[str, Any] = {"rounds_per_epoch": None, "eval_users": None}
 """Parameter that came after stores had been written -> the value with which everything is as it was without it.
@@ -124,7 +126,7 @@ def deciding(parameters: Mapping[str, Any]) -> Parameters:
 
     What an arm leaves to the device is what a CPU makes of it: a run is looked for in a store from any machine.
     """
-    filled = fitted(parameters, "cpu")
+    filled = {key: _OF_A_CPU.get(key) if value is None else value for key, value in parameters.items()}
     return {key: value for key, value in filled.items() if key not in NEUTRAL or value != NEUTRAL[key]}
 
 

@@ -192,9 +192,10 @@ def _item_rows(clients: torch.Tensor, call: _Call) -> _Rows:
     item = call.inputs.flatten()
     client = clients.repeat_interleave(call.inputs[0].numel())
     rows = call.gradient.reshape(len(item), -1)
-    if call.layer.padding_idx is None:
+    padding: Any = call.layer.padding_idx
+    if padding is None:
         return _Rows(client, item, rows)
-    real = item.ne(call.layer.padding_idx).nonzero().squeeze(1)
+    real = (item != padding).nonzero().squeeze(1)
     return _Rows(client[real], item[real], rows[real])
 
 
