@@ -135,11 +135,9 @@ CONTENTS: dict[str, Callable[[str], Damage]] = {
     "without weights": lambda name: state(name, lambda held, bait: held.pop("state_dict")),
     "with more weights": lambda name: state(name, lambda held, bait: held["state_dict"].update(more=torch.ones(1))),
     "a list": lambda name: write(name, lambda bait: zipped([1])),
-    **{
-        f"{n} {number}": lambda name, how=how: edit(name, how)
-        for n, how in {"flipped bit": flipped, "truncated": truncated, "spoiled": spoiled}.items()
-        for number in range(3)
-    },
+    "one bit flipped": lambda name: edit(name, flipped),
+    "truncated": lambda name: edit(name, truncated),
+    "spoiled": lambda name: edit(name, spoiled),
 }
 """What may stand in the place of a checkpoint; all of it is refused."""
 

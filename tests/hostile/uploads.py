@@ -46,7 +46,7 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "nan": (changed(one_entry(float("nan")), last), "not finite"),
     "nan everywhere": (filled(float("nan")), "not finite"),
     "inf": (filled(float("inf")), "not finite"),
-    "-inf in an item": (
+    "inf in an item": (
         lambda u: {**u, ITEM_TABLE: u[ITEM_TABLE].index_fill(0, torch.tensor(2), float("-inf"))},
         "not finite",
     ),
