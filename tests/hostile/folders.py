@@ -265,7 +265,6 @@ UNREAD = {
     "code in arrays": arrays,
     "code in a file of its own": write("sitecustomize.py", lambda bait: (bait / "evil.py").read_bytes()),
     "a result of somebody else": write("result.json", lambda bait: json.dumps({"clean": expression(bait)}).encode()),
-    "rounds of somebody else": write("attacked/rounds.csv", lambda bait: b"=cmd|' /C calc'!A0\n"),
     "a half written file": write("attacked/.last.pth.0123abcd.tmp", lambda bait: pickle.dumps(Payload(bait))),
 }
 """What a run does not read; it ends as it would have, and replaces what belongs to it."""
@@ -274,6 +273,7 @@ DIVERGED = {f"{name}: no finite weight": state(name, weights(lambda value: value
 """Weights that no training goes on from; it says so."""
 
 REFUSED: dict[str, Damage] = {
+    "rounds of somebody else": write("attacked/rounds.csv", lambda bait: b"=cmd|' /C calc'!A0\n"),
     **{f"{name}: {what}": make(name) for name in (LAST, BEST) for what, make in CONTENTS.items()},
     **{f"{LAST}: {what}": state(LAST, change) for what, change in STATES.items()},
     **{f"config.yaml: {what}": damage for what, damage in CONFIGS.items()},

@@ -148,7 +148,7 @@ def run_or_resume(parameters: Mapping[str, Any], root: Path) -> None:
 # What is left
 
 
-_OF_THE_MOMENT = {"seconds", "timing", "checkpoint_dir"}
+_OF_THE_MOMENT = {"seconds", "timing", "checkpoint_dir", "written_rounds"}  # the last is a hash of seconds, too
 _READERS: dict[str, Callable[[bytes], Any]] = {
     ".json": lambda content: timeless(json.loads(content)),
     ".csv": lambda content: timeless(list(csv.DictReader(io.StringIO(content.decode())))),
