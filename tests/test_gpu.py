@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,10 +67,10 @@ class Ran(NamedTuple):
     metrics: dict[str, float] | None
 
 
-def run(device: torch.device, parameters: dict[str, Any]) -> Ran:
-    base = {key: value for key, value in SMALL.items() if key != "inner_size" or parameters["model"] != "GRU4Rec"}
+def trained(device: torch.device, base: dict[str, Any], parameters: dict[str, Any]) -> Ran:
+    own = {key: value for key, value in base.items() if key != "inner_size" or parameters["model"] != "GRU4Rec"}
     chunks = {"chunk_tokens": 150, "clients_per_round": 40, "learner": "sgd", "learning_rate": 0.5}
-    config = AttackConfig(config_dict={**base, **chunks, "epochs": 1, **parameters})
+    config = AttackConfig(config_dict={**own, **chunks, "epochs": 1, **parameters})
     config.final_config_dict["device"] = device
     experiment = prepare_training(config)
     with pytest.MonkeyPatch.context() as patched:  # gradients of single rows are no tensors that can be pretended
@@ -85,12 +84,26 @@ def run(device: torch.device, parameters: dict[str, Any]) -> Ran:
     return Ran({name: value.detach().cpu() for name, value in trainer.model.state_dict().items()}, rounds, metrics)
 
 
-@cache
-def on_gpu(name: str) -> tuple[Ran, tuple[Event, ...]]:
-    with pretend_gpu() as device:
-        found = run(GPU, RUNS[name])
-        assert {value.device for value in found.weights.values()} == {CPU}
-    return found, tuple(device.events)
+@pytest.fixture
+def run(small) -> Callable[..., Ran]:
+    """``run(device, parameters)``: a small run."""
+    return lambda device, parameters: trained(device, small(), parameters)
+
+
+_ON_GPU: dict[str, tuple[Ran, tuple[Event, ...]]] = {}
+
+
+@pytest.fixture
+def on_gpu(run) -> Callable[[str], tuple[Ran, tuple[Event, ...]]]:
+    """``on_gpu(name)``: one of the runs on the pretended GPU, and what it copied and waited for; made once."""
+
+    def on_gpu(name: str) -> tuple[Ran, tuple[Event, ...]]:
+        if name not in _ON_GPU:
+            with pretend_gpu() as device:
+                _ON_GPU[name] = run(GPU, RUNS[name]), tuple(device.events)
+        return _ON_GPU[name]
+
+    return on_gpu
 
 
 def listed() -> Iterator[tuple[str, str, str]]:
@@ -109,7 +122,7 @@ def seen(events: tuple[Event, ...]) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_an_epoch_and_an_evaluation_give_the_cpus_numbers(name):
+def test_an_epoch_and_an_evaluation_give_the_cpus_numbers(run, on_gpu, name):
     here, (there, _) = run(CPU, RUNS[name]), on_gpu(name)
     if name in NOT_BIT_BY_BIT:
         assert all(torch.allclose(value, there.weights[key], atol=1e-6) for key, value in here.weights.items())
@@ -120,17 +133,17 @@ def test_an_epoch_and_an_evaluation_give_the_cpus_numbers(name):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_what_is_copied_and_waited_for_is_listed(name):
+def test_what_is_copied_and_waited_for_is_listed(on_gpu, name):
     assert seen(on_gpu(name)[1]) - set(listed()) == set(), f"neither avoided nor in {PAGE.name}"
 
 
-def test_what_is_listed_is_copied_or_waited_for():
+def test_what_is_listed_is_copied_or_waited_for(on_gpu):
     everywhere = set().union(*(seen(on_gpu(name)[1]) for name in RUNS))
     assert set(listed()) - everywhere == set()
     assert len(list(listed())) == len(set(listed()))
 
 
-def test_the_runs_reach_what_they_are_meant_to():
+def test_the_runs_reach_what_they_are_meant_to(on_gpu):
     rounds = {name: on_gpu(name)[0].rounds for name in RUNS}
     assert {name for name in RUNS if any(row["rejected"] for row in rounds[name])} == {"rejected", "rejected, per item"}
     attacked = {name for name, parameters in RUNS.items() if parameters.get("attack", "none") != "none"}
@@ -138,7 +151,7 @@ def test_the_runs_reach_what_they_are_meant_to():
     assert all(len(found) > 1 or RUNS[name].get("rounds_per_epoch") for name, found in rounds.items() if found)
 
 
-def test_dropout_is_pytorchs_own_and_the_same_in_every_run():
+def test_dropout_is_pytorchs_own_and_the_same_in_every_run(run):
     parameters = {"model": "SASRec", "attack": "none"}
     with pretend_gpu():
         first, again = run(GPU, parameters), run(GPU, parameters)
