@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
-from tiny import SMALL
 
 from recbole_attack import AttackConfig
 from recbole_attack.stages import STAGES
@@ -20,6 +19,18 @@ from recbole_attack.stages import STAGES
 settings.register_profile("shared machine", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("shared machine")
 
+DATASETS = Path(__file__).resolve().parent.parent / "dataset"
+SMALL = {
+    "data_path": str(DATASETS),
+    "dataset": "tiny",
+    "hidden_size": 8,
+    "inner_size": 16,
+    "MAX_ITEM_LIST_LENGTH": 12,
+    "epochs": 2,
+    "clients_per_round": 16,
+    "malicious_ratio": 0.05,
+    "show_progress": False,
+}
 PRETRAIN = {
     "scenario": "pretrain",
     "platform_users": "random:0.4:9",

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from pretend_gpu import CPU, GPU, RANDOM, Event, pretend_gpu
-from tiny import SMALL
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import prepare_training

@@ -83,7 +83,7 @@ def run_recbole_attack(
         run_logging(config, folder / LOG if saved else None) as logger,
         continuable(folder, saved, bool(config["plugins"])),
     ):
-        _announce(logger, experiment, folder if saved else None)
+        _announce(logger, experiment, folder if saved else None, resume is not None)
         result = _run(experiment, data, folder, saved)
         _tell_folder(logger, folder if saved else None)
     return result
@@ -222,7 +222,7 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
     return str(folder / "result.json")
 
 
-def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | None) -> None:
+def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | None, resumed: bool) -> None:
     config = experiment.config
     changed = {key: value for key, value in config.changed().items() if key not in ("model", "dataset")}
     others = ", ".join(f"{key}: {value}" for key, value in changed.items()) or "none"
@@ -231,7 +231,8 @@ def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | Non
     logger.info(experiment.dataset)
     for key in config.without_effect():
         logger.warning(f"{key} has no effect in the scenario '{config['scenario']}': found {config[key]!r}")
-    if config.external_config_dict.get("use_gpu") and config["device"].type == "cpu":
+    asked = config.external_config_dict.get("use_gpu") and not resumed  # a run's parameters do not say who gave them
+    if asked and config["device"].type == "cpu":
         logger.warning(f"use_gpu found no GPU (gpu_id '{config['gpu_id']}'): all of it is computed on the CPU")
     logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
     _tell_folder(logger, folder)

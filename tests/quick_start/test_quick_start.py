@@ -260,6 +260,14 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_told_of(small, caplog, mon
         assert caplog.text.count("use_gpu found no GPU (gpu_id '0'): all of it is computed on the CPU") == told
 
 
+def test_a_resumed_run_does_not_say_who_asked_for_a_gpu(small, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = run_recbole_attack(config_dict=small(epochs=1, attack="none", checkpoint_dir=str(tmp_path)))
+    run_recbole_attack(resume=str(Path(run["result_file"]).parent))
+    assert "run folder" in caplog.text
+    assert "found no GPU" not in caplog.text
+
+
 def test_the_record_identifies_the_data(finished):
     data, files = finished.record["dataset"], list((DATASETS / "tiny").iterdir())
     users, items = interactions()
