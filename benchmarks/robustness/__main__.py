@@ -20,8 +20,8 @@ from time import perf_counter
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the package of this tree, and what is shared with its tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package of this tree,
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))  # and what is shared with its tests
 
 from hostility import clients, hostile_folders
 from killing import concurrency, grids, kills
@@ -59,7 +59,7 @@ def main() -> int:
         print(f"{name} ({perf_counter() - start:.0f} s)")
         for what, (tried, failed) in counts.items():
             print(f"  {what:<66} {tried:>6} {tried - failed:>16} {failed:>5}", flush=True)
-        print(*wrong, sep="\n", file=sys.stderr, flush=True)
+        print("".join(f"{line}\n" for line in wrong), end="", file=sys.stderr, flush=True)
         ever |= bool(wrong)
     return ever
 
