@@ -20,7 +20,8 @@ from time import perf_counter
 
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))  # what they share with the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package of this tree,
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))  # and what is shared with its tests
 
 from hostility import clients, hostile_folders
 from killing import concurrency, grids, kills
@@ -44,12 +45,12 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
-    wrong: list[str] = []
+    ever = False
     print(f"{'what':<68} {'tried':>6} {'as it should be':>16} {'not':>5}", flush=True)
     for name in arguments.sections:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            start, counts = perf_counter(), {}
+            start, counts, wrong = perf_counter(), {}, []
             for what, text in SECTIONS[name](Place(Path(folder), arguments.repeats, arguments.seed)):
                 tried, failed = counts.get(what, (0, 0))
                 counts[what] = (tried + 1, failed + bool(text))
@@ -58,8 +59,9 @@ def main() -> int:
         print(f"{name} ({perf_counter() - start:.0f} s)")
         for what, (tried, failed) in counts.items():
             print(f"  {what:<66} {tried:>6} {tried - failed:>16} {failed:>5}", flush=True)
-    print("\n".join(wrong), file=sys.stderr)
-    return bool(wrong)
+        print("".join(f"{line}\n" for line in wrong), end="", file=sys.stderr, flush=True)
+        ever |= bool(wrong)
+    return ever
 
 
 if __name__ == "__main__":
