@@ -149,8 +149,9 @@ def evaluation_loader(
 ) -> FullSortEvalDataLoader | None:
     """RecBole's loader over the rows of all users but the ``excluded`` ids, ``None`` without rows.
 
-    With ``eval_users``, of that many of them: a draw that depends on the seed alone, so that models are compared on the
-    same users and validation is on those of the test.
+    With ``eval_users``, of that many of them: the first that have rows here in an order of all users that depends on
+    the seed alone, so that models are compared on the same users, and validation is on those of the test, as far as
+    both have rows of them.
     """
     rows: Interaction = dataset.inter_feat
     users = rows[dataset.uid_field].numpy()

@@ -186,8 +186,13 @@ def test_contrast_of_known_colours():
 
 def test_a_screen_reader_finds_landmarks_headings_and_what_tables_and_pictures_are(browser, page):
     show(browser, page, 1280, "light")
-    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    seen = [n for n in nodes if not n.get("ignored")]
+
+    def tree(browser):
+        nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        seen = [n for n in nodes if not n.get("ignored")]
+        return seen if any(n["role"]["value"] == "contentinfo" for n in seen) else None
+
+    seen = WebDriverWait(browser, 30).until(tree)  # the browser makes it in the background, from the top on
 
     def of_role(*roles):
         return [n for n in seen if n["role"]["value"] in roles]

@@ -15,6 +15,7 @@ from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.report.words import caption
 from recbole_attack.trainer import federated
 from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.rng import stream
 
 Config = Callable[..., AttackConfig]
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
@@ -124,7 +125,9 @@ def test_the_evaluated_users_are_a_draw_that_the_seed_decides(config: Config) ->
     everyone, few, more = (prepare_training(config(eval_users=n)) for n in (None, 10, 30))
     assert len(loaded(few.test_data)) == 10
     assert set(loaded(few.test_data)) < set(loaded(more.test_data)) < set(loaded(everyone.test_data))
-    assert loaded(few.valid_data) == loaded(few.test_data)
+    place = stream(few.config["seed"], "evaluated users").permutation(few.dataset.user_num)
+    for part, whole in ((few.valid_data, everyone.valid_data), (few.test_data, everyone.test_data)):
+        assert loaded(part) == sorted(sorted(loaded(whole), key=lambda user: place[user])[:10]), "one order for both"
     assert loaded(prepare_training(config(eval_users=10, attack="none", epochs=1)).test_data) == loaded(few.test_data)
     assert loaded(prepare_training(config(eval_users=10, seed=7)).test_data) != loaded(few.test_data)
     assert loaded(prepare_training(config(eval_users=10**6)).test_data) == loaded(everyone.test_data)
