@@ -41,11 +41,11 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.chdir(folder)
         users = min(given.users, given.clients * given.rounds)
-        write_synthetic(Synthetic(users=users, items=given.items), Path("data"), "synthetic")
+        write_synthetic(Synthetic(users=users, items=given.items), Path("data"), "shop")
         print(f"{users} users, {given.items} items, {given.clients} clients a round")
         print(f"{'rule':<12}{'where':<12}{'s a round':>10}{'MB sent':>12}{'MB received':>12}")
         for rule in given.rules:
-            chosen = {"dataset": "synthetic", "data_path": "data", "attack": "none", "epochs": 1, "aggregator": rule}
+            chosen = {"dataset": "shop", "data_path": "data", "attack": "none", "epochs": 1, "aggregator": rule}
             config = AttackConfig(config_dict={**chosen, "clients_per_round": given.clients, "show_progress": False})
             print(line("one process", rule, rounds(run_recbole_attack(config_dict=config.to_dict()))), flush=True)
             for nodes in given.nodes:

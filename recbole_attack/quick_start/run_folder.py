@@ -65,9 +65,7 @@ def _check_no_links(folder: Path) -> None:
     """A folder that came from elsewhere may have a log that is a link to a file of somebody else's."""
     for path in folder.rglob("*"):
         if path.is_symlink():
-            raise DataError(
-                f"{folder} cannot be continued: expected files and folders of its own, found the link {path}"
-            )
+            raise DataError(f"{folder} cannot be continued: expected no links in it, found {path}")
 
 
 @contextmanager
