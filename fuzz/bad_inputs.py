@@ -69,7 +69,7 @@ CONFIGURATIONS = {
     "a share above 1": "malicious_ratio: 2\n",
     "a folder out of place": "dataset: ../../etc\n",
     "a module to import, of Python's own": "plugins: [os]\n",
-    "a file to import": "plugins: [/tmp/mine.py]\n",
+    "a file to import": "plugins: [/elsewhere/mine.py]\n",
     "a metric that has no cut-off": "metrics: [GAUC]\nvalid_metric: GAUC@10\n",
     "a metric that has cut-offs": "metrics: [ItemCoverage]\nvalid_metric: ItemCoverage\n",
 }

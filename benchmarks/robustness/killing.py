@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import SMALL
-from hostile.kills import Fork, at_an_instant, differing, in_a_fork, killed_until_done, remains
+from hostile.kills import LOCKED, Fork, at_an_instant, differing, in_a_fork, killed_until_done, remains
 from trials import RUNS, Place, Trial, Whole, ended_as, side_by_side, whole
 
 from recbole_attack import run_recbole_attack
@@ -63,7 +63,7 @@ def concurrency(place: Place) -> Iterator[Trial]:
         root = place.folder / f"one {number}"
         root.mkdir()
         in_a_fork(run.work, root, at=chance.randint(20, run.touches))
-        first = Fork(run.work, root, at=chance.randint(2, 9), kind=signal.SIGSTOP)
+        first = Fork(run.work, root, at=LOCKED, kind=signal.SIGSTOP)
         first.stopped()
         errors = [fork.ended().error for fork in [Fork(run.work, root) for _ in range(3)]]
         yield from (

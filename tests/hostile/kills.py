@@ -27,6 +27,8 @@ from recbole_attack import run_recbole_attack
 
 FORK: Any = get_context("fork")
 WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+LOCKED = 9
+"""A touch of a run that goes on before which it has taken its folder's lock."""
 Work = Callable[[Path], object]
 """Work that is done in a folder, and that goes on from what an earlier call left there."""
 

@@ -114,7 +114,7 @@ def test_runs_side_by_side_in_one_folder_of_runs_are_each_as_if_alone(whole, tmp
 def test_of_processes_in_one_run_folder_one_goes_on_and_the_others_are_refused(whole, tmp_path, share):
     run = whole("federated")
     assert in_a_fork(run.work, tmp_path, at=int(share * run.touches)).killed
-    first = Fork(run.work, tmp_path, at=9, kind=signal.SIGSTOP)
+    first = Fork(run.work, tmp_path, at=kills.LOCKED, kind=signal.SIGSTOP)
     first.stopped()
     before = remains(run_of(tmp_path))
     others = [Fork(run.work, tmp_path) for _ in range(3)]
