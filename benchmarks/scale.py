@@ -13,12 +13,11 @@ machine, how they grow does not.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -71,13 +70,6 @@ def measure(parameters: dict[str, Any]) -> list[str]:
     return [str(users), config["aggregator"], f"{load:.0f}", f"{loaded:.2f}", str(rounds), *times, f"{gigabytes():.2f}"]
 
 
-def in_its_own_process(parameters: dict[str, Any]) -> list[str]:
-    """The same, measured where nothing was loaded before."""
-    command = [sys.executable, __file__, "--measure", json.dumps(parameters)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return [str(cell) for cell in json.loads(done.stdout.splitlines()[-1])]
-
-
 def settings(arguments: argparse.Namespace, folder: str) -> Iterator[dict[str, Any]]:
     """What is measured, its data written."""
     sizes: list[Any] = [arguments.whole]
@@ -97,15 +89,12 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--whole", choices=PRESETS)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(measure(json.loads(arguments.measure))))
-        return 0
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for parameters in settings(arguments, folder):
-            print("| " + " | ".join(in_its_own_process(parameters)) + " |", flush=True)
+            with get_context("spawn").Pool(1) as pool:
+                print("| " + " | ".join(pool.apply(measure, (parameters,))) + " |", flush=True)
     return 0
 
 

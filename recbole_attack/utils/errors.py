@@ -23,10 +23,10 @@ LONGEST_NAME = 100
 
 class _OneLineError(ValueError):
     def __init__(self, message: object = "") -> None:
-        super().__init__(_one_line(str(message)))
+        super().__init__(_escaped(str(message)))
 
 
-def _one_line(text: str) -> str:
+def _escaped(text: str) -> str:
     """A text with escapes for what ends a line or moves a terminal's cursor, as ``repr`` writes them, and cut."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     half = (LONGEST_MESSAGE - len(" ... ")) // 2

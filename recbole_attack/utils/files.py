@@ -107,15 +107,23 @@ def _replacing(path: Path) -> Iterator[Path]:
             _remove(leftover)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            yield temporary
-            _flush(temporary)
-            os.replace(temporary, path)
-        except OSError as error:
-            if error.errno and not error.filename:  # a full disk does not say which file it could not take
-                raise OSError(error.errno, error.strerror, str(path)) from error
-            raise
+            with naming(path):
+                yield temporary
+                _flush(temporary)
+                os.replace(temporary, path)
         finally:
             _remove(temporary)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have errors of the system say which file it was: a full disk does not say what it could not take."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import naming
 
 Value = int | float | None
 
@@ -45,22 +46,20 @@ class GrowingCSV:
         Raises:
             ValueError: A row has another column.
         """
-        text = io.StringIO()
-        for row in rows:
-            if not self._columns:
-                self._columns = list(row)
-                csv.writer(text, lineterminator="\n").writerow(self._columns)
-            csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerow(row)
+        rows, text = list(rows), io.StringIO()
+        columns = self._columns or [column for row in rows[:1] for column in row]
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        if columns and not self._columns:
+            writer.writeheader()
+        writer.writerows(rows)
         content = text.getvalue().encode()
-        try:
-            with self.path.open("r+b" if self._size else "wb") as file:
-                file.seek(self._size)
-                file.truncate()
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        with naming(self.path), self.path.open("r+b" if self._size else "wb") as file:
+            file.seek(self._size)
+            file.truncate()
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._columns = columns
         self._size += len(content)
         self._digest.update(content)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from trainings import trained
 
 from recbole_attack import AttackConfig
-from recbole_attack.experiment import TrainingExperiment, prepare_training
+from recbole_attack.experiment import prepare_training
 from recbole_attack.trainer.central import gather_lookups
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
@@ -19,13 +20,6 @@ ONE_BATCH = 10**6
 @pytest.fixture
 def central(config: Callable[..., AttackConfig]) -> Callable[..., AttackConfig]:
     return lambda **changes: config(**{"scenario": "central", "attack": "none", **changes})
-
-
-def trained(config: AttackConfig, experiment: TrainingExperiment | None = None) -> Any:
-    experiment = experiment or prepare_training(config)
-    trainer = experiment.trainer(config)
-    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
-    return trainer
 
 
 def assert_close(a: Any, b: Any) -> None:

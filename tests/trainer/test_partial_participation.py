@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trainings import trained
 
 from recbole_attack import AttackConfig, run_recbole_attack
-from recbole_attack.experiment import TrainingExperiment, prepare_training
+from recbole_attack.experiment import prepare_training
 from recbole_attack.report.words import caption
 from recbole_attack.trainer import federated
 from recbole_attack.utils.errors import ConfigError
@@ -20,13 +21,6 @@ from recbole_attack.utils.rng import stream
 Config = Callable[..., AttackConfig]
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
 FEW = {"rounds_per_epoch": 3, "clients_per_round": 7}
-
-
-def trained(config: AttackConfig, experiment: TrainingExperiment | None = None) -> Any:
-    experiment = experiment or prepare_training(config)
-    trainer = experiment.trainer(config)
-    trainer.fit(experiment.train_data, experiment.valid_data, saved=False, verbose=False)
-    return trainer
 
 
 def assert_close(a: Any, b: Any) -> None:
