@@ -1,6 +1,7 @@
 """Seconds per federated epoch: against training without federation and client by client, with an attack, under rules.
 
     python benchmarks/federated_epoch.py --data_path=<folder with steam-200k> [--repeats=3] [--only mean median ...]
+        [--profile]
 
 SASRec 64/2/2, or GRU4Rec with RecBole's defaults (128), histories up to 200 items, 256 clients a round. All contenders
 train the same users on the same negatives, in turns: ``central`` in batches of about 2048 positions, all others as
@@ -17,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training
@@ -67,12 +69,22 @@ def seconds_per_epoch(
     return measured
 
 
+def profiled(experiment: TrainingExperiment, config: AttackConfig) -> str:
+    """PyTorch's operations of a second epoch, by the share of time that each takes itself."""
+    trainer = experiment.trainer(config)
+    trainer._train_epoch(experiment.train_data, 0)
+    with profile(activities=[ProfilerActivity.CPU]) as measured:
+        trainer._train_epoch(experiment.train_data, 1)
+    return str(measured.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=40))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_path", default="dataset/", help="folder that holds the dataset's folder")
     parser.add_argument("--dataset", default="steam-200k")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="contenders")
+    parser.add_argument("--profile", action="store_true", help="the operations of the first contender instead")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = {"data_path": arguments.data_path, "dataset": arguments.dataset, "checkpoint_dir": folder}
@@ -82,6 +94,9 @@ def main() -> int:
         except DataError as error:
             print(error, file=sys.stderr)
             return 2
+        if arguments.profile:
+            print(profiled(experiment, configs[arguments.only[0]]))
+            return 0
         measured = seconds_per_epoch(experiment, configs, arguments.repeats)
     clients = len(experiment.train_data.trainable_users)
     print(f"\n{arguments.dataset}: {clients} clients, {torch.get_num_threads()} threads, torch {torch.__version__}")
