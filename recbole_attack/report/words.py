@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole_attack.report.numbers import percent, rounded
 from recbole_attack.report.pictures import Panel
-from recbole_attack.utils.words import counted
+from recbole_attack.utils.words import counted, printable
 
 ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
@@ -33,7 +33,7 @@ def caption(record: Mapping[str, Any]) -> str:
     ]
     if config["attack"] != "none":
         parts.append(f"attack {config['attack']}" + _attackers(budget))
-    return "; ".join([*parts, f"seed {config['seed']}"])
+    return printable("; ".join([*parts, f"seed {config['seed']}"]))
 
 
 def sampled_users(config: Mapping[str, Any]) -> str:
