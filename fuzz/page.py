@@ -50,8 +50,8 @@ def finding(
     return (
         f"{sum(map(len, faults.values()))} faults were found in {len(faults)} of {len(campaign)} readers of bytes from "
         f"outside, and mended.\nIn the last run of each, {executions:,} inputs in {seconds / 60:.1f} minutes, chosen "
-        f"for what they cover, {kept}.\nOf {inputs} odd inputs that people make, {refused} are refused in one line each "
-        f"and {read} read as they are meant.\n"
+        f"for what they cover, {kept}.\nOf {inputs} odd inputs that people make, {refused} are refused in one line each"
+        f" and {read} read as they are meant.\n"
     )
 
 
