@@ -96,7 +96,8 @@ def test_the_pages_were_found_and_have_links() -> None:
 
 
 def test_links_are_found_wherever_they_stand() -> None:
-    text = "[a](b.md) ![c](d.png) <https://e.org> [f][g] `[h](i)`\n\n|x|\n|-|\n|[j](k)|\n\n<img src='l'>\n\n```\n[m](n)\n```\n\n[g]: o\n"
+    line = "[a](b.md) ![c](d.png) <https://e.org> [f][g] `[h](i)`"
+    text = f"{line}\n\n|x|\n|-|\n|[j](k)|\n\n<img src='l'>\n\n```\n[m](n)\n```\n\n[g]: o\n"
     assert sorted(links(text)) == ["b.md", "d.png", "https://e.org", "k", "l", "o"]
 
 
