@@ -103,7 +103,7 @@ def test_sampled_rounds_ask_as_many_different_clients_and_clones_on_top(
     data: tuple[np.ndarray, np.ndarray], clone: bool, seed: int, epoch: int, clients_per_round: int, rounds: int
 ) -> None:
     users, malicious = data
-    attacked = client_pool(users, malicious, clone).sampled_rounds(seed, epoch, clients_per_round, rounds)
+    attacked = [*client_pool(users, malicious, clone).sampled_rounds(seed, epoch, clients_per_round, rounds)]
     clean = client_pool(users, malicious[:0], clone).sampled_rounds(seed, epoch, clients_per_round, rounds)
     assert len(attacked) == rounds
     for clients, without in zip(attacked, clean, strict=True):
@@ -117,7 +117,7 @@ def test_sampled_rounds_ask_as_many_different_clients_and_clones_on_top(
 def test_sampled_rounds_ask_everyone_alike_a_clone_included() -> None:
     users = np.arange(1, 41)
     pool = client_pool(users, users[:5], clone=True)
-    rounds = pool.sampled_rounds(1, 0, 10, 4000)
+    rounds = [*pool.sampled_rounds(1, 0, 10, 4000)]
     asked = np.bincount(np.concatenate(rounds), minlength=45)
     assert abs(asked / 4000 - 10 / 40).max() < 5 * np.sqrt(0.25 * 0.75 / 4000)
     assert [c.tolist() for c in rounds[:3]] == [c.tolist() for c in pool.sampled_rounds(1, 0, 10, 3)]

@@ -60,7 +60,7 @@ def rows(table: str) -> list[list[str]]:
 
 def test_the_caption_says_what_was_run(record):
     assert caption(record) == (
-        "SASRec on tiny (60 users, 39 items); federated, 64 clients a round, server adam 0.003, 30 epochs, mean; "
+        "SASRec on tiny (60 users, 39 items); federated, 60 clients a round, server adam 0.003, 30 epochs, mean; "
         "full ranking, history masked; target item i22 (least_popular:1); "
         "attack dvfsr: 3 malicious clients (5 %, cloned); seed 2020"
     )
@@ -238,7 +238,7 @@ def test_a_line_says_what_was_run_with_which_seeds_and_why_it_differs(record):
     record["timing"], record["seed"] = {"clean": 60.0, "attacked": 60.0}, 2020
     other = {**copy.deepcopy(record), "seed": 2021}
     about = captions({"DV-FSR": [record, other]}, {"DV-FSR": {"reason": "Another victim."}})
-    assert about.startswith("- `DV-FSR`: SASRec on tiny (60 users, 39 items); federated, 64 clients a round")
+    assert about.startswith("- `DV-FSR`: SASRec on tiny (60 users, 39 items); federated, 60 clients a round")
     assert about.endswith("; seeds 2020, 2021; 2.0 min a seed. Another victim.")
 
 

@@ -177,7 +177,7 @@ def test_without_an_honest_client_there_is_no_loss(config: Config) -> None:
     [
         ({"eval_users": 5000, "clients_per_round": 1000}, ("60 clients a round", ", history masked; ")),
         ({"eval_users": 60}, ("16 clients a round", ", history masked; ")),
-        ({"eval_users": 58}, ("16 clients a round", ", history masked, on 58 users drawn at random; ")),
+        ({"eval_users": 40}, ("16 clients a round", ", history masked, on 40 users drawn at random; ")),
         (
             {"eval_users": 50, "malicious_clients": "compromise", "malicious_ratio": 0.25},
             ("16 clients a round", ", history masked; "),
