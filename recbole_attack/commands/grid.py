@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from recbole_attack.commands.run import FAIL_IF
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, shown
 from recbole_attack.utils.words import counted
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", default="*", metavar="PATTERN", help="run the row of this name, or those it fits, as *steam*"
     )
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
+    parser.add_argument("--fail_if", metavar="GATES", help=f"{FAIL_IF}; of every row, on the mean of its seeds")
     parser.add_argument("--jobs", type=int, help="arms trained at once, a thread each; default one a core")
     parser.add_argument("--memory_gb", type=float, help="an arm fails when its process needs more than this")
     parser.add_argument(
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         ConfigError: A row is not valid; nothing was run.
         DataError: A file is missing or damaged, or another grid uses the store.
         TrainingError: Some arms failed; all others are kept.
+        GateError: A row meets a condition of ``fail_if``.
     """
     from recbole_attack.benchmark import (
         Store,
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     changes = {key: value for key, value in given.items() if value is not None}
     seeds = [seed for several in arguments.seeds for seed in several] if arguments.seeds else None
     plan = make_plan(_chosen(read_grid(arguments.grid, seeds, changes), arguments.only))
+    gates = _gates(arguments.fail_if, plan)
     folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
@@ -68,7 +72,22 @@ def run(arguments: argparse.Namespace) -> None:
         _log(f"failed: {line}")
     if failed:
         raise TrainingError(f"{len(failed)} of {len(plan.arms)} arms failed; the same command tries them again")
-    print(f"kept in {folder}: {counted(len(plan.cells), 'run')}")
+    print(f"kept in {folder}: {counted(len(plan.cells), 'run')}", flush=True)
+    if gates:
+        from recbole_attack.report.gate import check_passed
+
+        check_passed(gates, Store(folder).records(plan.cells))
+
+
+def _gates(text: str | None, plan: Any) -> tuple[Any, ...]:
+    """The gates of a text, against each of which some row can be held."""
+    if text is None:
+        return ()
+    from recbole_attack.report.gate import check_gates, read_gates
+
+    gates = read_gates(text)
+    check_gates(gates, [(cell.config, cell.arms) for cell in plan.cells])
+    return gates
 
 
 def _seeds(word: str) -> list[int]:

@@ -16,6 +16,8 @@ from recbole_attack.utils.errors import ConfigError, lookup
 
 INTERRUPTED = "interrupted before anything was trained"
 
+FAIL_IF = "exit with code 3 if the result meets one of these: 'er@10 > 0.05, delta hit@10 < -0.02'"
+
 _SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
 _FLAGS = {"--help", "--json", "--list", "--version"}
 
@@ -50,11 +52,35 @@ def train(given: Mapping[str, str], as_json: bool = False) -> None:
     Args:
         given: Options as texts.
         as_json: Print the content of ``result.json`` in place of the table.
+
+    Raises:
+        GateError: The run meets a condition of ``fail_if``.
     """
+    others = dict(given)
+    gates = _gates(others.pop("fail_if"), others) if "fail_if" in given else ()
     with _results_on_stdout(tables=not as_json):
-        result = _train(given)
+        result = _train(others)
     if as_json:
-        print(_as_json(result), end="")
+        print(_as_json(result), end="", flush=True)
+    if gates:
+        from recbole_attack.report.gate import check_passed
+
+        check_passed(gates, {"": [result.record]})
+
+
+def _gates(text: str, given: Mapping[str, str]) -> tuple[Any, ...]:
+    """The gates of a text, against each of which the run can be held."""
+    from recbole_attack.config import AttackConfig
+    from recbole_attack.config.defaults import load_defaults
+    from recbole_attack.quick_start.arm import arms_of
+    from recbole_attack.quick_start.quick_start import resumed_config
+    from recbole_attack.report.gate import check_gates, read_gates
+
+    gates, of_engine = read_gates(text), {"engine", *load_defaults("engine/flower")}
+    others = {key: value for key, value in given.items() if key not in of_engine}
+    config = resumed_config(_resumed(others)) if "resume" in others else AttackConfig(**_configured(others))
+    check_gates(gates, [(config, arms_of(config))])
+    return gates
 
 
 def _as_json(result: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from recbole_attack.attack import ATTACKS, BACKDOORS
 from recbole_attack.commands.main import COMMANDS
 from recbole_attack.commands.parts import expected, help_of, model_parameters, parameter_line, written
+from recbole_attack.commands.run import FAIL_IF
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults, own_parameters
 from recbole_attack.config.options import OPTIONS
@@ -32,6 +33,7 @@ options
   --attack            {attacks}
   --resume            run folder of an interrupted run
   --engine            in_process, or flower: the same run with its clients on the nodes of a federation
+  --fail_if           {fail_if}
   --json              print the run's record (result.json) in place of its table
   --list              everything there is to choose from
   --version           the version
@@ -59,6 +61,7 @@ def usage() -> str:
     head = _HEAD.format(
         commands="\n".join(f"  {name:<20}{line}" for name, line in first_lines.items()),
         models=", ".join(MODELS),
+        fail_if=FAIL_IF,
         attacks=", ".join({**ATTACKS, **BACKDOORS}),
     )
     groups = [f"{title}\n" + "\n".join(lines) for title, lines in _grouped().items()]

@@ -15,7 +15,7 @@ import torch
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
-from recbole_attack.experiment import ArmResult, Experiment, prepare
+from recbole_attack.experiment import ArmResult, Experiment, arm_parameters, prepare
 from recbole_attack.report.words import ARMS
 from recbole_attack.utils.errors import ConfigError, did_you_mean
 from recbole_attack.utils.files import plain
@@ -67,6 +67,11 @@ def train_arm(parameters: Mapping[str, Any], arm: str, folder: Path) -> TrainedA
         {"seconds": outcome.seconds, "epochs": seconds, "environment": environment(config)},
         _arrays(experiment, outcome, folder / arm),
     )
+
+
+def arms_of(config: AttackConfig) -> tuple[str, ...]:
+    """The arms a run with this configuration has, in the order they run."""
+    return tuple(arm_parameters(config))
 
 
 def _arrays(experiment: Experiment, outcome: ArmResult, folder: Path) -> dict[str, bytes]:

@@ -45,6 +45,10 @@ class TrainingError(_OneLineError):
     """Training diverged: an update or a score is not finite."""
 
 
+class GateError(_OneLineError):
+    """A run was done, and met a condition under which its command was to fail."""
+
+
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 200
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 20

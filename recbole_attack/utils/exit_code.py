@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
+from recbole_attack.utils.errors import ConfigError, DataError, GateError, TrainingError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -31,7 +32,7 @@ def exit_code(command: Callable[[], None], interrupted: str) -> int:
 
     Returns:
         0 done, 1 training diverged, 2 a mistake in the arguments or data or a file that cannot be read or written,
-        130 interrupted, 143 terminated.
+        3 done, and what was found is what the command was told to fail at, 130 interrupted, 143 terminated.
     """
     try:
         with _sigterm_raises():
@@ -46,6 +47,9 @@ def exit_code(command: Callable[[], None], interrupted: str) -> int:
     except TrainingError as error:
         print(f"TrainingError: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except GateError as error:
+        print(error, file=sys.stderr)
+        return EXIT_GATE
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or interrupted, file=sys.stderr)
         return EXIT_TERMINATED if isinstance(interrupt, Terminated) else EXIT_INTERRUPTED
