@@ -18,6 +18,7 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData, UserSequences
 from recbole_attack.evaluator import OUTCOMES, ItemExposure, Outcomes, standard_errors, write_outcomes
 from recbole_attack.experiment.arms import atomic_hashes
+from recbole_attack.experiment.suspects import Table
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -117,6 +118,10 @@ class Experiment(ABC):
 
     def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
         """What ``result.json`` says besides the arms' metrics."""
+        return {}
+
+    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
+        """Arm -> the content of its ``flagged.csv``, for arms that have one."""
         return {}
 
 

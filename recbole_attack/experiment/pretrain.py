@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.data import (
     ProviderSplit,
     RaggedSequentialDataset,
@@ -35,7 +36,8 @@ from recbole_attack.experiment.base import (
     final_metrics,
     party_data,
 )
-from recbole_attack.experiment.detection import detections
+from recbole_attack.experiment.detection import detected, detections, evidence_of
+from recbole_attack.experiment.suspects import Table, suspects
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.stages import Party, Stage, plans
@@ -169,6 +171,20 @@ class PretrainExperiment(Experiment):
         """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
         evidence = {name: self.evidence(arm) for name, arm in arms.items()}
         return {"detection": detections(evidence, self.config.final_config_dict)}
+
+    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
+        """Arm -> items by how suspicious they are against the platform's own model; one detector orders and flags."""
+        seen = {name: self.evidence(arm) for name, arm in arms.items()}
+        local, first = seen.pop("local", None), load_defaults("inspect")["detector"]
+        tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
+        tables = {}
+        for name, arm in seen.items():
+            if not local:
+                break
+            evidence = evidence_of(arm, local)
+            found = detected(evidence, self.config.final_config_dict)
+            tables[name] = suspects(tokens, evidence, self._cutoffs, found, found[first].flagged, first)
+        return tables
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""

@@ -11,6 +11,9 @@ from recbole_attack.defense import Detection, Evidence
 
 FLAGGED = "flagged.csv"
 
+Table = tuple[list[str], list[list[Any]]]
+"""Names of columns, and rows."""
+
 
 def suspects(
     tokens: Sequence[str],
@@ -20,7 +23,7 @@ def suspects(
     flagged: Any,
     first: str,
     p_values: Mapping[str, Any] | None = None,
-) -> tuple[list[str], list[list[Any]]]:
+) -> Table:
     """Header and rows, one for each item that has a score, the most suspicious first.
 
     Args:
@@ -34,8 +37,8 @@ def suspects(
 
     Returns:
         Columns ``item``, ``flagged``, ``<detector>_score`` and ``<detector>_p`` for each detector, ``first`` in front,
-        ``model@N`` and ``local@N``, the users shown the item in lists of N by either model, ``users``, who were asked for,
-        and ``popularity``, the platform's interactions with it.
+        ``model@N`` and ``local@N``, the users shown the item in lists of N by either model, ``users``, who were asked
+        for, and ``popularity``, the platform's interactions with it.
     """
     names = sorted(found, key=lambda name: name != first)
     header = ["item", "flagged", *(f"{name}_{what}" for name in names for what in ("score", "p"))]
@@ -43,7 +46,7 @@ def suspects(
     items = np.flatnonzero(np.isfinite(found[first].scores))
     items = items[np.argsort(-found[first].scores[items], kind="stable")]
     rows = []
-    for item in items:
+    for item in map(int, items):
         p_of = {name: "" if p_values is None else f"{p_values[name][item]:.6g}" for name in names}
         scores = [text for name in names for text in (f"{found[name].scores[item]:.6g}", p_of[name])]
         pairs = zip(evidence.pretrained[item], evidence.local[item], strict=True)

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from recbole_attack import __version__
-from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
-from recbole_attack.defense import DETECTORS, Detection, Evidence
+from recbole_attack.config.plugins import plugin_hashes
+from recbole_attack.defense import DETECTORS, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import arm_parameters, data_hashes
+from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection.given_model import GivenModel
 from recbole_attack.inspection.platform import Platform
 from recbole_attack.utils.errors import DataError
@@ -39,16 +40,6 @@ from recbole_attack.utils.rng import stream
 Floats = NDArray[np.float64]
 
 _SEEDS = 2**32
-
-
-def detected(evidence: Evidence, seed: int) -> dict[str, Detection]:
-    """What every detector says, each with its default parameters.
-
-    Args:
-        evidence: What the platform sees.
-        seed: Of detectors that draw.
-    """
-    return {name: find(evidence, seed, **load_defaults(f"detector/{name}")) for name, find in DETECTORS.items()}
 
 
 def p_values(scores: Floats, clean: Floats) -> Floats:
@@ -93,7 +84,9 @@ def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str,
     folder, among = cache_folder(platform.config), _catalogue_name(given)
     files = [folder / f"clean-{number}{among}.json" for number in range(count)]
     found, missing = [], sum(not file.is_file() for file in files)
-    with tqdm(desc="clean models", total=count, initial=count - missing, unit="model", disable=not missing or None) as bar:
+    with tqdm(
+        desc="clean models", total=count, initial=count - missing, unit="model", disable=not missing or None
+    ) as bar:
         for number, file in enumerate(files):
             if not file.is_file():
                 write_json(file, clean_scores(platform, given, number))
@@ -110,13 +103,13 @@ def clean_scores(platform: Platform, given: GivenModel, number: int) -> dict[str
     clean = platform.trained(provider, (seed + 2 * number + 1) % _SEEDS)
     local = platform.trained(platform.users & ~provider, (seed + 2 * number + 2) % _SEEDS)
     clean.known = given.known
-    return highest(platform.evidence(clean, local, platform.users & ~provider), given, seed)
+    return highest(platform.evidence(clean, local, platform.users & ~provider), given, platform.config)
 
 
-def highest(evidence: Evidence, given: GivenModel, seed: int) -> dict[str, float]:
+def highest(evidence: Evidence, given: GivenModel, config: AttackConfig) -> dict[str, float]:
     """Detector -> the highest score of an item the given model has."""
-    known = given.known.cpu().numpy()
-    return {name: float(found.scores[known].max()) for name, found in detected(evidence, seed).items()}
+    known, found = given.known.cpu().numpy(), detected(evidence, config.final_config_dict)
+    return {name: float(of.scores[known].max()) for name, of in found.items()}
 
 
 def _catalogue_name(given: GivenModel) -> str:

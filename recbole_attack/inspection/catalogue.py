@@ -79,5 +79,7 @@ def _tokens(file: Path, size: int) -> Sequence[str]:
         if not token:
             raise DataError(f"{file}:{line}: expected a token, found an empty line")
         if first.setdefault(token, line) != line:
-            raise DataError(f"{file}:{line}: expected every token once, found {shown(token)} in line {first[token]}, too")
+            raise DataError(
+                f"{file}:{line}: expected every token once, found {shown(token)} in line {first[token]}, too"
+            )
     return tokens

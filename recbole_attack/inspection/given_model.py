@@ -87,8 +87,8 @@ def _number(value: Any) -> Any:
 
 def _assume(file: ModelFile, name: str, value: Any) -> None:
     LOG.warning(
-        f"{file.path} does not say its {name}: {shown(value)} is assumed; a wrong one changes scores and nothing shows it "
-        f"(--{name}=...)"
+        f"{file.path} does not say its {name}: {shown(value)} is assumed; a wrong one changes scores and nothing "
+        f"shows it (--{name}=...)"
     )
 
 

@@ -15,8 +15,9 @@ from recbole.utils import get_local_time
 from recbole_attack import __version__
 from recbole_attack.defense import Detection, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.experiment.detection import detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
-from recbole_attack.inspection.calibration import cache_folder, clean_maxima, detected, p_values
+from recbole_attack.inspection.calibration import cache_folder, clean_maxima, p_values
 from recbole_attack.inspection.catalogue import catalogue
 from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
 from recbole_attack.inspection.model_file import read_model_file
@@ -46,6 +47,23 @@ class Inspection:
     verdict: str
     record: dict[str, Any]
     folder: Path
+
+    def table(self, most: int = 20) -> str:
+        """The flagged items, the most suspicious first, as text: whom either model shows them in its longest lists.
+
+        Args:
+            most: Lines at the most.
+        """
+        shown = [name for name in self.header if "@" in name][-2:]
+        columns = ["item", self.header[3], self.header[2], *shown, "users", "popularity"]
+        places = [self.header.index(name) for name in columns]
+        rows = [[str(row[place]) for place in places] for row in self.rows if row[1]]
+        widths = [max(map(len, column)) for column in zip(columns, *rows[:most], strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [columns, *rows[:most]]
+        ]
+        return "\n".join([lines[0], "=" * len(lines[0]), *lines[1:]])
 
 
 def inspect_model(
@@ -139,7 +157,7 @@ def _finish(
     record: Mapping[str, Any],
 ) -> Inspection:
     """Judge the model and write what there is to say."""
-    found = {name: _among(of, given) for name, of in detected(evidence, platform.config["seed"]).items()}
+    found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)
     flagged = np.isfinite(found[first].scores) & (p_of[first] <= float(rate) + _EXACT)
@@ -169,7 +187,7 @@ def _among(found: Detection, given: GivenModel) -> Detection:
 
 
 def _rate(asked: Mapping[str, Any]) -> Fraction:
-    """The largest share of clean models that are flagged, of those so many clean models can tell, within the one allowed."""
+    """The largest share within the allowed one that so many clean models can tell, or the smallest they can."""
     models, allowed = asked["clean_models"], Fraction(str(asked["false_alarms"]))
     steps = allowed * (models + 1) // 1
     if not steps:

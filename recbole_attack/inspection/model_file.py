@@ -99,7 +99,7 @@ def _archive(path: Path, content: bytes) -> Any:
         raise DataError(f"{path} is no model file: expected an archive of torch.save, or safetensors, found neither")
     pickles = [as_protocol_2(pickled) for pickled in whole_pickles(path, content)]
     known = refuse_others(path, pickles, f"{PLAIN}|{OF_CONFIGURATIONS}")
-    stand_ins = [(StandIn, name.replace(" ", ".")) for name in known if not re.fullmatch(PLAIN, name)]
+    stand_ins: list[Any] = [(StandIn, name.replace(" ", ".")) for name in known if not re.fullmatch(PLAIN, name)]
     with torch.serialization.safe_globals(stand_ins):
         return torch.load(io.BytesIO(_with_pickle(content, pickles[0])), map_location="cpu", weights_only=True)
 
@@ -120,7 +120,7 @@ def _inside(value: Any) -> list[Any]:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn what a reader fails with on a file into a :class:`DataError`: it fails in many ways, none of which runs code."""
+    """What a reader fails with on a file as a :class:`DataError`: it fails in many ways, none of which runs code."""
     try:
         yield
     except DataError as error:
@@ -135,8 +135,10 @@ def _parts(path: Path, state: Any) -> tuple[dict[str, torch.Tensor], dict[str, A
     """The weights, and the plain values of the configuration beside them."""
     checkpoint = isinstance(state, dict) and "state_dict" in state
     weights = state["state_dict"] if checkpoint else state
-    tensors = isinstance(weights, dict) and bool(weights) and all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
+    tensors = (
+        isinstance(weights, dict)
+        and bool(weights)
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items())
     )
     if not tensors:
         raise DataError(
@@ -169,5 +171,7 @@ def _converted(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
     values = tensor.to(torch.float32)
     bad = int((~torch.isfinite(values)).sum())
     if bad:
-        raise DataError(f"{path}: expected finite weights, found {bad} of {values.numel()} in {shown(name)} that are not")
+        raise DataError(
+            f"{path}: expected finite weights, found {bad} of {values.numel()} in {shown(name)} that are not"
+        )
     return values

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset
-
 from recbole_attack.defense import CUTOFFS, Evidence
 from recbole_attack.evaluator import ItemExposure, RankingProtocol
 from recbole_attack.experiment import create_dataset
@@ -118,7 +117,9 @@ class Platform:
                 for model, exposure in zip(models, exposures, strict=True):
                     exposure.add(self._ranked(model, given.known, interaction[asked], positives[asked]))
         if not exposures[0].users:
-            raise DataError(f"dataset '{self.config['dataset']}' has no user to ask the model for: expected one with 3 items")
+            raise DataError(
+                f"dataset '{self.config['dataset']}' has no user to ask the model for: expected one with 3 items"
+            )
         popularity = self.dataset.split.train.only(users).popularity()
         return Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
 

@@ -10,12 +10,12 @@ import pickle
 import pickletools
 import re
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_attack.utils.errors import DataError, shown
 
 _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
-_BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
+_OTHER = {"PROTO": pickle.PROTO + b"\x02", **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), pickle.NONE)}
 _PUTS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _GETS = {"BINGET", "LONG_BINGET"}
 _LONGEST, _LONGEST_NAME = 16 * 2**20, 200
@@ -41,6 +41,18 @@ class _Translation:
         self.texts: dict[int, str | None] = {}
         self.unwritten: dict[int, _Step] = {}
 
+    def add(self, name: str, value: Any, code: bytes) -> None:
+        """Write one step of the pickle that is read."""
+        if name in _PUTS:
+            self.remember(len(self.texts) if value is None else value)
+        elif name in _GETS:
+            self.recall(value)
+        elif name == "STACK_GLOBAL":
+            attribute, module = self.take_text(), self.take_text()
+            self.steps.append(_Step(f"c{module}\n{attribute}\n".encode()))
+        else:
+            self.steps.append(_text(value) if name in _TEXTS else _Step(_OTHER.get(name, code)))
+
     def remember(self, number: int) -> None:
         text = self.steps[-1].text if self.steps else None
         self.texts[number] = text
@@ -53,9 +65,10 @@ class _Translation:
 
     def take_text(self) -> str:
         """The text on top of the stack, which is not written after all."""
-        numbers = []
-        while self.steps and self.steps[-1].remembers is not None:
-            numbers.append(self.steps.pop().remembers)
+        numbers: list[int] = []
+        while self.steps and (number := self.steps[-1].remembers) is not None:
+            numbers.append(number)
+            self.steps.pop()
         text = self.steps.pop().text if self.steps else None
         if text is None or not re.fullmatch(r"[\w.]+", text, re.ASCII) or len(text) > _LONGEST_NAME:
             raise DataError(f"the pickle asks for something by no name: found {shown(text)}")
@@ -82,22 +95,10 @@ def as_protocol_2(pickled: bytes) -> bytes:
     operations = list(pickletools.genops(pickled))
     ends = [position for _, _, position in operations[1:]] + [None]
     for (operation, value, start), end in zip(operations, ends, strict=True):
-        name = operation.name
-        if name == "PROTO":
-            done.steps.append(_Step(pickle.PROTO + b"\x02"))
-        elif name in _TEXTS:
-            done.steps.append(_text(value))
-        elif name in _BYTES:
-            done.steps.append(_Step(pickle.NONE))
-        elif name in _PUTS:
-            done.remember(len(done.texts) if value is None else value)
-        elif name in _GETS:
-            done.recall(value)
-        elif name == "STACK_GLOBAL":
-            attribute, module = done.take_text(), done.take_text()
-            done.steps.append(_Step(f"c{module}\n{attribute}\n".encode()))
-        elif name != "FRAME":
-            done.steps.append(_Step(pickled[start:end]))
+        if operation.name != "FRAME":
+            done.add(operation.name, value, pickled[start:end])
     if sum(len(step.code) for step in done.steps) > _GROWTH * len(pickled) + _LONGEST_NAME:
-        raise DataError(f"the pickle repeats a name too often: {len(pickled)} bytes would be more than {_GROWTH} times that")
+        raise DataError(
+            f"the pickle repeats a name too often: {len(pickled)} bytes would be more than {_GROWTH} times that"
+        )
     return b"".join(step.code for step in done.steps)
