@@ -44,22 +44,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--platform_users", default="random:0.5")
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8, help="of the provider")
+    parser.add_argument("--own_epochs", type=int, default=8, help="of the platform's models, at the most")
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--honest", type=int, default=20)
     parser.add_argument("--planted", type=int, default=6)
     parser.add_argument("--targets", default="random:10")
     parser.add_argument("--ratio", type=float, default=0.5, help="replacement_ratio of BRA")
     parser.add_argument("--clean_models", type=int, default=20)
+    parser.add_argument("--same_users", type=int, default=20, help="clean models of the other calibration")
     arguments = parser.parse_args()
     seen: list[tuple[Vendor, Inspection]] = []
     same: list[dict[str, float]] = []
     for split in range(arguments.splits):
         folder = arguments.folder / f"{arguments.platform_users.replace(':', '-')}-{split}"
-        given = {**TRAINING, "epochs": arguments.epochs, "checkpoint_dir": str(folder), "seed": 2020 + split}
+        given = {**TRAINING, "epochs": arguments.own_epochs, "checkpoint_dir": str(folder), "seed": 2020 + split}
         for number, vendor in enumerate(vendors(arguments, split, folder)):
             if not number:
-                clean = same_users(own_dataset(folder, given), arguments.clean_models)
+                clean = same_users(own_dataset(folder, given), arguments.same_users)
             found = inspected(vendor, folder, given, arguments.clean_models)
             seen.append((vendor, found))
             column = {name: found.header.index(f"{name}_score") for name in DETECTORS}
