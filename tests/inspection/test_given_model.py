@@ -152,7 +152,7 @@ def test_items_in_another_order_get_the_scores_of_their_own_rows(theirs, mine, t
     n_items, order = platform.dataset.item_num, rng.permutation(np.arange(1, 43))  # 39 items, 40 to 42 are foreign
     old = file.weights["item_embedding.weight"]
     table = torch.cat([old, torch.randn(3, old.shape[1])])[[0, *order]]
-    tokens = platform.dataset.tokens("item_id", np.arange(1, n_items)) + ["foreign 1", "foreign 2", "foreign 3"]
+    tokens = [*platform.dataset.tokens("item_id", np.arange(1, n_items)), "foreign 1", "foreign 2", "foreign 3"]
     (tmp_path / "tokens.txt").write_text("".join(f"{tokens[row - 1]}\n" for row in order))
     shuffled = ModelFile(file.path, "", {**file.weights, "item_embedding.weight": table}, file.config)
     again, _ = opened(shuffled, mine, items=tmp_path / "tokens.txt")
