@@ -27,6 +27,7 @@ from recbole_attack.inspection.calibration import highest, p_values
 from recbole_attack.inspection.platform import prepare_platform
 from recbole_attack.utils.files import write_text
 
+FIRST = 2020
 TRAINING = {"loss_type": "BPR", "learning_rate": 0.003, "lr_decay_step": None, "show_progress": False}
 
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=8, help="of the provider")
     parser.add_argument("--own_epochs", type=int, default=8, help="of the platform's models, at the most")
+    parser.add_argument("--seed", type=int, default=FIRST, help="of the first split; the others follow")
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--honest", type=int, default=20)
     parser.add_argument("--planted", type=int, default=6)
@@ -56,9 +58,9 @@ def main() -> None:
     arguments = parser.parse_args()
     seen: list[tuple[Vendor, Inspection]] = []
     same: list[dict[str, float]] = []
-    for split in range(arguments.splits):
+    for split in range(arguments.seed, arguments.seed + arguments.splits):
         folder = arguments.folder / f"{arguments.platform_users.replace(':', '-')}-{split}"
-        given = {**TRAINING, "epochs": arguments.own_epochs, "checkpoint_dir": str(folder), "seed": 2020 + split}
+        given = {**TRAINING, "epochs": arguments.own_epochs, "checkpoint_dir": str(folder), "seed": split}
         for number, vendor in enumerate(vendors(arguments, split, folder)):
             if not number:
                 clean = same_users(own_dataset(folder, given), arguments.same_users)
@@ -77,7 +79,7 @@ def vendors(arguments: argparse.Namespace, split: int, folder: Path) -> Iterator
     for attack, number in plan:
         experiment = prepare_pretrain(provider(arguments, split, attack, 100 + number))
         write_dataset(experiment, folder)
-        trained = replace(experiment, config=experiment.config.replace(seed=5000 + 100 * split + number))
+        trained = replace(experiment, config=experiment.config.replace(seed=5000 + 100 * (split - FIRST) + number))
         arm = "clean" if attack == "none" else "attacked"
         home = folder / f"{attack}-{number}"
         result = trained.arms()[arm](home / arm, True, False)
@@ -97,7 +99,7 @@ def provider(arguments: argparse.Namespace, split: int, attack: str, target_seed
         "pre_train_learning_rate": TRAINING["learning_rate"],
         "target_items": arguments.targets,
         "target_seed": target_seed,
-        "seed": 2020 + split,
+        "seed": split,
     }
     if attack == "bra":
         parameters["replacement_ratio"] = arguments.ratio

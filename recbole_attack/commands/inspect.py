@@ -1,4 +1,4 @@
-"""Inspect a model file you were given: does it promote an item, and how sure is that?
+"""Inspect a model file you were given: whether it promotes an item, and how sure that is.
 
 The file is one of torch.save (a checkpoint of RecBole's or of this package, or a state dict) or safetensors; nothing in
 it is run. Whom its model shows each item is held against whom a model of your own shows it, on your interactions, and

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
-from recbole_attack.config.defaults import load_defaults
 from recbole_attack.data import (
     ProviderSplit,
     RaggedSequentialDataset,
@@ -45,6 +44,9 @@ from recbole_attack.threat import Threat, configured_targets
 from recbole_attack.trainer import AttackTrainer, StageTrainer
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.rng import stream, torch_stream
+
+_FLAGS = "excess_tail"
+"""The detector that orders and flags items; k-means by itself may flag most of a catalogue."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class PretrainExperiment(Experiment):
     def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
         """Arm -> items by how suspicious they are against the platform's own model; one detector orders and flags."""
         seen = {name: self.evidence(arm) for name, arm in arms.items()}
-        local, first = seen.pop("local", None), load_defaults("inspect")["detector"]
+        local = seen.pop("local", None)
         tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
         tables = {}
         for name, arm in seen.items():
@@ -183,7 +185,7 @@ class PretrainExperiment(Experiment):
                 break
             evidence = evidence_of(arm, local)
             found = detected(evidence, self.config.final_config_dict)
-            tables[name] = suspects(tokens, evidence, self._cutoffs, found, found[first].flagged, first)
+            tables[name] = suspects(tokens, evidence, self._cutoffs, found, found[_FLAGS].flagged, _FLAGS)
         return tables
 
     def describe_data(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from recbole_attack.defense import DETECTORS
 from recbole_attack.inspection.inspect import _rate, _verdict
 from recbole_attack.utils.errors import ConfigError, DataError
 
-QUICK = {"clean_models": 3, "false_alarms": 0.25}
+QUICK = {"clean_models": 3, "false_alarms": 0.25, "detector": "excess_tail"}
 
 
 def columns(found):
