@@ -1,4 +1,4 @@
-.PHONY: install check test lint format slow bench
+.PHONY: install check test lint format docs slow bench
 
 install:  ## the package and what its checks need
 	pip install -c constraints.txt ".[test,dev]"
@@ -16,6 +16,9 @@ test:  ## the tests
 format:  ## put the code into the house style
 	ruff check --fix .
 	ruff format .
+
+docs:  ## the documentation with the API reference: docs/build/docs/index.html
+	python -m sphinx -q -W --keep-going -c docs . docs/build
 
 slow:  ## tests that need minutes or the papers' datasets
 	pytest -m slow

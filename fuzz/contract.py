@@ -27,7 +27,7 @@ SECONDS = 5.0
 MEGABYTES = 500
 """How far one input may raise the most memory the process ever had."""
 
-LONGEST = 4000
+LONGEST = 3000
 """Characters of the longest message."""
 
 _STARTS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect"}

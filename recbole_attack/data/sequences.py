@@ -60,10 +60,10 @@ class UserSequences:
         return self.tail(np.where(users, self.lengths, 0))
 
     def positions(self, users: Int, size: int) -> tuple[Int, NDArray[np.bool_]]:
-        """Where the last ``size`` items of each user stand in :attr:`items`.
+        """Where the last ``size`` items of each user stand in ``items``.
 
         Returns:
-            ``[B, W]`` indices into :attr:`items` and the ``[B, W]`` mask of those that are real, left-aligned; ``W``
+            ``[B, W]`` indices into ``items`` and the ``[B, W]`` mask of those that are real, left-aligned; ``W``
             is the longest length found, at most ``size``. Indices that are not real point at item 0 of the array.
         """
         lengths = np.minimum(self.lengths[users], size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,22 +41,20 @@ class ClientPool:
         joined = stream(seed, "clone rounds", epoch).integers(0, len(rounds), self.n_clones)
         return [np.concatenate([clients, regular + np.flatnonzero(joined == i)]) for i, clients in enumerate(rounds)]
 
-    def sampled_rounds(self, seed: int, epoch: int, clients_per_round: int, rounds: int) -> list[Int]:
+    def sampled_rounds(self, seed: int, epoch: int, clients_per_round: int, rounds: int) -> Iterator[Int]:
         """``rounds`` rounds of clients drawn at random, each from all of them: most may not take part at all.
 
         A clone joins a round as often as any other client, on top of the clients it has anyway, as above.
 
-        Returns:
+        Yields:
             Indices into :attr:`users`, one array per round, none twice in a round.
         """
         regular = len(self.users) - self.n_clones
         size = min(clients_per_round, regular)
-        found = []
         for index in range(rounds):
             clients = stream(seed, "sampled clients", epoch, index).choice(regular, size, replace=False)
             joined = stream(seed, "sampled clones", epoch, index).random(self.n_clones) < size / regular
-            found.append(np.concatenate([clients, regular + np.flatnonzero(joined)]))
-        return found
+            yield np.concatenate([clients, regular + np.flatnonzero(joined)])
 
 
 def client_pool(users: Int, malicious_users: Int, clone: bool) -> ClientPool:

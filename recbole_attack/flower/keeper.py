@@ -2,7 +2,7 @@
 
 Whoever started it may end in any way, by a signal that cannot be caught, too: its end of the pipe is closed by the
 system. Should the keeper itself be killed, Linux ends what it keeps.
-``python -m recbole_attack.flower.keeper '<JSON list of commands>'``.
+``python -m recbole_attack.flower.keeper '<JSON list of commands>' <folder>``, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,8 @@ _PATIENCE, _LOOK = 5.0, 0.1
 """Seconds a process has to end by itself, and between two looks whether it has."""
 
 
-def keep(commands: list[list[str]]) -> None:
-    """Start the commands, wait for the end of standard input, and end all they have started."""
+def keep(commands: list[list[str]], folder: str) -> None:
+    """Start the commands, wait for the end of standard input, end all they have started, and remove the folder."""
     alone: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True, "preexec_fn": _ends_with_keeper()}
     processes = [subprocess.Popen(command, **alone) for command in commands]
     try:
@@ -34,6 +35,7 @@ def keep(commands: list[list[str]]) -> None:
         sys.stdin.read()
     finally:
         _end(processes)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ends_with_keeper() -> Callable[[], object] | None:
@@ -68,4 +70,4 @@ def _signal(group: int, number: int) -> bool:
 
 
 if __name__ == "__main__":
-    keep(json.loads(sys.argv[1]))
+    keep(json.loads(sys.argv[1]), sys.argv[2])

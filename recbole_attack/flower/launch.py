@@ -16,6 +16,7 @@ import tomli_w
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.plugins import plugin_files, plugin_hashes
+from recbole_attack.experiment import data_hashes
 from recbole_attack.flower.engine import engine_parameters
 from recbole_attack.flower.local import flower_environment, local_federation
 from recbole_attack.flower.server_app import MARK
@@ -58,11 +59,25 @@ def run_on_flower(
         home = Path(temporary)
         app = _write_app(home / "app", config, chosen, saved, resume)
         if superlink is None:
-            with local_federation(chosen["flower_nodes"], home, plugin_files(config["plugins"] or ())) as address:
-                return _followed(app, _connected(home, address))
+            data_hashes(config)  # a mistyped dataset is told before anything is started
+            return _on_this_machine(app, config, chosen["flower_nodes"], home)
         if _ADDRESS.fullmatch(superlink):
             return _followed(app, _connected(home, superlink))
         return _followed(app, Connection(superlink, None))
+
+
+def _on_this_machine(app: Path, config: AttackConfig, n_nodes: int, home: Path) -> Result:
+    """Run the app on a federation of its own; an interruption while it is stopped does not hide what was done."""
+    result = None
+    try:
+        with local_federation(n_nodes, home, plugin_files(config["plugins"] or ())) as address:
+            result = _followed(app, _connected(home, address))
+    except KeyboardInterrupt as interrupt:
+        if result is None:
+            raise
+        where = f"; {result['result_file']} holds its result" if result["result_file"] else ""
+        raise type(interrupt)(f"interrupted after the run was done{where}") from None
+    return result
 
 
 class Connection:
@@ -71,10 +86,11 @@ class Connection:
     Args:
         name: The name.
         home: Flower's home with that configuration; the user's own if None.
+        address: What it is called in messages instead.
     """
 
-    def __init__(self, name: str, home: Path | None) -> None:
-        self.name = name
+    def __init__(self, name: str, home: Path | None, address: str | None = None) -> None:
+        self.name, self.known_as = name, address or name
         self.environment = flower_environment(home) if home else None
 
     def command(self, *words: str) -> list[str]:
@@ -98,7 +114,7 @@ class Connection:
             answer = {}
         if done.returncode or not answer.get("success"):
             reason = answer.get("error-message") or err or out
-            raise ConfigError(f"SuperLink '{self.name}': flwr {words[0]} failed: {' '.join(str(reason).split())}")
+            raise ConfigError(f"SuperLink '{self.known_as}': flwr {words[0]} failed: {' '.join(str(reason).split())}")
         return answer
 
 
@@ -106,7 +122,7 @@ def _connected(home: Path, address: str) -> Connection:
     """A connection without TLS to an address."""
     text = tomli_w.dumps({"superlink": {"default": _NAME, _NAME: {"address": address, "insecure": True}}})
     (home / "config.toml").write_text(text, encoding="utf-8")
-    return Connection(_NAME, home)
+    return Connection(_NAME, home, address)
 
 
 def _write_app(folder: Path, config: AttackConfig, engine: Mapping[str, Any], saved: bool, resume: str | None) -> Path:

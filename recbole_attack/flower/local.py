@@ -47,7 +47,7 @@ def local_federation(n_nodes: int, folder: Path, plugins: Sequence[str] = ()) ->
 
     Args:
         n_nodes: Number of nodes, each with one shard.
-        folder: Where Flower may write; ``federation.log`` there holds what its programs say.
+        folder: Where Flower may write; ``federation.log`` there holds what its programs say. It is gone, too.
         plugins: Files of plug-ins that nodes and server import first.
 
     Raises:
@@ -72,7 +72,7 @@ def _kept(commands: list[list[str]], folder: Path, plugins: Sequence[str] = ()) 
     with ExitStack() as stack:
         log = stack.enter_context((folder / "federation.log").open("wb"))
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "recbole_attack.flower.keeper", json.dumps(commands)],
+            [sys.executable, "-m", "recbole_attack.flower.keeper", json.dumps(commands), str(folder)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -65,6 +65,13 @@ class FlowerTrainer(FederatedTrainer):
         super().__init__(config, model, threat, split)
         self.nodes = nodes
 
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        if self.rounds and "nodes" not in self.rounds[0]:
+            raise ConfigError(
+                f"{self.resume_file} was left by a run in one process: expected --engine=in_process to continue it"
+            )
+
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             clients = np.concatenate([honest, malicious])

@@ -25,8 +25,11 @@ HOSTS: dict[str, type[Any]] = {
 }
 """RecBole's sequential models."""
 
-MODELS: dict[str, type[Any]] = {model.__name__: model for model in (SASRec, BERT4Rec, GRU4Rec)}
-MODELS |= {name: adapt(HOSTS[name]) for name in ("LightSANs", "NARM", "SINE", "STAMP")}
+MODELS: dict[str, type[Any]] = {
+    **{model.__name__: model for model in (SASRec, BERT4Rec, GRU4Rec)},
+    **{name: adapt(HOSTS[name]) for name in ("LightSANs", "NARM", "SINE", "STAMP")},
+}
+"""Victims by the name ``--model`` takes."""
 """Models that can be attacked, by RecBole's name: our own, and all of RecBole's that pass the adapter's check."""
 
 

@@ -35,6 +35,7 @@ from recbole_attack.report.words import history_panels
 from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 from recbole_attack.utils.files import write_csv, write_json
+from recbole_attack.utils.words import printable
 from recbole_attack.utils.yaml_files import load_yaml
 
 RESULT_SCHEMA = 1
@@ -237,7 +238,7 @@ def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | Non
     asked = config.external_config_dict.get("use_gpu") and not resumed  # a run's parameters do not say who gave them
     if asked and config["device"].type == "cpu":
         logger.warning(f"use_gpu found no GPU (gpu_id '{config['gpu_id']}'): all of it is computed on the CPU")
-    logger.info(f"target items: {', '.join(experiment.describe_threat()['target_items'])}")
+    logger.info(printable(f"target items: {', '.join(experiment.describe_threat()['target_items'])}"))
     _tell_folder(logger, folder)
 
 

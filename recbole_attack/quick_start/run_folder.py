@@ -121,9 +121,13 @@ def check_same_data(file: Path, data: Mapping[str, Any]) -> None:
         data: Counts and hashes of the data as they are now.
 
     Raises:
-        DataError: They are others than the run was started with, or the file does not say what it was started with.
+        DataError: They are others than the run was started with, or the file does not say what it was started with, or
+            it is not there though something was trained.
     """
     if not file.is_file():
+        trained = next(file.parent.rglob("last.pth"), None)
+        if trained:
+            raise DataError(f"{file} is missing: expected it beside {trained}, which does not say what data it is of")
         write_json(file, data)
         return
     try:

@@ -10,6 +10,7 @@ from recbole_attack.report.matrices import matrices
 from recbole_attack.report.texts import WORST, Table, full_table, matrix_table, threat_table
 from recbole_attack.report.threats import shared_facts
 from recbole_attack.report.words import caption, markdown
+from recbole_attack.utils.words import printable
 
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "~": "&#126;", "$": "&#36;"}
 """What a backslash does not keep from being markup everywhere."""
@@ -17,7 +18,7 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "~": "&#126;", "$": "&#36;"
 
 def escape(text: str) -> str:
     """Text as Markdown that shows it as it is, in one line, in a table's cell too."""
-    one_line = " ".join(text.split())
+    one_line = printable(" ".join(text.split()))
     return re.sub(r"[\\`*_\[\]{}|#!<>&~$]", lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), one_line)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from recbole_attack.report import settings
-from recbole_attack.report.cells import Cells, Row, figure
+from recbole_attack.report.cells import Cells, Estimate, Row, figure
 from recbole_attack.report.matrices import Matrix
 from recbole_attack.report.numbers import LOST, heading, rounded
 from recbole_attack.report.threats import TERMS, threat
@@ -122,9 +122,19 @@ def finding(cells: Cells) -> str:
     if exposure.mean == 0:
         return f"No attack exposed its targets: {metric} is 0 in all {len(measured)} attacked rows."
     lost = worst.figures.get(f"{cells.accuracy}{LOST}")
-    cost = f", at the cost of {figure(lost, f'{cells.accuracy}{LOST}')} points of {cells.accuracy}" if lost else ""
+    top = f"top {metric.partition('@')[2]}{_cost(cells, lost)}"
     return (
         f"Worst case of {len(measured)} attacked rows: {worst.name} brings its targets to "
-        f"{rounded(100 * exposure.mean, 3)} % of the users within the top {metric.partition('@')[2]}{cost} "
+        f"{rounded(100 * exposure.mean, 3)} % of the users within the {top} "
         f"({'one seed' if worst.seeds == 1 else f'mean of {worst.seeds} seeds'})."
     )
+
+
+def _cost(cells: Cells, lost: Estimate | None) -> str:
+    """What the accuracy lost or won, to go behind another fact."""
+    if lost is None:
+        return ""
+    points = figure(lost._replace(mean=abs(lost.mean)), f"{cells.accuracy}{LOST}")
+    if lost.mean < 0:
+        return f", with {cells.accuracy} {points} points higher than without it"
+    return f", at the cost of {points} points of {cells.accuracy}"

@@ -77,14 +77,14 @@ def _ranking(record: Record) -> str:
     candidates = record["config"]["exposure_candidates"]
     ranked = "all items" if candidates == "full" else f"{candidates} sampled items"
     masked = "masked" if record["config"]["mask_history"] else "not masked"
-    return f"{ranked}, history {masked}{sampled_users(record['config'])}"
+    return f"{ranked}, history {masked}{sampled_users(record)}"
 
 
 def _training(record: Record) -> str:
     config = record["config"]
     if config["scenario"] == "pretrain":
         return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
-    clients = f", {clients_asked(config)}" if config["scenario"] == "federated" else ""
+    clients = f", {clients_asked(record)}" if config["scenario"] == "federated" else ""
     optimiser = f"{config['learner']} {config['learning_rate']:g}"
     return f"{config['scenario']}{clients}, {counted(config['epochs'], 'epoch')}, {optimiser}"
 

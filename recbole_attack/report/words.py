@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole_attack.report.numbers import percent, rounded
 from recbole_attack.report.pictures import Panel
-from recbole_attack.utils.words import counted
+from recbole_attack.utils.words import counted, printable
 
 ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
@@ -27,24 +27,28 @@ def caption(record: Mapping[str, Any]) -> str:
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
         f"{config['model']} on {data['name']} ({data['users']} users, {data['items']} items)",
-        _TRAINING[config["scenario"]](config, _epochs(record)),
-        ranking + (", history masked" if config["mask_history"] else ", history not masked") + sampled_users(config),
+        _TRAINING[config["scenario"]](record, _epochs(record)),
+        ranking + (", history masked" if config["mask_history"] else ", history not masked") + sampled_users(record),
         f"{promoted} ({selected(config['target_items'])})",
     ]
     if config["attack"] != "none":
         parts.append(f"attack {config['attack']}" + _attackers(budget))
-    return "; ".join([*parts, f"seed {config['seed']}"])
+    return printable("; ".join([*parts, f"seed {config['seed']}"]))
 
 
-def sampled_users(config: Mapping[str, Any]) -> str:
+def sampled_users(record: Mapping[str, Any]) -> str:
     """That not all users are evaluated, to go behind another fact; empty if they are."""
-    number = config.get("eval_users")
-    return "" if number is None else f", on {counted(number, 'user')} drawn at random"
+    number, data, budget = record["config"].get("eval_users"), record["dataset"], record["budget"]
+    turned = budget["malicious_clients"] if budget.get("mode") == "compromise" else 0
+    some = number is not None and number < data.get("test_users", data["users"]) - turned
+    return f", on {counted(number, 'user')} drawn at random" if some else ""
 
 
-def clients_asked(config: Mapping[str, Any]) -> str:
+def clients_asked(record: Mapping[str, Any]) -> str:
     """How many clients make a round, and how many rounds an epoch where that is not what asks all of them once."""
-    clients, rounds = f"{counted(config['clients_per_round'], 'client')} a round", config.get("rounds_per_epoch")
+    config = record["config"]
+    clients = f"{counted(min(config['clients_per_round'], record['dataset']['users']), 'client')} a round"
+    rounds = config.get("rounds_per_epoch")
     return clients if rounds is None else f"{clients}, {counted(rounds, 'round')} an epoch"
 
 
@@ -130,19 +134,22 @@ def _epochs(record: Mapping[str, Any]) -> int:
     return min(epochs, *map(len, record["history"].values())) if recbole and record["history"] else epochs
 
 
-def _pretrained(config: Mapping[str, Any], epochs: int) -> str:
+def _pretrained(record: Mapping[str, Any], epochs: int) -> str:
+    config = record["config"]
     return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
 
 
-def _central(config: Mapping[str, Any], epochs: int) -> str:
-    return f"central, {_optimiser(config, epochs)}"
+def _central(record: Mapping[str, Any], epochs: int) -> str:
+    return f"central, {_optimiser(record['config'], epochs)}"
 
 
-def _federated(config: Mapping[str, Any], epochs: int) -> str:
-    return f"federated, {clients_asked(config)}, server {_optimiser(config, epochs)}, {config['aggregator']}"
+def _federated(record: Mapping[str, Any], epochs: int) -> str:
+    config = record["config"]
+    return f"federated, {clients_asked(record)}, server {_optimiser(config, epochs)}, {config['aggregator']}"
 
 
-def _recbole(config: Mapping[str, Any], epochs: int) -> str:
+def _recbole(record: Mapping[str, Any], epochs: int) -> str:
+    config = record["config"]
     return f"RecBole's own trainer, {_optimiser(config, config['epochs']) if epochs > 1 else 'one epoch'}"
 
 

@@ -195,13 +195,15 @@ class AttackTrainer(Trainer):
             full_ranking: Rank all items even when ``exposure_candidates`` samples them.
 
         Raises:
+            ConfigError: The best model is not of this training.
             DataError: The checkpoint is missing, damaged, of another model, or could carry code.
         """
         if not eval_data:
             return None
         if load_best_model:
             file = Path(model_file or self.saved_model_file)
-            load_weights(self.model, load_checkpoint(file, self.device), file)
+            own = self.config.to_dict() if model_file is None else None
+            resuming.load_model(self.model, load_checkpoint(file, self.device), file, own)
         configured = self.protocol
         try:
             self.protocol = self.full_protocol if full_ranking else configured

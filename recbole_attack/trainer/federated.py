@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
+from math import nan
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -97,6 +98,13 @@ class FederatedTrainer(AttackTrainer):
         malicious = self.threat.malicious_users if self.attack else self.threat.malicious_users[:0]
         return client_pool(train_data.trainable_users, malicious, self.threat.clone)
 
+    def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
+        """Train; see :meth:`AttackTrainer.fit`. Says so where chance left the attack out."""
+        found = super().fit(*args, **kwargs)
+        if self.attack and not any(row["malicious"] for row in self.rounds):
+            self.logger.warning(f"no malicious client was asked in any of {len(self.rounds)} rounds: nothing attacked")
+        return found
+
     def _train_epoch(
         self, train_data: TrainData, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> float:
@@ -106,25 +114,27 @@ class FederatedTrainer(AttackTrainer):
         pool = self.clients(train_data)
         self.saves_weights = self._saves_weights(len(pool.users), epoch_idx)
         ask = self._asking(train_data, pool, epoch_idx)
-        rounds = self._rounds(pool, epoch_idx)
         name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
-        bar = tqdm(rounds, desc=name, unit="round", leave=False, disable=hidden)
-        attacked = [index for index, clients in enumerate(rounds) if pool.malicious[clients].any()]
-        total, heard = 0.0, 0
+        rounds, count = self._rounds(pool, epoch_idx)
+        bar = tqdm(rounds, desc=name, unit="round", total=count, leave=False, disable=hidden)
+        total, heard, measured = 0.0, 0, False
         for index, clients in enumerate(bar):
+            measures = not measured and bool(pool.malicious[clients].any())
             with torch_stream(self.device, self.seed, "dropout", epoch_idx, index):
-                record = self._round(train_data, pool, clients, ask, epoch_idx, index, index in attacked[:1])
+                record = self._round(train_data, pool, clients, ask, epoch_idx, index, measures)
             self.rounds.append({"epoch": epoch_idx, "round": index, **record})
-            total, heard = total + record["loss"] * record["honest"], heard + record["honest"]
-        self._warn_of_frozen(epoch_idx, len(rounds))
-        return total / max(heard, 1)
+            total, heard = total + (record["loss"] or 0.0) * record["honest"], heard + record["honest"]
+            measured |= measures
+        self._warn_of_frozen(epoch_idx, count)
+        return total / heard if heard else nan
 
-    def _rounds(self, pool: ClientPool, epoch: int) -> list[Int]:
-        """Who is asked in each round of an epoch."""
-        size, rounds = self.config["clients_per_round"], self.config["rounds_per_epoch"]
-        if rounds is None:
-            return pool.rounds(self.seed, epoch, size)
-        return pool.sampled_rounds(self.seed, epoch, size, rounds)
+    def _rounds(self, pool: ClientPool, epoch: int) -> tuple[Iterable[Int], int]:
+        """Who is asked in each round of an epoch, and how many rounds it has."""
+        size, count = self.config["clients_per_round"], self.config["rounds_per_epoch"]
+        if count is not None:
+            return pool.sampled_rounds(self.seed, epoch, size, count), count
+        rounds = pool.rounds(self.seed, epoch, size)
+        return rounds, len(rounds)
 
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""
@@ -161,7 +171,7 @@ class FederatedTrainer(AttackTrainer):
         return {
             "honest": len(honest),
             "malicious": len(malicious),
-            "loss": float(losses[: len(honest)].mean()) if len(honest) else 0.0,
+            "loss": float(losses[: len(honest)].mean()) if len(honest) else None,
             "malicious_loss": float(losses[len(honest) :].mean()) if len(malicious) else None,
             "rejected": int((~result.kept).sum()),
             "malicious_weight": _share(result.client_weights, len(honest)),

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from recbole_attack.utils.checkpoints import fitting, load_weights
 from recbole_attack.utils.errors import ConfigError, shown
 from recbole_attack.utils.files import plain
 
@@ -30,7 +31,28 @@ def check_same_parameters(trained: Mapping[str, Any], now: Mapping[str, Any], fi
     before, now = plain(trained), plain(now)
     for key in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
         if before.get(key) != now.get(key):
-            raise ConfigError(f"{file} cannot be continued: expected {key} {before.get(key)!r}, found {now.get(key)!r}")
+            raise ConfigError(f"{file} is not of this run: expected {key} {before.get(key)!r}, found {now.get(key)!r}")
+
+
+def load_model(
+    model: Any, checkpoint: Mapping[str, Any], file: str | Path, parameters: Mapping[str, Any] | None
+) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Args:
+        model: The model.
+        checkpoint: What the file holds.
+        file: The checkpoint.
+        parameters: Those it has to be trained with; None takes any.
+
+    Raises:
+        ConfigError: It was trained with others.
+        DataError: It is another model's.
+    """
+    if parameters is not None:
+        with fitting(file):
+            check_same_parameters(checkpoint["config"], parameters, file)
+    load_weights(model, checkpoint, file)
 
 
 def restore(owner: object, names: Iterable[str], values: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from reprlib import Repr
 from typing import TypeVar
 
+from recbole_attack.utils.words import printable
+
 T = TypeVar("T")
 
 
@@ -27,8 +29,8 @@ class _OneLineError(ValueError):
 
 
 def _escaped(text: str) -> str:
-    """A text with escapes for what ends a line or moves a terminal's cursor, as ``repr`` writes them, and cut."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """A text in one printable line, and cut."""
+    line = printable(text)
     half = (LONGEST_MESSAGE - len(" ... ")) // 2
     return line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} ... {line[-half:]}"
 

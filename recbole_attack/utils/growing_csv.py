@@ -64,7 +64,7 @@ class GrowingCSV:
         self._digest.update(content)
 
     def back_to(self, mark: Mapping[str, Any]) -> list[dict[str, Value]]:
-        """Go on from a mark: what came after it is cut off when rows are added.
+        """Go on from a mark, and cut off what came after it.
 
         Returns:
             The rows up to there.
@@ -72,10 +72,14 @@ class GrowingCSV:
         Raises:
             DataError: They are not those the mark was made of.
         """
-        content = self.path.read_bytes()[: mark["bytes"]] if self.path.is_file() else b""
+        whole = self.path.read_bytes() if self.path.is_file() else b""
+        content = whole[: mark["bytes"]]
         digest = hashlib.sha256(content)
         if {"bytes": len(content), "sha256": digest.hexdigest()} != dict(mark):
             raise DataError(f"{self.path} is damaged: it does not hold the rows that were written to it")
+        if len(content) < len(whole):
+            with naming(self.path):
+                os.truncate(self.path, len(content))
         self._size, self._digest = len(content), digest
         header, *rows = csv.reader(io.StringIO(content.decode())) if content else [[]]
         self._columns = header

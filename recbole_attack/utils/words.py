@@ -1,4 +1,4 @@
-"""Words that go with numbers."""
+"""Words that go with numbers, and texts of others."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ def counted(count: int, noun: str) -> str:
     ('1 row', '0 rows', '2 epochs')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """A text with escapes, as ``repr`` writes them, for what ends a line or moves a terminal's cursor.
+
+    >>> print(printable("\x1b[2J caf\u00e9"))
+    \x1b[2J café
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -180,6 +180,7 @@ def test_whoever_started_a_federation_may_be_killed(tmp_path: Path) -> None:
         assert len([line for line in of_flower(home) if "sleep" in line]) >= 4
         process.kill()
         process.wait()
+    assert not home.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells processes that the one that started them has ended")

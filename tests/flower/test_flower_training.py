@@ -10,6 +10,7 @@ import pytest
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import prepare
+from recbole_attack.utils.errors import ConfigError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")
 
@@ -82,3 +83,17 @@ def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path:
     there = arms(prepare_on_nodes(config, grid(config, 3), "repeat", 60.0), tmp_path / "there")
     same(here, there)
     assert list(rounds(tmp_path / "there", "attacked")["nodes"].unique()) == [2, 3]
+
+
+def test_a_run_of_one_process_is_not_continued_on_nodes(settings: Settings, grid: Any, tmp_path: Path) -> None:
+    config = settings(epochs=1, attack="none")
+    arms(prepare(config), tmp_path)
+    (tmp_path / "clean" / "SASRec.pth").unlink()
+    with pytest.raises(ConfigError, match="a run in one process: expected --engine=in_process"):
+        arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path)
+
+
+def test_a_run_on_nodes_is_continued_in_one_process(settings: Settings, grid: Any, tmp_path: Path) -> None:
+    config = settings(epochs=1, attack="none")
+    there = arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path)
+    assert arms(prepare(config), tmp_path)["clean"].test_result == there["clean"].test_result

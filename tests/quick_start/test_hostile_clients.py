@@ -11,7 +11,7 @@ from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.errors import TrainingError
 
 WAYS = [(rule, bool(number % 2)) for number, rule in enumerate(AGGREGATORS)]
-"""Every rule, every other one item by item; ``benchmarks/robustness.py`` has both of each, with all uploads."""
+"""Every rule, every other one item by item; ``benchmarks/robustness`` has both of each, with all uploads."""
 
 
 @pytest.fixture(scope="module")

@@ -717,6 +717,23 @@ def test_a_damaged_description_of_the_data_is_refused(finished, tmp_path, text, 
     assert bytes_of(folder) == before
 
 
+def test_a_lost_description_of_the_data_is_missed(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    (folder / "dataset.json").unlink()
+    with pytest.raises(DataError, match=r"dataset\.json is missing"):
+        run_recbole_attack(resume=str(folder))
+    assert not (folder / "dataset.json").exists()
+
+
+def test_the_best_model_of_another_arm_is_not_tested(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    before = (folder / "result.json").read_bytes()
+    shutil.copy(folder / "clean" / "SASRec.pth", folder / "attacked" / "SASRec.pth")
+    with pytest.raises(ConfigError, match=r"SASRec\.pth is not of this run: expected attack 'none', found"):
+        run_recbole_attack(resume=str(folder))
+    assert (folder / "result.json").read_bytes() == before
+
+
 def test_a_flipped_bit_in_a_finished_run_is_noticed(finished, tmp_path):
     for name in ("clean/last.pth", "attacked/SASRec.pth"):
         folder = shutil.copytree(finished.folder, tmp_path / Path(name).parent.name)

@@ -12,6 +12,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack import AttackConfig
+from recbole_attack.report.markdown import escape
 from recbole_attack.report.numbers import is_share
 from recbole_attack.report.run_table import metric_rows, result_table
 from recbole_attack.report.words import nearest
@@ -172,3 +173,13 @@ def test_no_cell_is_wrapped_however_many_arms_there_are():
     of["budget"] = {"target_items": ["i"] * 31}
     of["delta"] = {"exposure_share@30": 0.0}
     assert "exposure_share@30, %   50.00 ± 10.00   50.00 ± 10.00   50.00 ± 10.00   +0.00" in result_table(of)
+
+
+def test_names_from_files_move_no_cursor():
+    of = record(measured(10))
+    of["dataset"]["name"], of["budget"]["target_items"] = "\x1b[31mred", ["a\x1b[2J\u202eb"]
+    shown = result_table(of)
+    assert "on \\x1b[31mred (" in shown
+    assert "target item a\\x1b[2J\\u202eb (" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert escape("a\x1b[2J") == "a\\\\x1b\\[2J"

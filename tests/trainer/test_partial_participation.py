@@ -151,3 +151,41 @@ def test_the_caption_says_who_was_asked_and_who_was_tested(config: Config) -> No
     said = caption(result.record)
     assert "; federated, 7 clients a round, 3 rounds an epoch, server" in said
     assert "full ranking, history masked, on 15 users drawn at random" in said
+
+
+def test_where_no_malicious_client_was_asked_it_is_said(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    rare = config(attack="a_ra", rounds_per_epoch=1, clients_per_round=1, epochs=1, malicious_ratio=0.02)
+    often = config(attack="a_ra", epochs=1, malicious_ratio=0.02)
+    for settings, said in ((rare, True), (often, False)):
+        caplog.clear()
+        trainer = trained(settings)
+        assert any(row["malicious"] for row in trainer.rounds) is not said
+        assert ("no malicious client was asked in any of 1 rounds" in caplog.text) is said
+
+
+def test_without_an_honest_client_there_is_no_loss(config: Config) -> None:
+    everybody = {"malicious_clients": "compromise", "malicious_ratio": 0.98}
+    trainer = trained(config(attack="a_ra", rounds_per_epoch=1, clients_per_round=1, epochs=1, **everybody))
+    (row,) = trainer.rounds
+    assert row["honest"] == 0
+    assert row["loss"] is None
+    assert np.isnan(trainer.history[0]["train_loss"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"eval_users": 5000, "clients_per_round": 1000}, ("60 clients a round", ", history masked; ")),
+        ({"eval_users": 60}, ("16 clients a round", ", history masked; ")),
+        ({"eval_users": 58}, ("16 clients a round", ", history masked, on 58 users drawn at random; ")),
+        (
+            {"eval_users": 50, "malicious_clients": "compromise", "malicious_ratio": 0.25},
+            ("16 clients a round", ", history masked; "),
+        ),
+    ],
+)
+def test_the_caption_names_clients_and_users_there_are(
+    config: Config, given: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    result = run_recbole_attack(config_dict=config(attack="ra", epochs=1, compare_clean=False, **given).to_dict())
+    assert all(part in caption(result.record) for part in words), caption(result.record)

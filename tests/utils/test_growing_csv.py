@@ -83,3 +83,12 @@ def test_what_a_run_left_that_was_never_told_of_is_replaced(path: Path) -> None:
     path.write_text("epoch\n7\n")
     GrowingCSV(path).append([{"epoch": 0}])
     assert path.read_text() == "epoch\n0\n"
+
+
+def test_what_came_after_a_mark_is_gone_at_once(path: Path) -> None:
+    file = GrowingCSV(path)
+    file.append([{"epoch": 0}])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"junk")
+    assert GrowingCSV(path).back_to(file.mark) == [{"epoch": 0}]
+    assert path.read_bytes() == whole

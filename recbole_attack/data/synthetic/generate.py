@@ -20,10 +20,14 @@ from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream
 
-CHAIN, TASTE, ZIPF = 0.6, 0.8, 1.0
+CHAIN = 0.6
+"""How likely the next interaction is the item that follows the last one on its ring."""
+TASTE = 0.8
+"""How likely it is drawn from a favourite category, if it is not that."""
+ZIPF = 1.0
 LIGHT = 10
-"""Users with fewer interactions than this are light: platform users by the rule of "Attacking Pre-trained
-Recommendation" (Wu et al., 2023, section 4.1)."""
+"""Users with fewer interactions than this are light, which makes them platform users by the rule of "Attacking
+Pre-trained Recommendation" (Wu et al., 2023, section 4.1)."""
 GENDERS = ("F", "M")
 OCCUPATIONS = ("clerk", "doctor", "driver", "engineer", "farmer", "nurse", "student", "teacher")
 AGES = range(18, 68)
