@@ -25,7 +25,7 @@ from recbole_attack.inspection.options import inspection_options
 from recbole_attack.inspection.platform import Platform, prepare_platform
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import write_csv, write_folder, write_json
-from recbole_attack.utils.words import counted
+from recbole_attack.utils.words import counted, printable
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Inspection:
         shown = [name for name in self.header if "@" in name][-2:]
         columns = ["item", self.header[3], self.header[2], *shown, "users", "popularity"]
         places = [self.header.index(name) for name in columns]
-        rows = [[str(row[place]) for place in places] for row in self.rows if row[1]]
+        rows = [[printable(str(row[place])) for place in places] for row in self.rows if row[1]]
         widths = [max(map(len, column)) for column in zip(columns, *rows[:most], strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -207,7 +207,7 @@ def _verdict(flagged: Sequence[str], items: int, detector: str, p: Any, rate: Fr
     more = f" and {len(flagged) - _NAMED} more" if len(flagged) > _NAMED else ""
     return (
         f"{len(flagged)} of {items} items {verb} flagged ({detector}, p <= {float(rate):.2g} each): "
-        f"{', '.join(flagged[:_NAMED])}{more}; {alarms}"
+        f"{', '.join(map(printable, flagged[:_NAMED]))}{more}; {alarms}"
     )
 
 

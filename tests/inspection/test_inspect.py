@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from recbole_attack import inspect_model
 from recbole_attack.defense import DETECTORS
 from recbole_attack.inspection.inspect import _rate, _verdict
+from recbole_attack.inspection.options import inspection_options
 from recbole_attack.utils.errors import ConfigError, DataError
 
 QUICK = {"clean_models": 3, "false_alarms": 0.25, "detector": "excess_tail"}
@@ -144,10 +145,15 @@ def test_the_stated_rate_is_what_so_many_models_can_tell(models, allowed, rate, 
         assert "cannot tell 0.05 false alarms: expected at least 19; 1 in 6 is claimed" in caplog.text
 
 
+def test_the_detector_that_decides_is_the_one_whose_rate_held():
+    assert inspection_options({})["detector"] == "kmeans", "see docs/usage.md"
+
+
 def test_the_sentence():
     p = np.array([0.3, 1.0])
     none = _verdict([], 2, "kmeans", p, Fraction(1, 21))
     assert none == "none of 2 items is flagged (kmeans, smallest p 0.3); of clean models, 1 in 21 would be flagged"
     many = _verdict([f"i{n}" for n in range(12)], 40, "kmeans", p, Fraction(2, 21))
     assert "12 of 40 items are flagged (kmeans, p <= 0.095 each): i0, " in many and "i9 and 2 more; of" in many
+    assert "\x1b" not in _verdict(["a\x1b[2J"], 2, "kmeans", p, Fraction(1, 21)), "a token moves no cursor"
     assert "1 of 2 items is flagged" in _verdict(["a"], 2, "kmeans", p, Fraction(1, 21))
