@@ -33,7 +33,7 @@ class Inspection:
     """What is to be said of a model.
 
     Attributes:
-        header: Names of the columns of :attr:`rows`; see :func:`~recbole_attack.experiment.suspects.suspects`.
+        header: Names of the columns of ``rows``: those of ``flagged.csv``.
         rows: One for each item of both the model and the platform, the most suspicious first.
         flagged: Tokens of the flagged items.
         verdict: One sentence.
@@ -77,7 +77,7 @@ def inspect_model(
     """Say whether a model promotes an item, and how sure that is; nothing in its file is run.
 
     Every detector compares whom the model shows each item, and whom a model of the platform's own shows it. An item is
-    flagged if hardly any clean model would have one as suspicious: see :mod:`recbole_attack.inspection.calibration`.
+    flagged if hardly any clean model would have one as suspicious.
 
     Args:
         model_file: What ``torch.save`` wrote (a checkpoint of RecBole's or of this package, or a state dict), or
