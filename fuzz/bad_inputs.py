@@ -149,7 +149,12 @@ def everything() -> Mapping[str, Mapping[str, bytes]]:
         **{"command_lines": COMMAND_LINES, "grids": GRIDS, "tables": TABLES, "data_notes": DATA_NOTES},
     }
     inputs = {name: {what: encoded(data) for what, data in of.items()} for name, of in plain.items()}
-    kept = {"checkpoints": dict(checkpoints()), "arrays": dict(arrays()), "stores": dict(stores())}
+    kept = {
+        "checkpoints": dict(checkpoints()),
+        "model_files": dict(model_files()),
+        "arrays": dict(arrays()),
+        "stores": dict(stores()),
+    }
     return {**inputs, "records": dict(records()), **kept}
 
 
@@ -213,6 +218,25 @@ def checkpoints() -> Iterator[tuple[str, bytes]]:
     }
     for name, what in kinds.items():
         yield f"{what}, with its right hash" if name != "legacy" else what, corpus("checkpoints", name)
+
+
+def model_files() -> Iterator[tuple[str, bytes]]:
+    """Model files of others: not what they say, or made to harm."""
+    whole = corpus("model_files", "recbole")
+    yield "an empty file", b"R"
+    yield "half of RecBole's checkpoint", whole[: len(whole) // 2]
+    yield "one bit of its weights flipped", whole.replace(b"\x00\x00\x80?", b"\x00\x00\x81?", 1)
+    yield "a pickle that runs code, in no archive", corpus("model_files", "bare_code")
+    yield "a zip bomb", b"R" + _bomb()
+    kinds = {
+        **{"code_2": "code beside the weights, protocol 2", "code_4": "code beside the weights, protocol 4"},
+        **{"vendors_class": "a class of the vendor's", "repeated_name": "code by names that are remembered"},
+        **{"not_finite": "a weight that is NaN", "itself": "a configuration that holds itself"},
+        **{"lists": "lists that share their elements", "header": "safetensors with a header of 1 TB"},
+        "huge_shape": "a tensor of 10^24 numbers",
+    }
+    for name, what in kinds.items():
+        yield what, corpus("model_files", name)
 
 
 class _Code:

@@ -74,7 +74,7 @@ def fuzz(name: str, seconds: int, seed: int, found: Path) -> None:
         include=["recbole_attack", *(["yaml"] if name in YAML else [])], enable_loader_override=False
     ):
         parser = importlib.import_module(f"parsers.{name}")
-    if name == "checkpoints":
+    if name in ("checkpoints", "model_files"):
         atheris.instrument_func(importlib.import_module("torch._weights_only_unpickler").Unpickler.load)
     settings = [f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=20000", "-timeout=60", "-rss_limit_mb=6000"]
     settings += ["-print_final_stats=1", f"-artifact_prefix={found}/", "-len_control=20"]

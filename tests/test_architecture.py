@@ -30,13 +30,14 @@ ALLOWED = {
     "trainer": {*ROOMS, "threat", "federated"},
     "experiment": {*ROOMS, "threat", "trainer", "config"},
     "register": {"data", "attack", "defense", "model", "config"},
+    "inspection": {"data", "defense", "evaluator", "threat", "trainer", "config", "experiment"},
     "report": {"evaluator"},
     "capabilities": {"attack", "defense", "model", "federated", "experiment", "config", "report"},
     "quick_start": {"config", "evaluator", "experiment", "report"},
     "flower": {"data", "config", "threat", "federated", "trainer", "experiment", "quick_start", "report", "defense"},
     "benchmark": {*ROOMS, "config", "trainer", "experiment", "quick_start", "report"},
-    "commands": {*ROOMS, "config", "quick_start", "benchmark", "flower", "report"},
-    "__init__": {"config", "evaluator", "quick_start", "register", "benchmark"},
+    "commands": {*ROOMS, "config", "inspection", "quick_start", "benchmark", "flower", "report"},
+    "__init__": {"config", "evaluator", "inspection", "quick_start", "register", "benchmark"},
 }
 """Which parts of the package each part may import, besides itself and the free ones."""
 

@@ -14,6 +14,7 @@ from recbole_attack.utils.exit_code import exit_code
 COMMANDS: dict[str, str] = {
     "run": "recbole_attack.commands.run",
     "resume": "recbole_attack.commands.resume",
+    "inspect": "recbole_attack.commands.inspect",
     "list": "recbole_attack.commands.list",
     "show": "recbole_attack.commands.show",
     "convert": "recbole_attack.commands.convert",

@@ -15,9 +15,10 @@ from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_attack.config import AttackConfig
-from recbole_attack.data import RaggedSequentialDataset, TrainData
+from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData, UserSequences
 from recbole_attack.evaluator import OUTCOMES, ItemExposure, Outcomes, standard_errors, write_outcomes
 from recbole_attack.experiment.arms import atomic_hashes
+from recbole_attack.experiment.suspects import Table
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -119,6 +120,10 @@ class Experiment(ABC):
         """What ``result.json`` says besides the arms' metrics."""
         return {}
 
+    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
+        """Arm -> the content of its ``flagged.csv``, for arms that have one."""
+        return {}
+
 
 def create_dataset(
     config: AttackConfig, kind: type[RaggedSequentialDataset] = RaggedSequentialDataset
@@ -142,6 +147,30 @@ def create_dataset(
         except (ValueError, LookupError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"dataset '{config['dataset']}' cannot be used as configured: {reason}") from error
+
+
+def party_data(
+    config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences, party: str, users: Any
+) -> TrainData:
+    """Training sequences of some of the users.
+
+    Args:
+        config: The configuration.
+        dataset: The training copy of the dataset.
+        sequences: Training sequences of all users.
+        party: Whose users they are, for the message.
+        users: ``[n_users]`` mask of them.
+
+    Raises:
+        DataError: There is nothing to train on.
+    """
+    own = sequences.only(users)
+    rows = dataset.inter_feat
+    dataset = dataset.copy(rows[np.flatnonzero(users[rows[dataset.uid_field].numpy()])])
+    data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
+    if not len(data.trainable_users):
+        raise DataError(f"the {party} needs a user with 2 training interactions: found none ({config['dataset']})")
+    return data
 
 
 def evaluation_loader(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.config.defaults import load_defaults
-from recbole_attack.defense import DETECTORS, Evidence
+from recbole_attack.defense import DETECTORS, Detection, Evidence
 from recbole_attack.evaluator import detection_quality
 
 
@@ -23,14 +23,30 @@ def detections(
     if not local:
         return {}
     shown = {name: arm for name, arm in arms.items() if name != "local" and arm}
-    return {name: _found(arm, local["counts"], config) for name, arm in shown.items()}
+    return {name: _quality(arm, local, config) for name, arm in shown.items()}
 
 
-def _found(arm: Mapping[str, Any], local: Any, config: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    evidence = Evidence(arm["counts"], local, arm["popularity"], int(arm["users"]))
+def evidence_of(arm: Mapping[str, Any], local: Mapping[str, Any]) -> Evidence:
+    """What detectors read of an arm; see :meth:`~recbole_attack.experiment.PretrainExperiment.evidence`."""
+    return Evidence(arm["counts"], local["counts"], arm["popularity"], int(arm["users"]))
+
+
+def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detection]:
+    """What every detector says.
+
+    Args:
+        evidence: What the platform sees.
+        config: The seed, and the parameters of detectors; those that are not in it have their defaults.
+    """
     found = {}
     for name, detect in DETECTORS.items():
-        own = {key: config[key] for key in load_defaults(f"detector/{name}")}
-        detection = detect(evidence, config["seed"], **own)
-        found[name] = detection_quality(detection.scores, detection.flagged, arm["targets"])
+        own = {key: config.get(key, value) for key, value in load_defaults(f"detector/{name}").items()}
+        found[name] = detect(evidence, config["seed"], **own)
     return found
+
+
+def _quality(
+    arm: Mapping[str, Any], local: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    found = detected(evidence_of(arm, local), config)
+    return {name: detection_quality(of.scores, of.flagged, arm["targets"]) for name, of in found.items()}

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import (
-    NonInteracted,
     ProviderSplit,
     RaggedSequentialDataset,
     SimilarTargets,
     TrainData,
-    UserSequences,
     item_categories,
     similar_targets,
     split_users,
@@ -29,8 +27,16 @@ from recbole_attack.data import (
 from recbole_attack.data.batches import Poison
 from recbole_attack.defense import CUTOFFS
 from recbole_attack.evaluator import score_of
-from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
-from recbole_attack.experiment.detection import detections
+from recbole_attack.experiment.base import (
+    ArmResult,
+    Experiment,
+    create_dataset,
+    evaluation_loader,
+    final_metrics,
+    party_data,
+)
+from recbole_attack.experiment.detection import detected, detections, evidence_of
+from recbole_attack.experiment.suspects import Table, suspects
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.stages import Party, Stage, plans
@@ -38,6 +44,9 @@ from recbole_attack.threat import Threat, configured_targets
 from recbole_attack.trainer import AttackTrainer, StageTrainer
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.rng import stream, torch_stream
+
+_FLAGS = "excess_tail"
+"""The detector that orders and flags items; k-means by itself may flag most of a catalogue."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,20 @@ class PretrainExperiment(Experiment):
         evidence = {name: self.evidence(arm) for name, arm in arms.items()}
         return {"detection": detections(evidence, self.config.final_config_dict)}
 
+    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
+        """Arm -> items by how suspicious they are against the platform's own model; one detector orders and flags."""
+        seen = {name: self.evidence(arm) for name, arm in arms.items()}
+        local = seen.pop("local", None)
+        tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
+        tables = {}
+        for name, arm in seen.items():
+            if not local:
+                break
+            evidence = evidence_of(arm, local)
+            found = detected(evidence, self.config.final_config_dict)
+            tables[name] = suspects(tokens, evidence, self._cutoffs, found, found[_FLAGS].flagged, _FLAGS)
+        return tables
+
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""
         return {**super().describe_data(), **self.parties.sizes()}
@@ -209,8 +232,8 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
     dataset = dataset or create_dataset(config)
     parties = split_users(config["platform_users"], dataset.sequences(), stream(config["seed"], "platform users"))
     train, valid, test = dataset.build(parties.sequences)
-    provider = _train_data(config, train, dataset.split.train, "provider", parties.provider)
-    platform = _train_data(config, train, dataset.split.train, "platform", parties.platform)
+    provider = party_data(config, train, dataset.split.train, "provider", parties.provider)
+    platform = party_data(config, train, dataset.split.train, "platform", parties.platform)
     targets = configured_targets(config, dataset, provider.sequences)
     field, n_items = config["category_field"], dataset.split.train.n_items
     categories = item_categories(dataset, field) if field else np.ones(n_items, dtype=np.int64)
@@ -229,19 +252,6 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
     )
     _check(experiment)
     return experiment
-
-
-def _train_data(
-    config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences, party: str, users: Any
-) -> TrainData:
-    """Training sequences of one party's users."""
-    own = sequences.only(users)
-    rows = dataset.inter_feat
-    dataset = dataset.copy(rows[np.flatnonzero(users[rows[dataset.uid_field].numpy()])])
-    data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
-    if not len(data.trainable_users):
-        raise DataError(f"the {party} needs a user with 2 training interactions: found none ({config['dataset']})")
-    return data
 
 
 def _check(experiment: PretrainExperiment) -> None:

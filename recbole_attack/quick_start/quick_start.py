@@ -17,6 +17,7 @@ from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.plugins import check_saved_plugins
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import ArmResult, Experiment, prepare
+from recbole_attack.experiment.suspects import FLAGGED
 from recbole_attack.quick_start.arm import comparison, environment
 from recbole_attack.quick_start.result import Result
 from recbole_attack.quick_start.run_folder import (
@@ -33,7 +34,7 @@ from recbole_attack.report.run_table import result_table
 from recbole_attack.report.words import history_panels
 from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
-from recbole_attack.utils.files import write_json
+from recbole_attack.utils.files import write_csv, write_json
 from recbole_attack.utils.words import printable
 from recbole_attack.utils.yaml_files import load_yaml
 
@@ -95,6 +96,8 @@ def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: b
     if saved:
         check_same_data(folder / "dataset.json", data)
     arms, failed = _train(experiment, folder, saved)
+    for name, table in experiment.suspects(arms).items() if saved else ():
+        write_csv(folder / name / FLAGGED, *table)
     record = {**_record(experiment, data, arms), "failed": failed}
     file = _write_record(folder, record) if saved else None
     if failed:

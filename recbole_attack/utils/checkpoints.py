@@ -13,7 +13,7 @@ import pickletools
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -48,9 +48,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise DataError(f"checkpoint {path} not found")
     content = path.read_bytes()
     try:
-        _check(path, content)
+        refuse_others(path, whole_pickles(path, content), PLAIN)
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        _check_size(path, state, len(content))
+        check_size(path, state, len(content))
     except DataError:
         raise
     except Exception as error:  # readers fail in many ways on damaged files, none of which runs code
@@ -103,19 +103,20 @@ _FOLDER = 0x10
 """The attribute that marks an entry of an archive as a folder."""
 
 
-_MAKES = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (\w+Storage|Size|device)"
-)
+PLAIN = r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (\w+Storage|Size|device)"
 """What the pickle of tensors and plain values asks for, as ``<module> <name>``.
 
 PyTorch's safe reader knows more, such as ``bytearray`` and ``torch.FloatTensor``, which take a size and are that large.
 """
 
 
-def _check(path: Path, content: bytes) -> None:
-    """Refuse what is not as it was written, and what would unpack to more than it is; no tensor is unpacked for that.
+def whole_pickles(path: Path, content: bytes) -> list[bytes]:
+    """The pickles in an archive that is as it was written, and would not unpack to more than it is.
 
-    A hash tells damage, and not who wrote the file, so what the pickle asks for is looked at, too.
+    No tensor is unpacked for that.
+
+    Raises:
+        DataError: It is damaged, or is larger than it looks.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
@@ -128,12 +129,29 @@ def _check(path: Path, content: bytes) -> None:
             whole = archive.testzip() is None and not any(entry.external_attr & _FOLDER for entry in entries)
         if not whole:
             raise DataError(f"{path} is damaged: it does not hold what was written to it")
-        pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
-        asked = {str(value) for entry in pickles for value in _globals(archive.read(entry))}
-    others = sorted(name for name in asked if not _MAKES.fullmatch(name))
+        return [archive.read(entry) for entry in entries if entry.filename.endswith("data.pkl")]
+
+
+def refuse_others(path: Path, pickles: list[bytes], known: str) -> set[str]:
+    """Refuse what asks for anything but ``known`` names: a hash tells damage, and not who wrote the file.
+
+    Args:
+        path: The file, for the message.
+        pickles: Those in it, of which there has to be one.
+        known: A regular expression of names as ``<module> <name>``.
+
+    Returns:
+        The names that are asked for.
+
+    Raises:
+        DataError: Names the first of the others.
+    """
+    asked = {str(value) for pickled in pickles for value in _globals(pickled)}
+    others = sorted(name for name in asked if not re.fullmatch(known, name))
     if others or len(pickles) != 1:
         found = shown(others[0]) if others else f"{len(pickles)} pickles"
         raise DataError(f"{path} is not a safe checkpoint: expected tensors and plain values only, found {found}")
+    return asked
 
 
 def _globals(pickled: bytes) -> Iterator[Any]:
@@ -141,8 +159,18 @@ def _globals(pickled: bytes) -> Iterator[Any]:
     return (value for code, value, _ in pickletools.genops(pickled) if code.name in ("GLOBAL", "INST", "STACK_GLOBAL"))
 
 
-def _check_size(path: Path, state: Any, size: int) -> None:
-    """Refuse what is larger in memory than its file: a few bytes make a list of lists that share their elements."""
+def check_size(path: Path, state: Any, size: int, inside: Callable[[Any], Iterable[Any]] = lambda _: ()) -> None:
+    """Refuse what is larger in memory than its file: a few bytes make a list of lists that share their elements.
+
+    Args:
+        path: The file, for the message.
+        state: What was read from it.
+        size: Its bytes.
+        inside: What a value of another kind than tensors, mappings and sequences holds.
+
+    Raises:
+        DataError: It holds a tensor of more bytes, or more values.
+    """
     left, count = [state], 0
     while left:
         value = left.pop()
@@ -155,5 +183,7 @@ def _check_size(path: Path, state: Any, size: int) -> None:
             left += [*value.keys(), *value.values()]
         elif isinstance(value, (list, tuple)):
             left += value
+        else:
+            left += inside(value)
         if count + len(left) > size:
             raise DataError(f"{path} is not a safe checkpoint: {size} bytes would be more than {size} values")

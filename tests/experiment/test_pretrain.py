@@ -163,6 +163,7 @@ def test_the_run_folder_holds_every_stage_and_no_cache(finished):
     }
     expected = {f"{stage}.pth" for stage in stages} | {str(Path(stage).parent / "last.pth") for stage in stages}
     expected |= {f"{arm}/outcomes.npz" for arm in ("local", "clean", "attacked")}
+    expected |= {f"{arm}/flagged.csv" for arm in ("clean", "attacked")}
     files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
     found = {"tensorboard" if file.parts[0] == "tensorboard" else str(file) for file in files}
     names = {"config.yaml", "dataset.json", "result.json", "history.png", "run.log", "tensorboard"}

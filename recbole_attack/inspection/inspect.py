@@ -1,0 +1,220 @@
+"""Inspect a model that somebody else made: is an item in it promoted?"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole.utils import get_local_time
+
+from recbole_attack import __version__
+from recbole_attack.defense import Detection, Evidence
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.experiment.detection import detected
+from recbole_attack.experiment.suspects import FLAGGED, suspects
+from recbole_attack.inspection.calibration import cache_folder, clean_maxima, p_values
+from recbole_attack.inspection.catalogue import catalogue
+from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
+from recbole_attack.inspection.model_file import read_model_file
+from recbole_attack.inspection.options import inspection_options
+from recbole_attack.inspection.platform import Platform, prepare_platform
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import write_csv, write_folder, write_json
+from recbole_attack.utils.words import counted, printable
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is to be said of a model.
+
+    Attributes:
+        header: Names of the columns of ``rows``: those of ``flagged.csv``.
+        rows: One for each item of both the model and the platform, the most suspicious first.
+        flagged: Tokens of the flagged items.
+        verdict: One sentence.
+        record: Parameters, hashes, versions and what the verdict rests on.
+        folder: Where ``flagged.csv`` and ``inspection.json`` are.
+    """
+
+    header: list[str]
+    rows: list[list[Any]]
+    flagged: list[str]
+    verdict: str
+    record: dict[str, Any]
+    folder: Path
+
+    def table(self, most: int = 20) -> str:
+        """The flagged items, the most suspicious first, as text: whom either model shows them in its longest lists.
+
+        Args:
+            most: Lines at the most.
+        """
+        shown = [name for name in self.header if "@" in name][-2:]
+        columns = ["item", self.header[3], self.header[2], *shown, "users", "popularity"]
+        places = [self.header.index(name) for name in columns]
+        rows = [[printable(str(row[place])) for place in places] for row in self.rows if row[1]]
+        widths = [max(map(len, column)) for column in zip(columns, *rows[:most], strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [columns, *rows[:most]]
+        ]
+        return "\n".join([lines[0], "=" * len(lines[0]), *lines[1:]])
+
+
+def inspect_model(
+    model_file: str | Path,
+    model: Any = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Inspection:
+    """Say whether a model promotes an item, and how sure that is; nothing in its file is run.
+
+    Every detector compares whom the model shows each item, and whom a model of the platform's own shows it. An item is
+    flagged if hardly any clean model would have one as suspicious.
+
+    Args:
+        model_file: What ``torch.save`` wrote (a checkpoint of RecBole's or of this package, or a state dict), or
+            safetensors.
+        model: The model's name or class; what the file says by default.
+        dataset: The platform's dataset.
+        config_file_list: YAML files.
+        config_dict: Parameters of the platform's models; win over files.
+        options: ``items``, ``local``, ``detector``, ``clean_models``, ``false_alarms``, ``output``: as
+            ``properties/inspect.yaml`` explains them.
+
+    Raises:
+        ConfigError: A parameter is not valid, or contradicts the file.
+        DataError: A file is missing, damaged, of another model, or could carry code.
+        TrainingError: A model of the platform's own diverged.
+    """
+    asked = inspection_options(options)
+    if asked["output"] is not None and Path(asked["output"]).exists():
+        raise DataError(f"output {asked['output']} exists already: expected a new folder")
+    file = read_model_file(Path(model_file))
+    config = configured(file, model, dataset, config_file_list, config_dict or {})
+    platform = prepare_platform(config)
+    items = catalogue(platform.dataset, item_rows(config, platform.dataset, file), _path(asked["items"]))
+    _tell(platform, file.path, items)
+    given = restored(config, platform.dataset, file, items)
+    local = _local(platform, asked["local"])
+    evidence = platform.evidence(given, local, platform.users)
+    clean = clean_maxima(platform, given, asked["clean_models"])
+    record = {
+        "version": __version__,
+        "evaluator": EVALUATOR_VERSION,
+        "model_file": {"name": file.path.name, "sha256": file.sha256},
+        "inspection": asked,
+        "config": config.to_dict(),
+        "items": {"of_the_model": items.size - 1, "foreign": len(items.foreign), "order_assumed": items.assumed},
+        "clean_models": clean,
+    }
+    return _finish(platform, given, evidence, clean, asked, record)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _tell(platform: Platform, file: Path, items: Any) -> None:
+    """Warn of what is assumed of items, and of those that are not looked at."""
+    if items.assumed:
+        LOG.warning(
+            f"{file} does not say which items its rows are: the order of dataset '{platform.config['dataset']}' is "
+            "assumed; a wrong one makes any verdict void (--items=<file>)"
+        )
+    lacking = platform.dataset.item_num - 1 - int((items.rows[1:] > 0).sum())
+    if lacking or items.foreign:
+        LOG.warning(
+            f"{counted(lacking, 'item')} of dataset '{platform.config['dataset']}' that the model lacks, and "
+            f"{counted(len(items.foreign), 'item')} of the model that the dataset lacks, are left out"
+        )
+
+
+def _local(platform: Platform, file: str | None) -> GivenModel:
+    """The platform's own model, read or trained and kept."""
+    if file is None:
+        kept = cache_folder(platform.config) / "local.pth"
+        return platform.trained(platform.users, platform.config["seed"], kept)
+    own = read_model_file(Path(file))
+    config = fitted_to(own, platform.config)
+    items = catalogue(platform.dataset, item_rows(config, platform.dataset, own), None)
+    return restored(config, platform.dataset, own, items)
+
+
+def _finish(
+    platform: Platform,
+    given: GivenModel,
+    evidence: Evidence,
+    clean: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> Inspection:
+    """Judge the model and write what there is to say."""
+    found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
+    p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
+    first, rate = asked["detector"], _rate(asked)
+    flagged = np.isfinite(found[first].scores) & (p_of[first] <= float(rate) + _EXACT)
+    tokens = platform.dataset.tokens(platform.dataset.iid_field, np.arange(platform.dataset.item_num))
+    header, rows = suspects(tokens, evidence, platform.cutoffs, found, flagged, first, p_of)
+    named = [str(row[0]) for row in rows if row[1]]
+    verdict = _verdict(named, len(rows), first, p_of[first][np.isfinite(found[first].scores)], rate)
+    said = {**record, "users": evidence.users, "false_alarms": float(rate), "flagged": named, "verdict": verdict}
+
+    def write(folder: Path) -> None:
+        write_csv(folder / FLAGGED, header, rows)
+        write_json(folder / "inspection.json", said)
+
+    folder = _folder(platform, asked["output"], record["model_file"]["name"])
+    write_folder(folder, write)
+    return Inspection(header, rows, named, verdict, said, folder)
+
+
+_EXACT = 1e-12
+"""Far below the difference between two p-values."""
+
+
+def _among(found: Detection, given: GivenModel) -> Detection:
+    """What a detector says of the items the model has: the others cannot be recommended by it."""
+    known = given.known.cpu().numpy()
+    return Detection(np.where(known, found.scores, -np.inf), found.flagged & known)
+
+
+def _rate(asked: Mapping[str, Any]) -> Fraction:
+    """The largest share within the allowed one that so many clean models can tell, or the smallest they can."""
+    models, allowed = asked["clean_models"], Fraction(str(asked["false_alarms"]))
+    steps = allowed * (models + 1) // 1
+    if not steps:
+        needed = -(-1 // allowed) - 1
+        LOG.warning(
+            f"{models} clean models cannot tell {float(allowed):g} false alarms: expected at least {needed}; "
+            f"1 in {models + 1} is claimed"
+        )
+    return Fraction(max(steps, 1), models + 1)
+
+
+def _verdict(flagged: Sequence[str], items: int, detector: str, p: Any, rate: Fraction) -> str:
+    alarms = f"of clean models, {rate.numerator} in {rate.denominator} would be flagged"
+    if not flagged:
+        return f"none of {items} items is flagged ({detector}, smallest p {p.min():.2g}); {alarms}"
+    verb = "is" if len(flagged) == 1 else "are"
+    more = f" and {len(flagged) - _NAMED} more" if len(flagged) > _NAMED else ""
+    return (
+        f"{len(flagged)} of {items} items {verb} flagged ({detector}, p <= {float(rate):.2g} each): "
+        f"{', '.join(map(printable, flagged[:_NAMED]))}{more}; {alarms}"
+    )
+
+
+_NAMED = 10
+"""Items a sentence names."""
+
+
+def _folder(platform: Platform, output: str | None, name: str) -> Path:
+    made = f"inspect-{Path(name).stem}-{get_local_time()}-{secrets.token_hex(3)}"
+    return Path(platform.config["checkpoint_dir"]) / made if output is None else Path(output)

@@ -1,0 +1,156 @@
+"""A platform's own users: models trained on some of them, and whom models show which item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recbole_attack.config import AttackConfig
+from recbole_attack.data import RaggedSequentialDataset
+from recbole_attack.defense import CUTOFFS, Evidence
+from recbole_attack.evaluator import ItemExposure, RankingProtocol
+from recbole_attack.experiment import create_dataset
+from recbole_attack.experiment.base import evaluation_loader, party_data
+from recbole_attack.inspection.catalogue import Catalogue
+from recbole_attack.inspection.given_model import GivenModel, build
+from recbole_attack.threat import Threat, configured_targets
+from recbole_attack.trainer import TRAINERS
+from recbole_attack.utils.checkpoints import load_checkpoint, load_weights
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import write_bytes
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a platform has: its interactions, split as a run of its configuration splits them.
+
+    Attributes:
+        config: The configuration of its models.
+        dataset: The built dataset.
+        train: Its training interactions.
+        valid: A row for each validated user.
+        test: A row for each tested user: all of a history but its last item.
+        threat: Who is malicious: nobody.
+    """
+
+    config: AttackConfig
+    dataset: RaggedSequentialDataset
+    train: RaggedSequentialDataset
+    valid: RaggedSequentialDataset
+    test: RaggedSequentialDataset
+    threat: Threat
+
+    @cached_property
+    def users(self) -> Mask:
+        """``[n_users]`` who has interactions."""
+        return self.dataset.split.full.lengths > 0
+
+    @cached_property
+    def cutoffs(self) -> list[int]:
+        """Lengths of the lists that are compared: those shorter than the catalogue."""
+        return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
+
+    @cached_property
+    def own_items(self) -> Catalogue:
+        """The catalogue of a model that is trained here."""
+        n_items = self.dataset.item_num
+        return Catalogue(np.arange(n_items), n_items, (), assumed=False)
+
+    def trained(self, users: Mask, seed: int, file: Path | None = None) -> GivenModel:
+        """A clean model of some of the users, the best epoch of the validation on them.
+
+        Args:
+            users: ``[n_users]`` whose training interactions it learns from.
+            seed: Of its initial weights and all that training draws.
+            file: Where the checkpoint is kept, if it is; it is read where it is there already.
+
+        Raises:
+            DataError: There is nothing to train on.
+            TrainingError: Training diverged.
+        """
+        with TemporaryDirectory() as folder:
+            config = self.config.replace(seed=seed, checkpoint_dir=folder)
+            model = build(config, self.dataset, self.dataset.item_num)
+            if file is None or not file.is_file():
+                written = self._fit(config, model, users)
+                if file is not None:
+                    write_bytes(file, written.read_bytes())
+                file = written
+            load_weights(model, load_checkpoint(file, config["device"]), file)
+        return GivenModel(model.eval(), self.own_items)
+
+    def _fit(self, config: AttackConfig, model: Any, users: Mask) -> Path:
+        data = party_data(config, self.train, self.dataset.split.train, "platform", users)
+        valid = evaluation_loader(config, self.valid, np.flatnonzero(~users))
+        trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
+        trainer.fit(data, valid, verbose=False)
+        return Path(trainer.saved_model_file)
+
+    def evidence(self, given: GivenModel, local: GivenModel, users: Mask) -> Evidence:
+        """What detectors read of a model: whom it and the platform's own one show each item.
+
+        Both rank the items that ``given`` has, for the users with one of them in their history.
+
+        Args:
+            given: The model that is judged.
+            local: The platform's own.
+            users: ``[n_users]`` the users, on whose training interactions popularity is counted.
+
+        Raises:
+            DataError: A score is not finite, or there is nobody to ask for.
+        """
+        loader = evaluation_loader(self.config, self.test, np.flatnonzero(~users))
+        models = (given, local)
+        exposures = [ItemExposure(self.dataset.item_num, self.cutoffs) for _ in models]
+        for interaction, _, _, positives in loader or ():
+            asked = given.lengths(interaction[given.model.ITEM_SEQ]).cpu() > 0
+            if asked.any():
+                for model, exposure in zip(models, exposures, strict=True):
+                    exposure.add(self._ranked(model, given.known, interaction[asked], positives[asked]))
+        if not exposures[0].users:
+            raise DataError(
+                f"dataset '{self.config['dataset']}' has no user to ask the model for: expected one with 3 items"
+            )
+        popularity = self.dataset.split.train.only(users).popularity()
+        return Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
+
+    def _ranked(
+        self, model: GivenModel, known: torch.Tensor, interaction: Any, positives: torch.Tensor
+    ) -> torch.Tensor:
+        scores = model.scores(interaction)
+        if not torch.isfinite(scores[:, known]).all():
+            raise DataError("a score of the model is not finite: expected weights that give numbers")
+        scores = torch.where(known, scores, -torch.inf)
+        users, history = (interaction[name].cpu().numpy() for name in (self.dataset.uid_field, "history_length"))
+        return self._protocol.restrict(scores, users, history, positives.to(scores.device))
+
+    @cached_property
+    def _protocol(self) -> RankingProtocol:
+        split, none = self.dataset.split, np.zeros(0, dtype=np.int64)
+        return RankingProtocol(split.full, none, self.config["mask_history"], None, self.config["seed"])
+
+
+def prepare_platform(config: AttackConfig) -> Platform:
+    """Read the platform's data.
+
+    Raises:
+        DataError: A file, field or token is missing.
+    """
+    dataset = create_dataset(config)
+    train, valid, test = dataset.build()
+    nobody = np.zeros(0, dtype=np.int64)
+    threat = Threat(configured_targets(config, dataset, dataset.split.train), nobody)
+    platform = Platform(config, dataset, train, valid, test, threat)
+    if not platform.cutoffs:
+        n = dataset.item_num - 1
+        raise DataError(f"dataset '{config['dataset']}': expected more than {min(CUTOFFS)} items to list, found {n}")
+    return platform

@@ -1,0 +1,144 @@
+"""p-values against a literal reading, and clean models that are kept and found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_attack.defense import DETECTORS
+from recbole_attack.experiment.detection import detected
+from recbole_attack.inspection import calibration
+from recbole_attack.inspection.calibration import cache_folder, clean_maxima, clean_scores, p_values
+from recbole_attack.inspection.given_model import configured
+from recbole_attack.inspection.model_file import ModelFile
+from recbole_attack.inspection.platform import prepare_platform
+from recbole_attack.utils.errors import DataError
+
+numbers = st.floats(-5, 5, width=16) | st.sampled_from([0.0, 1.0])
+
+
+@given(st.lists(numbers, min_size=1), st.lists(numbers, min_size=1))
+def test_p_values_are_those_of_a_literal_reading(scores, clean):
+    expected = [(1 + sum(other >= score for other in clean)) / (1 + len(clean)) for score in scores]
+    assert p_values(np.array(scores), np.array(clean)).tolist() == expected
+
+
+@given(st.lists(st.lists(numbers, min_size=3, max_size=3), min_size=2, max_size=12))
+def test_of_all_models_each_in_turn_against_the_others_no_more_are_flagged_than_stated(models):
+    """The promise itself: models that are alike, three items each, no distribution assumed."""
+    highest, n = np.array(models).max(axis=1), len(models)
+    smallest = [p_values(np.array(scores), np.delete(highest, k)).min() for k, scores in enumerate(models)]
+    for k in range(1, n + 1):
+        assert sum(p <= k / n + 1e-12 for p in smallest) <= k
+
+
+@pytest.fixture
+def platform(mine):
+    def build(**changes):
+        file = ModelFile(Path("none.pth"), "", {}, {"model": "SASRec"})
+        given = {**mine, "hidden_size": 8, "inner_size": 16, "MAX_ITEM_LIST_LENGTH": 12, **changes}
+        return prepare_platform(configured(file, None, "tiny", None, given))
+
+    return build
+
+
+def test_whom_models_show_items_is_what_a_plain_loop_counts(platform):
+    at = platform()
+    half = at.users & (np.arange(len(at.users)) % 2 == 0)
+    first, second = at.trained(half, 1), at.trained(at.users & ~half, 2)
+    found = at.evidence(first, second, half)
+    full, expected = at.dataset.split.full, np.zeros((2, at.dataset.item_num, 2), dtype=int)
+    users = [user for user in np.flatnonzero(half) if full.lengths[user] >= 3]
+    for user in users:
+        *history, truth = full[user].tolist()
+        recent = torch.tensor([history[-12:]])
+        for index, model in enumerate((first, second)):
+            with torch.no_grad():
+                scores = model.model.score_items(recent, torch.tensor([recent.shape[1]]))[0].numpy()
+            barred = {0, *history} - {truth}
+            order = [item for item in np.argsort(-scores, kind="stable") if item not in barred]
+            for column, n in enumerate((5, 10)):
+                expected[index, order[:n], column] += 1
+    assert found.users == len(users)
+    assert (found.pretrained == expected[0]).all() and (found.local == expected[1]).all()
+    train = at.dataset.split.train
+    assert (
+        found.popularity.tolist()
+        == np.bincount(np.concatenate([train[user] for user in np.flatnonzero(half)]), minlength=train.n_items).tolist()
+    )
+
+
+def test_clean_models_are_halves_of_the_users_that_do_not_meet(platform, monkeypatch):
+    at, asked = platform(), []
+    trained = type(at).trained
+    monkeypatch.setattr(
+        type(at),
+        "trained",
+        lambda self, users, seed, file=None: asked.append((users, seed)) or trained(self, users, seed),
+    )
+    scores = clean_scores(at, trained(at, at.users, 1), 4)
+    (provider, first), (local, second) = asked
+    assert not (provider & local).any() and ((provider | local) == at.users).all()
+    assert abs(int(provider.sum()) - int(local.sum())) <= 1 and first != second
+    clean, own = trained(at, provider, first), trained(at, local, second)
+    found = detected(at.evidence(clean, own, local), at.config.final_config_dict)
+    assert scores == {name: max(of.scores[1:].tolist()) for name, of in found.items()}
+
+
+def test_clean_models_are_trained_once_and_an_interruption_costs_one(platform, monkeypatch):
+    at = platform()
+    model = at.trained(at.users, 7)
+    with monkeypatch.context() as patch:
+        seen = []
+        patch.setattr(calibration, "clean_scores", lambda *args: seen.append(args[2]) or stopping(*args))
+
+        def stopping(*args):
+            if args[2] == 2:
+                raise KeyboardInterrupt
+            return clean_scores(*args)
+
+        with pytest.raises(KeyboardInterrupt):
+            clean_maxima(at, model, 4)
+        assert seen == [0, 1, 2]
+    folder = cache_folder(at.config)
+    assert sorted(file.name for file in folder.iterdir()) == ["clean-0.json", "clean-1.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "clean_scores", lambda *args: later.append(args[2]) or clean_scores(*args))
+        later = []
+        whole = clean_maxima(platform(), model, 3)
+        assert later == [2]
+        again = clean_maxima(platform(), model, 3)
+        assert later == [2]
+    assert whole.keys() == again.keys() == DETECTORS.keys()
+    for name in DETECTORS:
+        assert whole[name].tolist() == again[name].tolist() == [clean_scores(at, model, n)[name] for n in range(3)]
+
+
+def test_the_cache_is_that_of_data_parameters_and_catalogue(platform, tmp_path):
+    folder = cache_folder(platform().config)
+    assert cache_folder(platform(show_progress=True, checkpoint_dir="saved").config) == folder
+    others = [
+        cache_folder(platform(**changes).config) for changes in ({"epochs": 2}, {"seed": 1}, {"mask_history": False})
+    ]
+    assert len({folder, *others}) == 4
+    at = platform()
+    model = at.trained(at.users, 7)
+    model.known[5] = False
+    clean_maxima(at, model, 1)
+    (file,) = folder.iterdir()
+    assert file.name.startswith("clean-0-")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kmeans": 1.0}', '{"kmeans": 1.0, "excess_tail": null}'])
+def test_a_damaged_file_is_named(platform, text):
+    at = platform()
+    file = cache_folder(at.config) / "clean-0.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"clean-0\.json is damaged: .* remove it"):
+        clean_maxima(at, at.trained(at.users, 7), 1)
