@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +92,9 @@ class Platform:
     def _fit(self, config: AttackConfig, model: Any, users: Mask) -> Path:
         data = party_data(config, self.train, self.dataset.split.train, "platform", users)
         valid = evaluation_loader(config, self.valid, np.flatnonzero(~users))
-        trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
+        with warnings.catch_warnings():  # RecBole's trainer warns of PyTorch's future each time it is made
+            warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+            trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
         trainer.fit(data, valid, verbose=False)
         return Path(trainer.saved_model_file)
 
