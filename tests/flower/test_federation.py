@@ -260,7 +260,7 @@ def nodes(folder: Path) -> list[str]:
 
 
 def test_a_superlink_that_is_not_there_is_said(settings: Callable[..., AttackConfig], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="SuperLink '127.0.0.1:9': flwr run failed: "):
+    with pytest.raises(ConfigError, match=r"SuperLink '127\.0\.0\.1:9': flwr run failed: "):
         run_on_flower(settings(), {"superlink": "127.0.0.1:9"})
     assert not (tmp_path / "saved").exists()
 
