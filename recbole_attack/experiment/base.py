@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
@@ -59,6 +59,18 @@ class ArmResult:
         """What ``result.json`` says of the arm, by name."""
         measured = ("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full")
         return {key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}
+
+
+class Findings(NamedTuple):
+    """What follows from all arms together.
+
+    Attributes:
+        record: What ``result.json`` says besides the arms' metrics.
+        suspects: Arm -> the content of its ``flagged.csv``, for arms that have one.
+    """
+
+    record: dict[str, Any]
+    suspects: dict[str, Table]
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,9 @@ class Experiment(ABC):
         """Arrays from which :meth:`findings` of arms follow that were trained apart."""
         return {}
 
-    def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
-        """What ``result.json`` says besides the arms' metrics."""
-        return {}
-
-    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
-        """Arm -> the content of its ``flagged.csv``, for arms that have one."""
-        return {}
+    def findings(self, arms: Mapping[str, ArmResult]) -> Findings:
+        """What there is to say besides the arms' metrics."""
+        return Findings({}, {})
 
 
 def create_dataset(

@@ -9,6 +9,9 @@ from recbole_attack.config.defaults import load_defaults
 from recbole_attack.defense import DETECTORS, Detection, Evidence
 from recbole_attack.evaluator import detection_quality
 
+Judged = tuple[Evidence, dict[str, Detection]]
+"""What detectors read of a model, and what each of them says."""
+
 
 def detections(
     arms: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
@@ -19,16 +22,35 @@ def detections(
         arms: Arm -> its :meth:`~recbole_attack.experiment.PretrainExperiment.evidence`.
         config: The run's parameters, with those of the detectors.
     """
+    return qualities(arms, judged(arms, config))
+
+
+def judged(arms: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, Judged]:
+    """Arm -> what detectors read of it and what they say; nothing without the platform's own model.
+
+    Args:
+        arms: As for :func:`detections`.
+        config: As for :func:`detected`.
+    """
     local = arms.get("local")
     if not local:
         return {}
-    shown = {name: arm for name, arm in arms.items() if name != "local" and arm}
-    return {name: _quality(arm, local, config) for name, arm in shown.items()}
+    seen = {
+        name: Evidence(arm["counts"], local["counts"], arm["popularity"], int(arm["users"]))
+        for name, arm in arms.items()
+        if name != "local" and arm
+    }
+    return {name: (evidence, detected(evidence, config)) for name, evidence in seen.items()}
 
 
-def evidence_of(arm: Mapping[str, Any], local: Mapping[str, Any]) -> Evidence:
-    """What detectors read of an arm; see :meth:`~recbole_attack.experiment.PretrainExperiment.evidence`."""
-    return Evidence(arm["counts"], local["counts"], arm["popularity"], int(arm["users"]))
+def qualities(
+    arms: Mapping[str, Mapping[str, Any]], said: Mapping[str, Judged]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Arm -> detector -> how well what it said of the arm finds the targets."""
+    return {
+        arm: {name: detection_quality(of.scores, of.flagged, arms[arm]["targets"]) for name, of in found.items()}
+        for arm, (_, found) in said.items()
+    }
 
 
 def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detection]:
@@ -43,10 +65,3 @@ def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detecti
         own = {key: config.get(key, value) for key, value in load_defaults(f"detector/{name}").items()}
         found[name] = detect(evidence, config["seed"], **own)
     return found
-
-
-def _quality(
-    arm: Mapping[str, Any], local: Mapping[str, Any], config: Mapping[str, Any]
-) -> dict[str, dict[str, float]]:
-    found = detected(evidence_of(arm, local), config)
-    return {name: detection_quality(of.scores, of.flagged, arm["targets"]) for name, of in found.items()}

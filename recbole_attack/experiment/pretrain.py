@@ -30,13 +30,14 @@ from recbole_attack.evaluator import score_of
 from recbole_attack.experiment.base import (
     ArmResult,
     Experiment,
+    Findings,
     create_dataset,
     evaluation_loader,
     final_metrics,
     party_data,
 )
-from recbole_attack.experiment.detection import detected, detections, evidence_of
-from recbole_attack.experiment.suspects import Table, suspects
+from recbole_attack.experiment.detection import judged, qualities
+from recbole_attack.experiment.suspects import suspects
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import PromptSASRec, SASRec, user_attributes
 from recbole_attack.stages import Party, Stage, plans
@@ -169,24 +170,21 @@ class PretrainExperiment(Experiment):
         popularity, targets = self.train_data.sequences.popularity(), self.threat.targets
         return {"counts": shown.counts, "users": shown.users, "popularity": popularity, "targets": targets}
 
-    def findings(self, arms: Mapping[str, ArmResult]) -> dict[str, Any]:
-        """``detection``: arm -> detector -> how well it finds the targets, against the platform's own model."""
-        evidence = {name: self.evidence(arm) for name, arm in arms.items()}
-        return {"detection": detections(evidence, self.config.final_config_dict)}
+    def findings(self, arms: Mapping[str, ArmResult]) -> Findings:
+        """How well detectors find the targets, and all items by how suspicious they are; one detector orders and flags.
 
-    def suspects(self, arms: Mapping[str, ArmResult]) -> dict[str, Table]:
-        """Arm -> items by how suspicious they are against the platform's own model; one detector orders and flags."""
-        seen = {name: self.evidence(arm) for name, arm in arms.items()}
-        local = seen.pop("local", None)
+        Returns:
+            ``detection`` in the record: arm -> detector -> how well it finds the targets, against the platform's own
+            model; and a table of suspects for each of these arms.
+        """
+        evidence = {name: self.evidence(arm) for name, arm in arms.items()}
+        said = judged(evidence, self.config.final_config_dict)
         tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
-        tables = {}
-        for name, arm in seen.items():
-            if not local:
-                break
-            evidence = evidence_of(arm, local)
-            found = detected(evidence, self.config.final_config_dict)
-            tables[name] = suspects(tokens, evidence, self._cutoffs, found, found[_FLAGS].flagged, _FLAGS)
-        return tables
+        tables = {
+            name: suspects(tokens, seen, self._cutoffs, found, found[_FLAGS].flagged, _FLAGS)
+            for name, (seen, found) in said.items()
+        }
+        return Findings({"detection": qualities(evidence, said)}, tables)
 
     def describe_data(self) -> dict[str, Any]:
         """Counts and hashes that identify the data, and the sizes of both parties."""

@@ -96,9 +96,10 @@ def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: b
     if saved:
         check_same_data(folder / "dataset.json", data)
     arms, failed = _train(experiment, folder, saved)
-    for name, table in experiment.suspects(arms).items() if saved else ():
+    found = experiment.findings(arms)
+    for name, table in found.suspects.items() if saved else ():
         write_csv(folder / name / FLAGGED, *table)
-    record = {**_record(experiment, data, arms), "failed": failed}
+    record = {**_record(experiment, data, arms, found.record), "failed": failed}
     file = _write_record(folder, record) if saved else None
     if failed:
         where = f"; {file} holds what came before it" if file else ""
@@ -196,7 +197,9 @@ def _comparison(arms: Mapping[str, ArmResult]) -> dict[str, Any]:
     return comparison({name: arm.report() for name, arm in arms.items()})
 
 
-def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult]) -> dict[str, Any]:
+def _record(
+    experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, ArmResult], findings: Mapping[str, Any]
+) -> dict[str, Any]:
     """The content of ``result.json``."""
     config = experiment.config
     return {
@@ -208,7 +211,7 @@ def _record(experiment: Experiment, data: Mapping[str, Any], arms: Mapping[str, 
         "dataset": data,
         "budget": experiment.describe_threat(),
         **_comparison(arms),
-        **experiment.findings(arms),
+        **findings,
         "history": {name: arm.history for name, arm in arms.items()},
         "timing": {name: arm.seconds for name, arm in arms.items()},
         "environment": environment(config),
