@@ -65,6 +65,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     **{"dose": ("metric", "by"), "variance": ("metric", "factors"), "figure": ("x", "y", "line", "panel")},
     **{"comparisons": ("first", "second", "metrics"), "intervals": ("k",)},
 }
+_NAMED = 20
+"""Rows that are named one by one."""
+
 _MAY: Mapping[str, tuple[str, ...]] = {"comparisons": ("over",), "dose": ("level",), "variance": ("by",)}
 
 
@@ -134,11 +137,17 @@ def experiment_page(
         f"![{figure['y']} against {figure['x']}]({picture})" if panels_of(records, about) else "",
         f"{COURSE}\n\n{course}" if course else "",
         about.notes,
-        f"Not run yet: {', '.join(missing)}." if missing else "",
+        f"Not run yet: {_some(missing)}." if missing else "",
         "\n".join(["```bash", *commands, "```"]),
         captions(records, about.paper),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _some(rows: Sequence[str]) -> str:
+    """Rows by name; of very many, how many others there are."""
+    others = f", and {len(rows) - _NAMED} other rows" if len(rows) > _NAMED + 1 else ""
+    return ", ".join(rows[:_NAMED] if others else rows) + others
 
 
 def panels_of(records: Rows, about: About) -> list[Panel]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from itertools import product
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.data.sequences import from_pairs
@@ -67,3 +71,61 @@ def test_a_group_is_told_by_an_item_it_alone_has_and_not_by_chance(script):
         users = np.repeat(np.arange(400), [len(row) for row in rows])
         aucs = module.folds(module.histories(from_pairs(users, np.concatenate(rows), 400, 30)), inside)
         assert len(aucs) == 5 and low <= np.mean(aucs) <= high
+
+
+RUNS = ["aggregator", "per_item", "attack", "upload_search_gradient", "target_items", "malicious_ratio", "seed"]
+
+
+def attacked_runs(exposures):
+    """``(aggregator, per_item, attack, upload, target, share, seed) -> er@10`` as the script's frame."""
+    lines = [{**dict(zip(RUNS, run, strict=True)), "er@10": er, "hit@10": 0.1} for run, er in exposures.items()]
+    return pd.DataFrame(lines)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_the_worst_case_is_over_what_every_rule_has_been_through(script, data):
+    module = script("choosing_a_rule")
+    rules = [("mean", False), ("mean", True), ("krum", False)]
+    attacks = list(product(["eb", "dvfsr"], [False], ["1", "2"], [0.01, 0.001], [1, 2]))
+    every = [(*rule, *attack) for rule, attack in product(rules, attacks)]
+    ran = data.draw(st.lists(st.sampled_from(every), unique=True, min_size=1))
+    exposures = {run: data.draw(st.floats(0, 1)) for run in ran}
+    tried = {run[:2] for run in ran}
+    shared = [attack for attack in attacks if all((*rule, *attack) in exposures for rule in tried)]
+    frame = module.common(attacked_runs(exposures))
+    assert sorted(map(tuple, frame[RUNS].to_numpy().tolist())) == sorted((*r, *a) for r, a in product(tried, shared))
+    found = {(r.aggregator, r.per_item, r.malicious_ratio): r["er@10"] for _, r in module.worst(frame).iterrows()}
+    expected = {}
+    for rule, attack in product(tried, shared):
+        place = (*rule, attack[3])
+        expected[place] = max(expected.get(place, 0.0), exposures[*rule, *attack])
+    assert found == expected
+
+
+def test_a_rule_has_the_rate_that_validation_likes_best_and_the_seeds_that_all_have(script):
+    clean = pd.DataFrame(
+        [
+            ("mean", False, 0.01, 1, 0.3, 0.10),
+            ("mean", False, 0.01, 2, 0.1, 0.20),
+            ("mean", False, 0.1, 1, 0.2, 0.40),
+            ("mean", True, 0.1, 1, 0.2, 0.15),
+            ("mean", True, 0.01, 1, 0.1, 0.30),
+            ("mean", False, 0.01, 3, 0.1, 0.50),
+            ("mean", True, 0.1, 2, 0.1, 0.25),
+            ("mean", True, 0.01, 3, 0.1, 0.60),
+        ],
+        columns=["aggregator", "per_item", "learning_rate", "seed", "selected_by", "hit@10"],
+    )
+    found = script("choosing_a_rule").tuned(clean)
+    assert sorted(found["hit@10"]) == [0.10, 0.15, 0.20, 0.25]
+
+
+def test_the_page_on_rules_is_what_the_store_says(script, tmp_path, monkeypatch):
+    root = SCRIPTS.parent
+    monkeypatch.chdir(root)
+    page = Path("docs/choosing-a-rule.md")
+    places = ["experiments/choosing-a-rule", "results/store", "results/seconds-per-round.csv"]
+    script("choosing_a_rule").main([*places, f"--out={tmp_path / 'page.md'}"])
+    again = (tmp_path / "page.md").read_text(encoding="utf-8").replace(str(tmp_path / "page.md"), str(page))
+    assert page.read_text(encoding="utf-8") == again
