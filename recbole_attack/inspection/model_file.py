@@ -23,7 +23,6 @@ OF_CONFIGURATIONS = (
     r"recbole\.[\w.]+ \w+"
     r"|yaml\.loader (\w*Loader)"
     r"|numpy\.(_core|core)\.multiarray scalar|numpy dtype"
-    r"|_codecs encode"
 )
 """What RecBole's configuration names besides plain values, as ``<module> <name>``: nothing of it is imported."""
 
