@@ -22,8 +22,8 @@ from recbole_attack.inspection.catalogue import catalogue
 from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
 from recbole_attack.inspection.model_file import read_model_file
 from recbole_attack.inspection.options import inspection_options
-from recbole_attack.inspection.platform import Platform, prepare_platform
-from recbole_attack.utils.errors import DataError
+from recbole_attack.inspection.platform import Platform, cutoffs, prepare_platform
+from recbole_attack.utils.errors import DataError, shown
 from recbole_attack.utils.files import write_csv, write_folder, write_json
 from recbole_attack.utils.words import counted, printable
 
@@ -54,8 +54,8 @@ class Inspection:
         Args:
             most: Lines at the most.
         """
-        shown = [name for name in self.header if "@" in name][-2:]
-        columns = ["item", self.header[3], self.header[2], *shown, "users", "popularity"]
+        longest = [name for name in self.header if "@" in name][-2:]
+        columns = ["item", self.header[3], self.header[2], *longest, "users", "popularity"]
         places = [self.header.index(name) for name in columns]
         rows = [[printable(str(row[place])) for place in places] for row in self.rows if row[1]]
         widths = [max(map(len, column)) for column in zip(columns, *rows[:most], strict=True)]
@@ -103,6 +103,7 @@ def inspect_model(
     items = catalogue(platform.dataset, item_rows(config, platform.dataset, file), _path(asked["items"]))
     _tell(platform, file.path, items)
     given = restored(config, platform.dataset, file, items)
+    cutoffs(given)  # refuses what cannot be compared before anything is trained
     local = _local(platform, asked["local"])
     evidence = platform.evidence(given, local, platform.users)
     clean = clean_maxima(platform, given, asked["clean_models"])
@@ -129,12 +130,18 @@ def _tell(platform: Platform, file: Path, items: Any) -> None:
             f"{file} does not say which items its rows are: the order of dataset '{platform.config['dataset']}' is "
             "assumed; a wrong one makes any verdict void (--items=<file>)"
         )
-    lacking = platform.dataset.item_num - 1 - int((items.rows[1:] > 0).sum())
+    dataset = platform.dataset
+    lacking = dataset.tokens(dataset.iid_field, np.flatnonzero(items.rows[1:] == 0) + 1)
     if lacking or items.foreign:
         LOG.warning(
-            f"{counted(lacking, 'item')} of dataset '{platform.config['dataset']}' that the model lacks, and "
-            f"{counted(len(items.foreign), 'item')} of the model that the dataset lacks, are left out"
+            f"{counted(len(lacking), 'item')} of dataset '{platform.config['dataset']}' that the model lacks"
+            f"{_such_as(lacking)}, and {counted(len(items.foreign), 'item')} of the model that the dataset lacks"
+            f"{_such_as(items.foreign)}, are left out"
         )
+
+
+def _such_as(tokens: Sequence[str]) -> str:
+    return f" ({', '.join(map(shown, tokens[:3]))}{', ...' if len(tokens) > 3 else ''})" if tokens else ""
 
 
 def _local(platform: Platform, file: str | None) -> GivenModel:
@@ -162,7 +169,7 @@ def _finish(
     first, rate = asked["detector"], _rate(asked)
     flagged = np.isfinite(found[first].scores) & (p_of[first] <= float(rate) + _EXACT)
     tokens = platform.dataset.tokens(platform.dataset.iid_field, np.arange(platform.dataset.item_num))
-    header, rows = suspects(tokens, evidence, platform.cutoffs, found, flagged, first, p_of)
+    header, rows = suspects(tokens, evidence, cutoffs(given), found, flagged, first, p_of)
     named = [str(row[0]) for row in rows if row[1]]
     verdict = _verdict(named, len(rows), first, p_of[first][np.isfinite(found[first].scores)], rate)
     said = {**record, "users": evidence.users, "false_alarms": float(rate), "flagged": named, "verdict": verdict}

@@ -71,7 +71,7 @@ def read_model_file(path: Path) -> ModelFile:
             holds such that are not finite.
     """
     if not path.is_file():
-        raise DataError(f"model file {path} not found")
+        raise DataError(f"model file {path} {'is no file' if path.exists() else 'not found'}")
     content = path.read_bytes()
     with _refusing(path):
         state = _safetensors(content) if _is_safetensors(content) else _archive(path, content)

@@ -22,8 +22,8 @@ _LONGEST, _LONGEST_NAME = 16 * 2**20, 200
 """Bytes of the longest pickle, tensors not counted, and characters of the longest name."""
 
 _ENCODE = "_codecs encode"
-"""How protocol 2 makes bytes. PyTorch's reader would encode as often as it is told: 40 times ``hex`` is a terabyte. So it
-is asked for ``recbole._codecs.encode`` in its place, which is nothing."""
+"""How protocol 2 makes bytes. PyTorch's reader would encode as often as it is told: 40 times ``hex`` is a terabyte. So
+it is asked for ``recbole._codecs.encode`` in its place, which is nothing."""
 
 _GROWTH = 8
 """How many times as long a translation may be: a step of 1 byte becomes one of 5."""

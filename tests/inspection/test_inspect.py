@@ -90,8 +90,38 @@ def test_what_only_one_side_has_is_left_out_and_said(planted, mine, tmp_path, ca
     found = inspect_model(file, "SASRec", "tiny", config_dict=mine, items=items, **QUICK)
     assert sorted(row[0] for row in found.rows) == sorted(set(made.tokens) - {"i30"})
     said = caplog.records[-1].getMessage()
-    assert "1 item of dataset 'tiny' that the model lacks, and 1 item of the model that the dataset lacks" in said
+    assert "1 item of dataset 'tiny' that the model lacks ('i30'), and 1 item of the model" in said
+    assert "that the dataset lacks ('unheard of'), are left out" in said
     assert found.verdict.startswith("1 of 38 items is flagged")
+
+
+def test_lists_are_shorter_than_what_both_sides_have(planted, mine, tmp_path):
+    """Lists of 10 among 8 items would hold all of them, under any model: no score would differ."""
+    made, file = planted
+    known = {"i22", *[token for token in made.tokens if token != "i22"][:7]}
+    (tmp_path / "tokens.txt").write_text("\n".join(t if t in known else f"their {t}" for t in made.tokens))
+    items = str(tmp_path / "tokens.txt")
+    found = inspect_model(file, "SASRec", "tiny", config_dict=mine, items=items, **QUICK)
+    table = columns(found)
+    assert {name for name in table if "@" in name} == {"model@5", "local@5"}
+    assert table["model@5"] != table["local@5"] and len(set(table["excess_tail_score"])) > 1
+
+
+def test_too_few_items_in_common_are_refused_before_anything_is_trained(planted, mine, tmp_path):
+    made, file = planted
+    (tmp_path / "tokens.txt").write_text("\n".join([*made.tokens[:5], *(f"their {t}" for t in made.tokens[5:])]))
+    with pytest.raises(DataError, match="more than 5 items that the model and the dataset both have, found 5"):
+        inspect_model(file, "SASRec", "tiny", config_dict=mine, items=str(tmp_path / "tokens.txt"), **QUICK)
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_table_without_items_is_refused(planted, mine, tmp_path, rows):
+    weights = load_file(planted[1])
+    weights["item_embedding.weight"] = weights["item_embedding.weight"][:rows]
+    torch.save(weights, tmp_path / "none.pth")
+    with pytest.raises(DataError, match=rf"none\.pth holds no items: found {rows} rows"):
+        inspect_model(tmp_path / "none.pth", "SASRec", "tiny", config_dict=mine, **QUICK)
 
 
 def test_a_local_model_of_ones_own_is_the_one_that_is_trained_otherwise(planted, mine):

@@ -149,6 +149,8 @@ def test_a_missing_file_an_empty_one_and_a_text_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     with pytest.raises(DataError, match="not found"):
         read_model_file(path)
+    with pytest.raises(DataError, match=r"is no file$"):
+        read_model_file(tmp_path)
     for content in (b"", b"weights", b"\x10\0\0\0\0\0\0\0{}", b"PK\x03\x04"):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"model\.pth"):
