@@ -69,7 +69,6 @@ def run(arguments: argparse.Namespace) -> None:
         GateError: An item is flagged.
     """
     from recbole_attack.config.defaults import load_defaults
-    from recbole_attack.experiment.suspects import FLAGGED
     from recbole_attack.inspection import inspect_model
 
     given = dict(arguments.given)
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = inspect_model(Path(arguments.file), **named, config_file_list=files, config_dict=given, **options)
     if found.flagged:
         print(found.table())
-    print(found.verdict, found.folder / FLAGGED, sep="\n", flush=True)
+    print(found.verdict, found.file, sep="\n", flush=True)
     if found.flagged:
         raise GateError(f"{counted(len(found.flagged), 'item')} flagged")
 

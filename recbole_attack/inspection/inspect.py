@@ -48,6 +48,11 @@ class Inspection:
     record: dict[str, Any]
     folder: Path
 
+    @property
+    def file(self) -> Path:
+        """``flagged.csv``."""
+        return self.folder / FLAGGED
+
     def table(self, most: int = 20) -> str:
         """The flagged items, the most suspicious first, as text: whom either model shows them in its longest lists.
 
@@ -95,8 +100,7 @@ def inspect_model(
         TrainingError: A model of the platform's own diverged.
     """
     asked = inspection_options(options)
-    if asked["output"] is not None and Path(asked["output"]).exists():
-        raise DataError(f"output {asked['output']} exists already: expected a new folder")
+    _check_new(asked["output"])
     file = read_model_file(Path(model_file))
     config = configured(file, model, dataset, config_file_list, config_dict or {})
     platform = prepare_platform(config)
@@ -117,6 +121,11 @@ def inspect_model(
         "clean_models": clean,
     }
     return _finish(platform, given, evidence, clean, asked, record)
+
+
+def _check_new(output: str | None) -> None:
+    if output is not None and Path(output).exists():
+        raise DataError(f"output {output} exists already: expected a new folder")
 
 
 def _path(text: str | None) -> Path | None:

@@ -148,9 +148,8 @@ class AttackTrainer(Trainer):
         start = perf_counter()
         record = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         with without_future_warnings():
-            record["train_loss"] = self._train_epoch(train_data, epoch, show_progress=show_progress)
-        record["seconds"] = perf_counter() - start
-        self.train_loss_dict[epoch] = record["train_loss"]
+            self.train_loss_dict[epoch] = self._train_epoch(train_data, epoch, show_progress=show_progress)
+        record.update(train_loss=self.train_loss_dict[epoch], seconds=perf_counter() - start)
         self.scheduler.step()
         self.history.append(record)
         return record
