@@ -17,12 +17,13 @@ from recbole_attack.defense import Detection, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment.detection import detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
-from recbole_attack.inspection.calibration import cache_folder, clean_maxima, p_values
+from recbole_attack.inspection.calibration import cache_folder, clean_maxima, is_flagged, p_values
 from recbole_attack.inspection.catalogue import catalogue
 from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
 from recbole_attack.inspection.model_file import read_model_file
 from recbole_attack.inspection.options import inspection_options
 from recbole_attack.inspection.platform import Platform, cutoffs, prepare_platform
+from recbole_attack.inspection.power import noticed
 from recbole_attack.utils.errors import DataError, shown
 from recbole_attack.utils.files import write_csv, write_folder, write_json
 from recbole_attack.utils.words import counted, printable
@@ -176,12 +177,26 @@ def _finish(
     found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)
-    flagged = np.isfinite(found[first].scores) & (p_of[first] <= float(rate) + _EXACT)
+    flagged = np.isfinite(found[first].scores) & is_flagged(p_of[first], rate)
     tokens = platform.dataset.tokens(platform.dataset.iid_field, np.arange(platform.dataset.item_num))
     header, rows = suspects(tokens, evidence, cutoffs(given), found, flagged, first, p_of)
     named = [str(row[0]) for row in rows if row[1]]
     verdict = _verdict(named, len(rows), first, p_of[first][np.isfinite(found[first].scores)], rate)
-    said = {**record, "users": evidence.users, "false_alarms": float(rate), "flagged": named, "verdict": verdict}
+    known, config = given.known.cpu().numpy(), platform.config.final_config_dict
+    caught, tried = noticed(evidence, known, clean[first], first, rate, config)
+    if not named and 2 * caught < tried:
+        LOG.warning(
+            f"of {tried} items, each shown to everybody in turn, {caught} would be flagged ({first}): on these "
+            f"{counted(evidence.users, 'user')}, that none is flagged says little"
+        )
+    said = {
+        **record,
+        "shown_to_everybody": {"flagged": caught, "tried": tried},
+        "users": evidence.users,
+        "false_alarms": float(rate),
+        "flagged": named,
+        "verdict": verdict,
+    }
 
     def write(folder: Path) -> None:
         write_csv(folder / FLAGGED, header, rows)
@@ -190,10 +205,6 @@ def _finish(
     folder = _folder(platform, asked["output"], record["model_file"]["name"])
     write_folder(folder, write)
     return Inspection(header, rows, named, verdict, said, folder)
-
-
-_EXACT = 1e-12
-"""Far below the difference between two p-values."""
 
 
 def _among(found: Detection, given: GivenModel) -> Detection:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from recbole_attack import inspect_model
 from recbole_attack.defense import DETECTORS
+from recbole_attack.inspection import inspect
 from recbole_attack.inspection.inspect import _rate, _verdict
 from recbole_attack.inspection.options import inspection_options
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -45,6 +46,7 @@ def test_the_files_hold_what_is_returned(planted, mine):
     record = json.loads((found.folder / "inspection.json").read_text())
     assert (record["verdict"], record["flagged"]) == (found.verdict, found.flagged)
     assert {name: len(scores) for name, scores in record["clean_models"].items()} == dict.fromkeys(DETECTORS, 3)
+    assert record["shown_to_everybody"]["tried"] == 20
     assert found.folder.parent.name == "saved" and found.folder.name.startswith("inspect-planted-")
     table = columns(found)
     for name in DETECTORS:
@@ -122,6 +124,19 @@ def test_a_table_without_items_is_refused(planted, mine, tmp_path, rows):
     torch.save(weights, tmp_path / "none.pth")
     with pytest.raises(DataError, match=rf"none\.pth holds no items: found {rows} rows"):
         inspect_model(tmp_path / "none.pth", "SASRec", "tiny", config_dict=mine, **QUICK)
+
+
+@pytest.mark.parametrize(("caught", "warned"), [(0, True), (9, True), (10, False), (20, False)])
+def test_that_none_is_flagged_is_said_to_say_little_where_hardly_any_would_be(
+    theirs, mine, monkeypatch, caplog, caught, warned
+):
+    monkeypatch.setattr(inspect, "noticed", lambda *_: (caught, 20))
+    made = theirs(n_heads=2)
+    asked = {**QUICK, "clean_models": 2, "local": str(made.file)}
+    found = inspect_model(made.file, dataset="tiny", config_dict=mine, **asked)
+    said = f"of 20 items, each shown to everybody in turn, {caught} would be flagged (excess_tail): on these 58 users"
+    assert not found.flagged and (said in caplog.text) == warned
+    assert found.record["shown_to_everybody"] == {"flagged": caught, "tried": 20}
 
 
 def test_a_local_model_of_ones_own_is_the_one_that_is_trained_otherwise(planted, mine):
