@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     changes = {key: value for key, value in given.items() if value is not None}
     seeds = [seed for several in arguments.seeds for seed in several] if arguments.seeds else None
     plan = make_plan(_chosen(read_grid(arguments.grid, seeds, changes), arguments.only))
-    gates = _gates(arguments.fail_if, plan)
+    gates = () if arguments.fail_if is None else _gates(arguments.fail_if, plan)
     folder, jobs = arguments.store or default_store(arguments.grid), arguments.jobs or default_jobs()
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
@@ -79,15 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
         check_passed(gates, Store(folder).records(plan.cells))
 
 
-def _gates(text: str | None, plan: Any) -> tuple[Any, ...]:
-    """The gates of a text, against each of which some row can be held."""
-    if text is None:
-        return ()
-    from recbole_attack.report.gate import check_gates, read_gates
+def _gates(text: str, plan: Any) -> tuple[Any, ...]:
+    from recbole_attack.report.gate import gates_of
 
-    gates = read_gates(text)
-    check_gates(gates, [(cell.config, cell.arms) for cell in plan.cells])
-    return gates
+    return gates_of(text, [(cell.config, cell.arms) for cell in plan.cells])
 
 
 def _seeds(word: str) -> list[int]:

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = inspect_model(Path(arguments.file), **named, config_file_list=files, config_dict=given, **options)
     if found.flagged:
         print(found.table())
-    print(found.verdict, found.folder / "flagged.csv", sep="\n", flush=True)
+    print(found.verdict, found.file, sep="\n", flush=True)
     if found.flagged:
         raise GateError(f"{counted(len(found.flagged), 'item')} flagged")
 

@@ -69,18 +69,16 @@ def train(given: Mapping[str, str], as_json: bool = False) -> None:
 
 
 def _gates(text: str, given: Mapping[str, str]) -> tuple[Any, ...]:
-    """The gates of a text, against each of which the run can be held."""
     from recbole_attack.config import AttackConfig
     from recbole_attack.config.defaults import load_defaults
     from recbole_attack.quick_start.arm import arms_of
     from recbole_attack.quick_start.quick_start import resumed_config
-    from recbole_attack.report.gate import check_gates, read_gates
+    from recbole_attack.report.gate import gates_of
 
-    gates, of_engine = read_gates(text), {"engine", *load_defaults("engine/flower")}
+    of_engine = {"engine", *load_defaults("engine/flower")}
     others = {key: value for key, value in given.items() if key not in of_engine}
     config = resumed_config(_resumed(others)) if "resume" in others else AttackConfig(**_configured(others))
-    check_gates(gates, [(config, arms_of(config))])
-    return gates
+    return gates_of(text, [(config, arms_of(config))])
 
 
 def _as_json(result: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from recbole_attack.experiment.suspects import Table
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import AttackTrainer
 from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.host_warnings import without_future_warnings
 from recbole_attack.utils.rng import stream
 
 
@@ -145,9 +145,7 @@ def create_dataset(
     Raises:
         DataError: The dataset is missing, a file is not what it should be, or filters leave nothing.
     """
-    with warnings.catch_warnings():
-        # RecBole fills missing values in a way pandas 3 will refuse, and says so for every column.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+    with without_future_warnings():  # how it fills missing values, for every column
         try:
             return kind(config)
         except DataError:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def p_values(scores: Floats, clean: Floats) -> Floats:
     """
     below = np.searchsorted(np.sort(clean), scores, side="left")
     return (1 + len(clean) - below) / (1 + len(clean))
+
+
+def is_flagged(p: Floats, rate: Fraction) -> NDArray[np.bool_]:
+    """``[n]`` which p-values are at most the rate, as fractions: a p-value that equals it may be rounded above it."""
+    return p <= float(rate) + _EXACT
+
+
+_EXACT = 1e-12
+"""Far below the difference between two p-values."""
 
 
 def cache_folder(config: AttackConfig) -> Path:

@@ -53,7 +53,7 @@ def catalogue(dataset: RaggedSequentialDataset, size: int, file: Path | None) ->
         return Catalogue(np.arange(n_items), size, (), assumed=True)
     ids = dataset.field2token_id[dataset.iid_field]
     rows, foreign = np.zeros(n_items, dtype=np.int64), []
-    for row, token in enumerate(_tokens(file, size), start=1):
+    for row, token in enumerate(_tokens(file, size, *dataset.tokens(dataset.iid_field, [0])), start=1):
         if token in ids:
             rows[ids[token]] = row
         else:
@@ -64,11 +64,16 @@ def catalogue(dataset: RaggedSequentialDataset, size: int, file: Path | None) ->
     return Catalogue(rows, size, tuple(foreign), assumed=False)
 
 
-def _tokens(file: Path, size: int) -> Sequence[str]:
+def _tokens(file: Path, size: int, padding: str) -> Sequence[str]:
     if not file.is_file():
-        near = [str(other) for other in file.parent.glob("*")] if file.parent.is_dir() else []
-        raise DataError(f"items file {file} not found{did_you_mean(str(file), near)}")
-    tokens = read_text(file).removesuffix("\n").replace("\r\n", "\n").split("\n")
+        near = [str(other) for other in file.parent.glob("*") if other.is_file()] if file.parent.is_dir() else []
+        found = "is no file" if file.exists() else f"not found{did_you_mean(str(file), near)}"
+        raise DataError(f"items file {file} {found}")
+    text = read_text(file).removeprefix("\ufeff").removesuffix("\n")
+    tokens = text.split("\n") if text else []
+    if padding in tokens:
+        line = tokens.index(padding) + 1
+        raise DataError(f"{file}:{line}: expected the token of row 1 and up, found {shown(padding)}, which is row 0")
     if len(tokens) != size - 1:
         raise DataError(
             f"{file} must hold one token for each row of the model's item table but row 0, which is padding: expected "

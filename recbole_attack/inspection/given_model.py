@@ -109,7 +109,7 @@ def item_rows(config: AttackConfig, dataset: RaggedSequentialDataset, file: Mode
     """Rows of the file's item table, the padding row 0 included and a model's own tokens not.
 
     Raises:
-        DataError: There is no such table.
+        DataError: There is no such table, or no item in it.
     """
     table = file.weights.get("item_embedding.weight")
     if table is None or table.dim() != 2:
@@ -117,7 +117,10 @@ def item_rows(config: AttackConfig, dataset: RaggedSequentialDataset, file: Mode
         raise DataError(f"{file.path} holds no item table: expected a matrix 'item_embedding.weight', found {some}")
     with fitting(file.path):
         own = build(config, dataset, dataset.item_num)
-    return len(table) - (own.item_embedding.num_embeddings - dataset.item_num)
+    size = len(table) - (own.item_embedding.num_embeddings - dataset.item_num)
+    if size < 2:
+        raise DataError(f"{file.path} holds no items: found {len(table)} rows in 'item_embedding.weight'")
+    return size
 
 
 def build(config: AttackConfig, dataset: RaggedSequentialDataset, n_items: int) -> Any:

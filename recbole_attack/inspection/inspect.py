@@ -17,13 +17,14 @@ from recbole_attack.defense import Detection, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment.detection import detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
-from recbole_attack.inspection.calibration import cache_folder, clean_maxima, p_values
+from recbole_attack.inspection.calibration import cache_folder, clean_maxima, is_flagged, p_values
 from recbole_attack.inspection.catalogue import catalogue
 from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
 from recbole_attack.inspection.model_file import read_model_file
 from recbole_attack.inspection.options import inspection_options
-from recbole_attack.inspection.platform import Platform, prepare_platform
-from recbole_attack.utils.errors import DataError
+from recbole_attack.inspection.platform import Platform, cutoffs, prepare_platform
+from recbole_attack.inspection.power import noticed
+from recbole_attack.utils.errors import DataError, shown
 from recbole_attack.utils.files import write_csv, write_folder, write_json
 from recbole_attack.utils.words import counted, printable
 
@@ -48,14 +49,19 @@ class Inspection:
     record: dict[str, Any]
     folder: Path
 
+    @property
+    def file(self) -> Path:
+        """``flagged.csv``."""
+        return self.folder / FLAGGED
+
     def table(self, most: int = 20) -> str:
         """The flagged items, the most suspicious first, as text: whom either model shows them in its longest lists.
 
         Args:
             most: Lines at the most.
         """
-        shown = [name for name in self.header if "@" in name][-2:]
-        columns = ["item", self.header[3], self.header[2], *shown, "users", "popularity"]
+        longest = [name for name in self.header if "@" in name][-2:]
+        columns = ["item", self.header[3], self.header[2], *longest, "users", "popularity"]
         places = [self.header.index(name) for name in columns]
         rows = [[printable(str(row[place])) for place in places] for row in self.rows if row[1]]
         widths = [max(map(len, column)) for column in zip(columns, *rows[:most], strict=True)]
@@ -95,14 +101,14 @@ def inspect_model(
         TrainingError: A model of the platform's own diverged.
     """
     asked = inspection_options(options)
-    if asked["output"] is not None and Path(asked["output"]).exists():
-        raise DataError(f"output {asked['output']} exists already: expected a new folder")
+    _check_new(asked["output"])
     file = read_model_file(Path(model_file))
     config = configured(file, model, dataset, config_file_list, config_dict or {})
     platform = prepare_platform(config)
     items = catalogue(platform.dataset, item_rows(config, platform.dataset, file), _path(asked["items"]))
     _tell(platform, file.path, items)
     given = restored(config, platform.dataset, file, items)
+    cutoffs(given)  # refuses what cannot be compared before anything is trained
     local = _local(platform, asked["local"])
     evidence = platform.evidence(given, local, platform.users)
     clean = clean_maxima(platform, given, asked["clean_models"])
@@ -118,6 +124,11 @@ def inspect_model(
     return _finish(platform, given, evidence, clean, asked, record)
 
 
+def _check_new(output: str | None) -> None:
+    if output is not None and Path(output).exists():
+        raise DataError(f"output {output} exists already: expected a new folder")
+
+
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
@@ -129,12 +140,18 @@ def _tell(platform: Platform, file: Path, items: Any) -> None:
             f"{file} does not say which items its rows are: the order of dataset '{platform.config['dataset']}' is "
             "assumed; a wrong one makes any verdict void (--items=<file>)"
         )
-    lacking = platform.dataset.item_num - 1 - int((items.rows[1:] > 0).sum())
+    dataset = platform.dataset
+    lacking = dataset.tokens(dataset.iid_field, np.flatnonzero(items.rows[1:] == 0) + 1)
     if lacking or items.foreign:
         LOG.warning(
-            f"{counted(lacking, 'item')} of dataset '{platform.config['dataset']}' that the model lacks, and "
-            f"{counted(len(items.foreign), 'item')} of the model that the dataset lacks, are left out"
+            f"{counted(len(lacking), 'item')} of dataset '{platform.config['dataset']}' that the model lacks"
+            f"{_such_as(lacking)}, and {counted(len(items.foreign), 'item')} of the model that the dataset lacks"
+            f"{_such_as(items.foreign)}, are left out"
         )
+
+
+def _such_as(tokens: Sequence[str]) -> str:
+    return f" ({', '.join(map(shown, tokens[:3]))}{', ...' if len(tokens) > 3 else ''})" if tokens else ""
 
 
 def _local(platform: Platform, file: str | None) -> GivenModel:
@@ -160,12 +177,26 @@ def _finish(
     found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)
-    flagged = np.isfinite(found[first].scores) & (p_of[first] <= float(rate) + _EXACT)
+    flagged = np.isfinite(found[first].scores) & is_flagged(p_of[first], rate)
     tokens = platform.dataset.tokens(platform.dataset.iid_field, np.arange(platform.dataset.item_num))
-    header, rows = suspects(tokens, evidence, platform.cutoffs, found, flagged, first, p_of)
+    header, rows = suspects(tokens, evidence, cutoffs(given), found, flagged, first, p_of)
     named = [str(row[0]) for row in rows if row[1]]
     verdict = _verdict(named, len(rows), first, p_of[first][np.isfinite(found[first].scores)], rate)
-    said = {**record, "users": evidence.users, "false_alarms": float(rate), "flagged": named, "verdict": verdict}
+    known, config = given.known.cpu().numpy(), platform.config.final_config_dict
+    caught, tried = noticed(evidence, known, clean[first], first, rate, config)
+    if not named and 2 * caught < tried:
+        LOG.warning(
+            f"of {tried} items, each shown to everybody in turn, {caught} would be flagged ({first}): on these "
+            f"{counted(evidence.users, 'user')}, that none is flagged says little"
+        )
+    said = {
+        **record,
+        "shown_to_everybody": {"flagged": caught, "tried": tried},
+        "users": evidence.users,
+        "false_alarms": float(rate),
+        "flagged": named,
+        "verdict": verdict,
+    }
 
     def write(folder: Path) -> None:
         write_csv(folder / FLAGGED, header, rows)
@@ -174,10 +205,6 @@ def _finish(
     folder = _folder(platform, asked["output"], record["model_file"]["name"])
     write_folder(folder, write)
     return Inspection(header, rows, named, verdict, said, folder)
-
-
-_EXACT = 1e-12
-"""Far below the difference between two p-values."""
 
 
 def _among(found: Detection, given: GivenModel) -> Detection:

@@ -23,7 +23,6 @@ OF_CONFIGURATIONS = (
     r"recbole\.[\w.]+ \w+"
     r"|yaml\.loader (\w*Loader)"
     r"|numpy\.(_core|core)\.multiarray scalar|numpy dtype"
-    r"|_codecs encode"
 )
 """What RecBole's configuration names besides plain values, as ``<module> <name>``: nothing of it is imported."""
 
@@ -72,7 +71,7 @@ def read_model_file(path: Path) -> ModelFile:
             holds such that are not finite.
     """
     if not path.is_file():
-        raise DataError(f"model file {path} not found")
+        raise DataError(f"model file {path} {'is no file' if path.exists() else 'not found'}")
     content = path.read_bytes()
     with _refusing(path):
         state = _safetensors(content) if _is_safetensors(content) else _archive(path, content)

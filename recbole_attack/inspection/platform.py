@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,11 +55,6 @@ class Platform:
         return self.dataset.split.full.lengths > 0
 
     @cached_property
-    def cutoffs(self) -> list[int]:
-        """Lengths of the lists that are compared: those shorter than the catalogue."""
-        return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
-
-    @cached_property
     def own_items(self) -> Catalogue:
         """The catalogue of a model that is trained here."""
         n_items = self.dataset.item_num
@@ -92,9 +86,7 @@ class Platform:
     def _fit(self, config: AttackConfig, model: Any, users: Mask) -> Path:
         data = party_data(config, self.train, self.dataset.split.train, "platform", users)
         valid = evaluation_loader(config, self.valid, np.flatnonzero(~users))
-        with warnings.catch_warnings():  # RecBole's trainer warns of PyTorch's future each time it is made
-            warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
-            trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
+        trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
         trainer.fit(data, valid, verbose=False)
         return Path(trainer.saved_model_file)
 
@@ -113,7 +105,7 @@ class Platform:
         """
         loader = evaluation_loader(self.config, self.test, np.flatnonzero(~users))
         models = (given, local)
-        exposures = [ItemExposure(self.dataset.item_num, self.cutoffs) for _ in models]
+        exposures = [ItemExposure(self.dataset.item_num, cutoffs(given)) for _ in models]
         for interaction, _, _, positives in loader or ():
             asked = given.lengths(interaction[given.model.ITEM_SEQ]).cpu() > 0
             if asked.any():
@@ -142,6 +134,21 @@ class Platform:
         return RankingProtocol(split.full, none, self.config["mask_history"], None, self.config["seed"])
 
 
+def cutoffs(given: GivenModel) -> list[int]:
+    """Lengths of the lists that are compared: shorter than the items both sides have, all of which a longer one holds.
+
+    Raises:
+        DataError: They have too few.
+    """
+    common = int(given.known.sum())
+    lengths = [n for n in CUTOFFS if n < common]
+    if not lengths:
+        raise DataError(
+            f"expected more than {min(CUTOFFS)} items that the model and the dataset both have, found {common}"
+        )
+    return lengths
+
+
 def prepare_platform(config: AttackConfig) -> Platform:
     """Read the platform's data.
 
@@ -152,8 +159,4 @@ def prepare_platform(config: AttackConfig) -> Platform:
     train, valid, test = dataset.build()
     nobody = np.zeros(0, dtype=np.int64)
     threat = Threat(configured_targets(config, dataset, dataset.split.train), nobody)
-    platform = Platform(config, dataset, train, valid, test, threat)
-    if not platform.cutoffs:
-        n = dataset.item_num - 1
-        raise DataError(f"dataset '{config['dataset']}': expected more than {min(CUTOFFS)} items to list, found {n}")
-    return platform
+    return Platform(config, dataset, train, valid, test, threat)

@@ -97,12 +97,21 @@ def _gate(text: str) -> Gate:
         limit = nan
     if not isfinite(limit):
         raise ConfigError(f"fail_if {shown(text)}: expected a number behind '{sign}', found {shown(number)}")
-    if is_share(metric) and abs(limit) > 1:
+    least = -1 if what == "delta" else 0
+    if is_share(metric) and not (abs(limit) <= 1 and any(_SIGNS[sign](share, limit) for share in (least, 1))):
+        hint = f"; {limit:g} % is {limit / 100:g}" if abs(limit) >= 1 else ""
         raise ConfigError(
-            f"fail_if {shown(text)}: {metric} is a share, expected a limit within 1, found {limit:g}; "
-            f"{limit:g} % is {limit / 100:g}"
+            f"fail_if {shown(text)}: {metric} is a share between {least} and 1, expected a limit that it can pass, "
+            f"found {limit:g}{hint}"
         )
     return Gate(what, metric.lower(), sign, limit)
+
+
+def gates_of(text: str, runs: Sequence[tuple[Mapping[str, Any], Iterable[str]]]) -> tuple[Gate, ...]:
+    """The gates of a text, each of which can be judged on some run: see :func:`read_gates`, :func:`check_gates`."""
+    gates = read_gates(text)
+    check_gates(gates, runs)
+    return gates
 
 
 def check_gates(gates: Sequence[Gate], runs: Sequence[tuple[Mapping[str, Any], Iterable[str]]]) -> None:

@@ -23,6 +23,7 @@ from recbole_attack.trainer.tracking import ArmLogger
 from recbole_attack.utils.checkpoints import fitting, load_checkpoint, load_weights, save_checkpoint
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.files import working_elsewhere
+from recbole_attack.utils.host_warnings import without_future_warnings
 
 
 class AttackTrainer(Trainer):
@@ -146,9 +147,9 @@ class AttackTrainer(Trainer):
     def _one_epoch(self, train_data: Any, epoch: int, show_progress: bool) -> dict[str, Any]:
         start = perf_counter()
         record = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        record["train_loss"] = self._train_epoch(train_data, epoch, show_progress=show_progress)
-        record["seconds"] = perf_counter() - start
-        self.train_loss_dict[epoch] = record["train_loss"]
+        with without_future_warnings():
+            self.train_loss_dict[epoch] = self._train_epoch(train_data, epoch, show_progress=show_progress)
+        record.update(train_loss=self.train_loss_dict[epoch], seconds=perf_counter() - start)
         self.scheduler.step()
         self.history.append(record)
         return record

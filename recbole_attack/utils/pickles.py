@@ -21,6 +21,10 @@ _GETS = {"BINGET", "LONG_BINGET"}
 _LONGEST, _LONGEST_NAME = 16 * 2**20, 200
 """Bytes of the longest pickle, tensors not counted, and characters of the longest name."""
 
+_ENCODE = "_codecs encode"
+"""How protocol 2 makes bytes. PyTorch's reader would encode as often as it is told: 40 times ``hex`` is a terabyte. So
+it is asked for ``recbole._codecs.encode`` in its place, which is nothing."""
+
 _GROWTH = 8
 """How many times as long a translation may be: a step of 1 byte becomes one of 5."""
 
@@ -49,7 +53,9 @@ class _Translation:
             self.recall(value)
         elif name == "STACK_GLOBAL":
             attribute, module = self.take_text(), self.take_text()
-            self.steps.append(_Step(f"c{module}\n{attribute}\n".encode()))
+            self.steps.append(_named(module, attribute))
+        elif name == "GLOBAL" and value == _ENCODE:
+            self.steps.append(_named(*value.split()))
         else:
             self.steps.append(_text(value) if name in _TEXTS else _Step(_OTHER.get(name, code)))
 
@@ -76,6 +82,11 @@ class _Translation:
         return text
 
 
+def _named(module: str, attribute: str) -> _Step:
+    inert = "recbole." if f"{module} {attribute}" == _ENCODE else ""
+    return _Step(f"c{inert}{module}\n{attribute}\n".encode())
+
+
 def _text(text: str) -> _Step:
     content = text.encode("utf-8", "surrogatepass")
     return _Step(pickle.BINUNICODE + struct.pack("<I", len(content)) + content, text)
@@ -83,6 +94,8 @@ def _text(text: str) -> _Step:
 
 def as_protocol_2(pickled: bytes) -> bytes:
     """A pickle that builds the same in protocol 2, but for bytes, in whose place stands ``None``.
+
+    Where it makes bytes of a text, it asks for ``recbole._codecs.encode`` and no longer for ``_codecs.encode``.
 
     What neither protocol 2 nor this function knows stays as it is, for the reader to refuse.
 

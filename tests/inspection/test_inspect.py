@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from recbole_attack import inspect_model
 from recbole_attack.defense import DETECTORS
+from recbole_attack.inspection import inspect
 from recbole_attack.inspection.inspect import _rate, _verdict
 from recbole_attack.inspection.options import inspection_options
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -45,6 +46,7 @@ def test_the_files_hold_what_is_returned(planted, mine):
     record = json.loads((found.folder / "inspection.json").read_text())
     assert (record["verdict"], record["flagged"]) == (found.verdict, found.flagged)
     assert {name: len(scores) for name, scores in record["clean_models"].items()} == dict.fromkeys(DETECTORS, 3)
+    assert record["shown_to_everybody"]["tried"] == 20
     assert found.folder.parent.name == "saved" and found.folder.name.startswith("inspect-planted-")
     table = columns(found)
     for name in DETECTORS:
@@ -90,8 +92,51 @@ def test_what_only_one_side_has_is_left_out_and_said(planted, mine, tmp_path, ca
     found = inspect_model(file, "SASRec", "tiny", config_dict=mine, items=items, **QUICK)
     assert sorted(row[0] for row in found.rows) == sorted(set(made.tokens) - {"i30"})
     said = caplog.records[-1].getMessage()
-    assert "1 item of dataset 'tiny' that the model lacks, and 1 item of the model that the dataset lacks" in said
+    assert "1 item of dataset 'tiny' that the model lacks ('i30'), and 1 item of the model" in said
+    assert "that the dataset lacks ('unheard of'), are left out" in said
     assert found.verdict.startswith("1 of 38 items is flagged")
+
+
+def test_lists_are_shorter_than_what_both_sides_have(planted, mine, tmp_path):
+    """Lists of 10 among 8 items would hold all of them, under any model: no score would differ."""
+    made, file = planted
+    known = {"i22", *[token for token in made.tokens if token != "i22"][:7]}
+    (tmp_path / "tokens.txt").write_text("\n".join(t if t in known else f"their {t}" for t in made.tokens))
+    items = str(tmp_path / "tokens.txt")
+    found = inspect_model(file, "SASRec", "tiny", config_dict=mine, items=items, **QUICK)
+    table = columns(found)
+    assert {name for name in table if "@" in name} == {"model@5", "local@5"}
+    assert table["model@5"] != table["local@5"] and len(set(table["excess_tail_score"])) > 1
+
+
+def test_too_few_items_in_common_are_refused_before_anything_is_trained(planted, mine, tmp_path):
+    made, file = planted
+    (tmp_path / "tokens.txt").write_text("\n".join([*made.tokens[:5], *(f"their {t}" for t in made.tokens[5:])]))
+    with pytest.raises(DataError, match="more than 5 items that the model and the dataset both have, found 5"):
+        inspect_model(file, "SASRec", "tiny", config_dict=mine, items=str(tmp_path / "tokens.txt"), **QUICK)
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_table_without_items_is_refused(planted, mine, tmp_path, rows):
+    weights = load_file(planted[1])
+    weights["item_embedding.weight"] = weights["item_embedding.weight"][:rows]
+    torch.save(weights, tmp_path / "none.pth")
+    with pytest.raises(DataError, match=rf"none\.pth holds no items: found {rows} rows"):
+        inspect_model(tmp_path / "none.pth", "SASRec", "tiny", config_dict=mine, **QUICK)
+
+
+@pytest.mark.parametrize(("caught", "warned"), [(0, True), (9, True), (10, False), (20, False)])
+def test_that_none_is_flagged_is_said_to_say_little_where_hardly_any_would_be(
+    theirs, mine, monkeypatch, caplog, caught, warned
+):
+    monkeypatch.setattr(inspect, "noticed", lambda *_: (caught, 20))
+    made = theirs(n_heads=2)
+    asked = {**QUICK, "clean_models": 2, "local": str(made.file)}
+    found = inspect_model(made.file, dataset="tiny", config_dict=mine, **asked)
+    said = f"of 20 items, each shown to everybody in turn, {caught} would be flagged (excess_tail): on these 58 users"
+    assert not found.flagged and (said in caplog.text) == warned
+    assert found.record["shown_to_everybody"] == {"flagged": caught, "tried": 20}
 
 
 def test_a_local_model_of_ones_own_is_the_one_that_is_trained_otherwise(planted, mine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pickle
@@ -148,6 +149,8 @@ def test_a_missing_file_an_empty_one_and_a_text_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     with pytest.raises(DataError, match="not found"):
         read_model_file(path)
+    with pytest.raises(DataError, match=r"is no file$"):
+        read_model_file(tmp_path)
     for content in (b"", b"weights", b"\x10\0\0\0\0\0\0\0{}", b"PK\x03\x04"):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"model\.pth"):
@@ -189,6 +192,26 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     (tmp_path / "model.pth").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="would unpack to 50000000"):
         read_model_file(tmp_path / "model.pth")
+
+
+class Doubled:
+    """Bytes that are ``2 ** times`` as long once they are unpickled."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def __reduce__(self):
+        return codecs.encode, (Doubled(self.times - 1) if self.times else "bytes", "hex" if self.times else "latin1")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_nothing_is_encoded(protocol, tmp_path):
+    """PyTorch's safe reader encodes: a few bytes, sixteen times in hexadecimal, are 65536 times as many."""
+    path = written(tmp_path, {"state_dict": WEIGHTS, "config": {"name": Doubled(16)}}, protocol)
+    plain = written(tmp_path, {"state_dict": WEIGHTS, "config": {"name": Doubled(16)}}, 2, "plain.pth")
+    assert len(torch.load(plain, weights_only=True)["config"]["name"]) == 5 * 2**16
+    found = read_model_file(path)
+    assert found.weights.keys() == WEIGHTS.keys() and found.config == {}
 
 
 def test_a_tensor_is_no_larger_than_its_file(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,13 @@ def test_the_loss_falls(central: Callable[..., AttackConfig]) -> None:
     assert losses[-1] < losses[0] - 0.05
     assert min(losses[10:]) < min(losses[:5])
     assert len(losses) == 20
+
+
+def test_what_recbole_uses_of_pytorchs_past_is_not_told(central: Callable[..., AttackConfig]) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trained(central(epochs=1))
+    assert not [warning for warning in told if "recbole" in warning.filename and warning.category is FutureWarning]
 
 
 def test_one_batch_is_one_step_along_the_gradient(central: Callable[..., AttackConfig]) -> None:

@@ -92,3 +92,11 @@ def test_a_pickle_beyond_any_models_is_refused():
 
 def test_bytes_are_nothing():
     assert pickle.loads(as_protocol_2(pickle.dumps([b"abc", 1], 4))) == [None, 1]
+
+
+@pytest.mark.parametrize(
+    "name", [b"c_codecs\nencode\n", b"\x8c\x07_codecs\x8c\x06encode\x93"], ids=["GLOBAL", "STACK_GLOBAL"]
+)
+def test_what_encodes_is_asked_for_by_a_name_of_nothing(name):
+    written = as_protocol_2(b"\x80\x04" + name + b".")
+    assert [arg for code, arg, _ in pickletools.genops(written) if code.name == "GLOBAL"] == ["recbole._codecs encode"]

@@ -1,0 +1,52 @@
+"""Whether an item that is shown to everybody would be noticed: what "none is flagged" is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_attack.defense import Evidence
+from recbole_attack.experiment.detection import detected
+from recbole_attack.inspection.calibration import is_flagged, p_values
+
+TRIED = 20
+"""Items that are tried, one at a time."""
+
+
+def noticed(
+    evidence: Evidence,
+    known: NDArray[np.bool_],
+    clean: NDArray[np.float64],
+    detector: str,
+    rate: Fraction,
+    config: Mapping[str, Any],
+) -> tuple[int, int]:
+    """How many of some items would be flagged if the model showed them to everybody, and how many were tried.
+
+    All else is as it is. Tried are items from the least to the most shown one, in equal steps.
+
+    Args:
+        evidence: What was seen of the model.
+        known: ``[n_items]`` which items it has.
+        clean: ``[m]`` highest score of each clean model.
+        detector: The one that decides.
+        rate: Largest p-value that is flagged.
+        config: The seed, and the parameters of detectors.
+    """
+    items = np.flatnonzero(known)
+    items = items[np.argsort(evidence.local[items, -1], kind="stable")]
+    tried = items[np.unique(np.linspace(0, len(items) - 1, TRIED).round().astype(int))]
+    p = [p_values(_score(evidence, item, detector, config), clean)[0] for item in tried]
+    return sum(is_flagged(np.array(p), rate)), len(tried)
+
+
+def _score(evidence: Evidence, item: int, detector: str, config: Mapping[str, Any]) -> NDArray[np.float64]:
+    """``[1]`` what a detector says of an item that all users without it find in all their lists."""
+    shown = evidence.pretrained.copy()
+    shown[item] = np.maximum(shown[item], evidence.users - evidence.popularity[item])
+    return detected(replace(evidence, pretrained=shown), config)[detector].scores[[item]]

@@ -1,0 +1,48 @@
+"""What the absence of flags is worth: an item that everybody is shown, against a literal reading."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from recbole_attack.defense import DETECTORS, Evidence
+from recbole_attack.inspection.power import noticed
+
+N_ITEMS, USERS = 31, 40
+CONFIG = {"seed": 1}
+
+
+@pytest.fixture
+def evidence():
+    draw = np.random.default_rng(3)
+    counts = [np.sort(draw.integers(0, USERS, (N_ITEMS, 2)), axis=1) for _ in range(2)]
+    for of in counts:
+        of[0] = 0
+    return Evidence(*counts, draw.integers(0, 10, N_ITEMS), USERS)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_it_is_how_many_would_be_flagged_if_everybody_were_shown_them(evidence, detector):
+    known = np.arange(N_ITEMS) > 0
+    known[5] = False
+    order = sorted((item for item in range(1, N_ITEMS) if known[item]), key=lambda item: evidence.local[item, 1])
+    tried = [order[round(place)] for place in np.linspace(0, len(order) - 1, 20)]
+    scores = []
+    for item in tried:
+        pretrained = evidence.pretrained.tolist()
+        pretrained[item] = [max(of, USERS - int(evidence.popularity[item])) for of in pretrained[item]]
+        changed = Evidence(np.array(pretrained), evidence.local, evidence.popularity, USERS)
+        scores.append(DETECTORS[detector](changed, 1).scores[item])
+    clean = np.quantile(scores, [0.2, 0.4, 0.6])
+    for k in (1, 2, 3, 4):
+        literal = sum(1 + sum(other >= score for other in clean) <= k for score in scores)
+        assert noticed(evidence, known, clean, detector, Fraction(k, 4), CONFIG) == (literal, 20)
+    assert noticed(evidence, known, clean, detector, Fraction(1, 4), CONFIG) == (8, 20)
+
+
+def test_few_items_are_all_tried_once(evidence):
+    known = np.isin(np.arange(N_ITEMS), [3, 7, 9])
+    assert noticed(evidence, known, np.array([-9.0]), "kmeans", Fraction(1, 2), CONFIG) == (3, 3)
+    assert noticed(evidence, known, np.array([99.0]), "kmeans", Fraction(1, 2), CONFIG) == (0, 3)
