@@ -109,11 +109,11 @@ def _yes(given: bool) -> str:
 
 
 def _worst(of_share: pd.DataFrame, rule: tuple[str, bool]) -> str:
-    """The exposure, and the attack that reached it."""
+    """The exposure, and the attack that reached it if there is any."""
     if rule not in of_share.index:
         return DASH
     run = of_share.loc[rule]
-    return f"{percent(run[EXPOSURE])} ({attack_name(run)})"
+    return percent(run[EXPOSURE]) + (f" ({attack_name(run)})" if run[EXPOSURE] else "")
 
 
 def attack_name(run: Mapping[str, Any] | pd.Series) -> str:
