@@ -53,12 +53,17 @@ def _line(record: Mapping[str, Any], arm: str) -> dict[str, Any]:
     }
 
 
-def tuned(clean: pd.DataFrame) -> pd.DataFrame:
-    """By rule, the runs at the learning rate that validation users of the first seed liked best, of seeds all have."""
+def tuned(clean: pd.DataFrame, attacked: pd.DataFrame) -> pd.DataFrame:
+    """By rule, the runs at the learning rate that validation users of the first seed liked best.
+
+    Of the seeds that all attacked rules have; a rule that is not attacked may lack some.
+    """
     first = clean[clean["seed"] == clean["seed"].min()]
     best = first.loc[first.groupby(RULE)["selected_by"].idxmax(), [*RULE, "learning_rate"]]
     chosen = clean.merge(best, on=[*RULE, "learning_rate"])
-    return chosen[chosen.groupby("seed")["seed"].transform("size") == len(best)]
+    rules = attacked[RULE].drop_duplicates()
+    shared = chosen.merge(rules, on=RULE)["seed"].value_counts()
+    return chosen[chosen["seed"].isin(shared.index[shared == len(rules)])]
 
 
 def common(attacked: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +86,7 @@ def worst(attacked: pd.DataFrame) -> pd.DataFrame:
 
 def table(clean: pd.DataFrame, attacked: pd.DataFrame, seconds: pd.DataFrame) -> str:
     """A line for each rule: those that were attacked first, the least exposed of the largest share on top."""
-    of_rule, found = tuned(clean).groupby(RULE), worst(common(attacked))
+    of_rule, found = tuned(clean, attacked).groupby(RULE), worst(common(attacked))
     accuracy, first = of_rule[ACCURACY].mean(), of_rule.first()
     shares = sorted(found["malicious_ratio"].unique())
     of_share = {share: found[found["malicious_ratio"] == share].set_index(RULE) for share in shares}
@@ -127,23 +132,29 @@ def tried(clean: pd.DataFrame, attacked: pd.DataFrame, planned: int) -> str:
     Raises:
         DataError: A rule was not attacked although it is accurate enough.
     """
-    accuracy = tuned(clean).groupby(RULE)[ACCURACY].mean()
+    accurate = tuned(clean, attacked).groupby(RULE)
+    accuracy, seeds = accurate[ACCURACY].mean(), accurate["seed"].unique()
     left = accuracy.drop(list(attacked.groupby(RULE).groups))
     if (left > HALF * accuracy.max()).any():
         raise DataError(f"{left.idxmax()} was not attacked: expected every rule that keeps half of the best {ACCURACY}")
     of_one = common(attacked).drop_duplicates(ATTACK).sort_values(ATTACK)
     names = dict.fromkeys(attack_name(run) for _, run in of_one.iterrows())
-    targets, seeds = (sorted(of_one[key].unique()) for key in ("target_items", "seed"))
-    return (
+    targets = ", ".join(sorted(of_one["target_items"].unique()))
+    said = (
         f"The worst case is over {len(of_one)} of {planned} combinations of attack, malicious share, target and seed,"
         f" those that all {len(accuracy) - len(left)} attacked rules have been through: {', '.join(names)}; targets"
-        f" {', '.join(targets)}; seeds {', '.join(map(str, seeds))}."
-        + (
-            f" A dash: not attacked, as it keeps less than half of the best {ACCURACY} without an attack."
-            if len(left)
-            else ""
-        )
+        f" {targets}; seeds {_listed(of_one['seed'])}. Without an attack: seeds {_listed(seeds.explode())}"
     )
+    if not len(left):
+        return f"{said}."
+    return (
+        f"{said}, of rules that were not attacked {_listed(seeds[left.index].explode())}. A dash: not attacked, as it"
+        f" keeps less than half of the best {ACCURACY} without an attack."
+    )
+
+
+def _listed(seeds: pd.Series) -> str:
+    return ", ".join(map(str, sorted(seeds.unique())))
 
 
 def planned(grid: Path) -> int:

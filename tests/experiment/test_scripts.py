@@ -103,7 +103,7 @@ def test_the_worst_case_is_over_what_every_rule_has_been_through(script, data):
     assert found == expected
 
 
-def test_a_rule_has_the_rate_that_validation_likes_best_and_the_seeds_that_all_have(script):
+def test_a_rule_has_the_rate_that_validation_likes_best_and_the_seeds_that_attacked_rules_share(script):
     clean = pd.DataFrame(
         [
             ("mean", False, 0.01, 1, 0.3, 0.10),
@@ -114,11 +114,14 @@ def test_a_rule_has_the_rate_that_validation_likes_best_and_the_seeds_that_all_h
             ("mean", False, 0.01, 3, 0.1, 0.50),
             ("mean", True, 0.1, 2, 0.1, 0.25),
             ("mean", True, 0.01, 3, 0.1, 0.60),
+            ("krum", False, 0.1, 1, 0.2, 0.70),
+            ("krum", False, 0.1, 4, 0.2, 0.80),
         ],
         columns=["aggregator", "per_item", "learning_rate", "seed", "selected_by", "hit@10"],
     )
-    found = script("choosing_a_rule").tuned(clean)
-    assert sorted(found["hit@10"]) == [0.10, 0.15, 0.20, 0.25]
+    attacked = pd.DataFrame({"aggregator": ["mean", "mean", "mean"], "per_item": [False, True, True]})
+    found = script("choosing_a_rule").tuned(clean, attacked)
+    assert sorted(found["hit@10"]) == [0.10, 0.15, 0.20, 0.25, 0.70]
 
 
 def test_the_page_on_rules_is_what_the_store_says(script, tmp_path, monkeypatch):
