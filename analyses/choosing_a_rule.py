@@ -4,7 +4,7 @@
                                        [--out=docs/choosing-a-rule.md]
 
 The folder holds two grids, ``rates`` (every rule at several learning rates, without an attack) and ``attacks``, and
-``advice.md``, which the page begins with. The store holds what was trained of them; ``benchmarks/rules.py`` writes the
+``notes.md``, which the page begins with. The store holds what was trained of them; ``benchmarks/rules.py`` writes the
 seconds. Only attacks that were run against every attacked rule count, so that no rule is worse for having been tried
 more often.
 """
@@ -168,7 +168,7 @@ def planned(grid: Path) -> int:
 
 def page(folder: Path, clean: pd.DataFrame, attacked: pd.DataFrame, seconds: pd.DataFrame) -> str:
     """All of the page but how to make it again, in Markdown."""
-    advice, _, limits = read_text(folder / "advice.md").partition("<!-- table -->")
+    advice, _, limits = read_text(folder / "notes.md").partition("<!-- table -->")
     found = tried(clean, attacked, planned(folder / "attacks"))
     return "\n\n".join([advice.strip(), table(clean, attacked, seconds), found, limits.strip()])
 
@@ -176,7 +176,7 @@ def page(folder: Path, clean: pd.DataFrame, attacked: pd.DataFrame, seconds: pd.
 def main(given: Sequence[str] | None = None) -> None:
     """Write the page, or print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="folder of the grids rates and attacks, and of advice.md")
+    parser.add_argument("folder", type=Path, help="folder of the grids rates and attacks, and of notes.md")
     parser.add_argument("store", type=Path, help="folder of the results")
     parser.add_argument("seconds", type=Path, help="CSV file with aggregator, per_item and seconds of a round")
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="write it there")
