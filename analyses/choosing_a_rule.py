@@ -19,13 +19,14 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_attack.benchmark import Store, kept_runs, read_grid
+from recbole_attack.benchmark import Row, Store, kept_runs, read_grid
 from recbole_attack.defense import configured_aggregator
+from recbole_attack.report.experiment import read_about
 from recbole_attack.report.numbers import DASH, percent
 from recbole_attack.report.settings import label
 from recbole_attack.report.words import markdown
 from recbole_attack.utils.errors import DataError
-from recbole_attack.utils.files import read_text, write_text
+from recbole_attack.utils.files import write_text
 
 RULE = ["aggregator", "per_item"]
 ATTACK = ["attack", "upload_search_gradient", "target_items", "malicious_ratio", "seed"]
@@ -34,10 +35,10 @@ HALF = 0.5
 """A rule that without an attack keeps no more of the best rule's accuracy is not worth attacking."""
 
 
-def runs(grid: Path, store: Store, arm: str) -> pd.DataFrame:
-    """A line for each run of a grid that the store holds: parameters, what it was selected by, and test metrics."""
-    records = [each for of_row in store.records(kept_runs(read_grid(grid), store.cells)).values() for each in of_row]
-    return pd.DataFrame([_line(record, arm) for record in records if record.get(arm)])
+def runs(rows: Sequence[Row], store: Store) -> pd.DataFrame:
+    """A line for each arm that the store holds of some rows: parameters, what it was selected by, and test metrics."""
+    records = [each for of_row in store.records(kept_runs(rows, store.cells)).values() for each in of_row]
+    return pd.DataFrame([_line(record, arm) for record in records for arm in ("clean", "attacked") if record.get(arm)])
 
 
 def _line(record: Mapping[str, Any], arm: str) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def _line(record: Mapping[str, Any], arm: str) -> dict[str, Any]:
     chosen = {key: config.get(key) for key in [*RULE, *ATTACK, "learning_rate"]}
     return {
         **chosen,
+        "arm": arm,
         "target_items": str(chosen["target_items"]),
         "upload_search_gradient": bool(chosen["upload_search_gradient"]),
         "single_updates": not configured_aggregator(config).one_pass,
@@ -84,9 +86,15 @@ def worst(attacked: pd.DataFrame) -> pd.DataFrame:
     return attacked.loc[attacked.groupby([*RULE, "malicious_ratio"])[EXPOSURE].idxmax()]
 
 
-def table(clean: pd.DataFrame, attacked: pd.DataFrame, seconds: pd.DataFrame) -> str:
-    """A line for each rule: those that were attacked first, the least exposed of the largest share on top."""
-    of_rule, found = tuned(clean, attacked).groupby(RULE), worst(common(attacked))
+def table(accurate: pd.DataFrame, shared: pd.DataFrame, seconds: pd.DataFrame) -> str:
+    """A line for each rule: those that were attacked first, the least exposed of the largest share on top.
+
+    Args:
+        accurate: What :func:`tuned` leaves.
+        shared: What :func:`common` leaves.
+        seconds: Of a round, by rule.
+    """
+    of_rule, found = accurate.groupby(RULE), worst(shared)
     accuracy, first = of_rule[ACCURACY].mean(), of_rule.first()
     shares = sorted(found["malicious_ratio"].unique())
     of_share = {share: found[found["malicious_ratio"] == share].set_index(RULE) for share in shares}
@@ -126,18 +134,18 @@ def attack_name(run: Mapping[str, Any] | pd.Series) -> str:
     return label({"attack": run["attack"]}) + (" as released" if run["upload_search_gradient"] else "")
 
 
-def tried(clean: pd.DataFrame, attacked: pd.DataFrame, planned: int) -> str:
-    """What the worst case is over, and of how much.
+def tried(accurate: pd.DataFrame, shared: pd.DataFrame, planned: int) -> str:
+    """What the worst case is over, and of how much; arguments as for :func:`table`.
 
     Raises:
         DataError: A rule was not attacked although it is accurate enough.
     """
-    accurate = tuned(clean, attacked).groupby(RULE)
-    accuracy, seeds = accurate[ACCURACY].mean(), accurate["seed"].unique()
-    left = accuracy.drop(list(attacked.groupby(RULE).groups))
+    of_rule = accurate.groupby(RULE)
+    accuracy, seeds = of_rule[ACCURACY].mean(), of_rule["seed"].unique()
+    left = accuracy.drop(list(shared.groupby(RULE).groups))
     if (left > HALF * accuracy.max()).any():
         raise DataError(f"{left.idxmax()} was not attacked: expected every rule that keeps half of the best {ACCURACY}")
-    of_one = common(attacked).drop_duplicates(ATTACK).sort_values(ATTACK)
+    of_one = shared.drop_duplicates(ATTACK).sort_values(ATTACK)
     names = dict.fromkeys(attack_name(run) for _, run in of_one.iterrows())
     targets = ", ".join(sorted(of_one["target_items"].unique()))
     said = (
@@ -157,20 +165,32 @@ def _listed(seeds: pd.Series) -> str:
     return ", ".join(map(str, sorted(seeds.unique())))
 
 
-def planned(grid: Path) -> int:
-    """How many combinations of attack, share, target and seed a grid has."""
-    rows = [row for row in read_grid(grid) if row.parameters["attack"] != "none"]
+def planned(rows: Sequence[Row]) -> int:
+    """How many combinations of attack, share, target and seed there are."""
+    attacking = [row for row in rows if row.parameters["attack"] != "none"]
     found = {
-        (*(str(row.parameters.get(key)) for key in ATTACK[:-1]), seed) for row in rows for seed in row.seeds or [0]
+        (*(str(row.parameters.get(key)) for key in ATTACK[:-1]), seed) for row in attacking for seed in row.seeds or [0]
     }
     return len(found)
 
 
-def page(folder: Path, clean: pd.DataFrame, attacked: pd.DataFrame, seconds: pd.DataFrame) -> str:
-    """All of the page but how to make it again, in Markdown."""
-    advice, _, limits = read_text(folder / "notes.md").partition("<!-- table -->")
-    found = tried(clean, attacked, planned(folder / "attacks"))
-    return "\n\n".join([advice.strip(), table(clean, attacked, seconds), found, limits.strip()])
+def page(folder: Path, store: Store, seconds: pd.DataFrame) -> str:
+    """All of the page but how to make it again, in Markdown.
+
+    Raises:
+        DataError: No attack was run against every attacked rule.
+    """
+    about, rates, attacks = read_about(folder), read_grid(folder / "rates"), read_grid(folder / "attacks")
+    found = pd.concat([runs(rates, store), runs(attacks, store)])
+    clean = found[found["arm"] == "clean"].drop_duplicates([*RULE, "learning_rate", "seed"])
+    attacked = found[found["arm"] == "attacked"]
+    accurate, shared = tuned(clean, attacked), common(attacked)
+    if shared.empty:
+        raise DataError(
+            f"{folder / 'attacks'}: expected an attack that was run against every attacked rule, found none"
+        )
+    said = tried(accurate, shared, planned(attacks))
+    return "\n\n".join([about.finding, table(accurate, shared, seconds), said, about.notes])
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -181,15 +201,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("seconds", type=Path, help="CSV file with aggregator, per_item and seconds of a round")
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="write it there")
     arguments = parser.parse_args(given)
-    store = Store(arguments.store)
-    clean = pd.concat([runs(arguments.folder / grid, store, "clean") for grid in ("rates", "attacks")])
-    attacked = runs(arguments.folder / "attacks", store, "attacked")
-    text = page(
-        arguments.folder,
-        clean.drop_duplicates([*RULE, "learning_rate", "seed"]),
-        attacked,
-        pd.read_csv(arguments.seconds),
-    )
+    text = page(arguments.folder, Store(arguments.store), pd.read_csv(arguments.seconds))
     places = [arguments.folder.as_posix(), arguments.store.as_posix(), arguments.seconds.as_posix()]
     out = [f"--out={arguments.out.as_posix()}"] if arguments.out else []
     text += f"\n\n```bash\npython analyses/choosing_a_rule.py {shlex.join([*places, *out])}\n```\n"
