@@ -13,6 +13,16 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import without_dropout
 
 
+LEVELS = {
+    "K0": "global model of every round",
+    "K1": "popularity of the items",
+    "K2": "interactions of other users",
+    "K3": "the aggregation rule",
+    "K4": "honest updates of the round",
+}
+"""Levels of what an attacker knows besides its own clients: each asks for more of the platform than those before it."""
+
+
 class Profile(NamedTuple):
     """The sequences ``B`` malicious clients train on.
 
@@ -108,7 +118,8 @@ class Attack:
             targets, by the target the transform works for.
         tried: Sequences the transform has in memory for each that it changes.
         weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
-        knowledge: What the attacker must know besides its own clients' histories and the model they train.
+        knowledge: What the attacker must know besides its own clients' histories and the model they train; of
+            :data:`LEVELS`, where they have it.
         besides: Objective on the original sequence that is added to the upload once, and unweighted.
     """
 
@@ -119,6 +130,12 @@ class Attack:
     weight: float = 1.0
     knowledge: tuple[str, ...] = ()
     besides: Objective | None = None
+
+    @property
+    def level(self) -> str | None:
+        """The lowest of :data:`LEVELS` that lets it know what it must; ``None`` where none of them has a part of it."""
+        known = {LEVELS["K0"], *self.knowledge}
+        return max(level for level, what in LEVELS.items() if what in known) if known <= {*LEVELS.values()} else None
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""
