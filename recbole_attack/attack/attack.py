@@ -53,6 +53,8 @@ class AttackContext:
         seed: The run's seed.
         epoch: Current epoch.
         step: Current local step, 0 unless clients train more than one local epoch.
+        before: ``[V, H]`` item rows of the model as it was at the start of the epoch before, for attacks that remember
+            it; ``None`` in the first epoch.
     """
 
     targets: torch.Tensor
@@ -60,6 +62,7 @@ class AttackContext:
     seed: int
     epoch: int = 0
     step: int = 0
+    before: torch.Tensor | None = None
 
 
 class Transform(Protocol):
@@ -121,6 +124,7 @@ class Attack:
         knowledge: What the attacker must know besides its own clients' histories and the model they train; of
             :data:`LEVELS`, where they have it.
         besides: Objective on the original sequence that is added to the upload once, and unweighted.
+        remembers: Whether it compares models, and so reads ``AttackContext.before``.
     """
 
     transform: Transform
@@ -130,6 +134,7 @@ class Attack:
     weight: float = 1.0
     knowledge: tuple[str, ...] = ()
     besides: Objective | None = None
+    remembers: bool = False
 
     @property
     def level(self) -> str | None:

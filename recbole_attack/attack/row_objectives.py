@@ -65,7 +65,8 @@ class Quiet:
     """The direction of :class:`Margin`, as long as a small share of an honest update.
 
     The loss is linear in the targets' rows, ``-sum_t direction_t row_t``, so its gradient has the wanted length
-    exactly. The honest update is that of the client's own history, without dropout.
+    exactly. The honest update is that of the client's own history, without dropout; where that has nothing to train on
+    (BERT4Rec may mask none of a short one), nothing is uploaded.
 
     Attributes:
         margin: Gives the direction.

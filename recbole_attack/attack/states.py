@@ -51,9 +51,7 @@ def pool_of(model: Any, histories: Profile) -> Pool:
     return Pool(histories, states, scores)
 
 
-def sampled_histories(
-    model: Any, count: int, length: int, barred: torch.Tensor, rng: np.random.Generator
-) -> Profile:
+def sampled_histories(model: Any, count: int, length: int, barred: torch.Tensor, rng: np.random.Generator) -> Profile:
     """Users drawn from the model itself: histories sampled item by item from its own next-item distribution.
 
     The first item is uniform, as a model without a history says nothing; every other one is drawn with probability

@@ -42,7 +42,7 @@ class AttackTrainer(Trainer):
         history: One dict per epoch: epoch, train_loss, learning_rate, and every metric of the evaluated ones.
     """
 
-    state: ClassVar[tuple[str, ...]]
+    state: tuple[str, ...]
     state = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
 
     logger: Any

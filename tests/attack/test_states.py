@@ -102,7 +102,11 @@ def test_random_histories_ask_no_model(model: Any) -> None:
     assert chisquare(counts[[i for i in range(1, victim.n_items) if i != 3]]).pvalue > 1e-3
 
 
-@settings(max_examples=20, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(count=st.integers(1, 5), length=st.integers(1, 200), barred=st.integers(0, 38), seed=st.integers(0, 9))
 def test_histories_have_no_item_twice_and_none_that_is_barred(
     model: Any, count: int, length: int, barred: int, seed: int
