@@ -12,7 +12,6 @@ from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import without_dropout
 
-
 LEVELS = {
     "K0": "global model of every round",
     "K1": "popularity of the items",

@@ -86,7 +86,7 @@ def frozen(model: Any) -> Iterator[None]:
 
 
 def row_scores(model: Any, states: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-    """``[S, H]`` states -> ``[S, T]`` the model's scores of ``items``, differentiable in their rows and nothing else."""
+    """``[S, H]`` states -> ``[S, T]`` the model's scores of ``items``, differentiable in these rows alone."""
     products = states.detach() @ model.item_embedding(items).T
     with torch.no_grad():
         rest = model.item_scores(states, items) - products

@@ -14,4 +14,4 @@ def knowledge_levels() -> dict[str, str | None]:
     """
     common = AttackConfig().final_config_dict
     made = {name: recipe({**common, **load_defaults(f"attack/{name}")}) for name, recipe in ATTACKS.items()}
-    return {name: attack and attack.level for name, attack in made.items()}
+    return {name: attack.level if attack else None for name, attack in made.items()}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from math import isinf, isnan
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from recbole.trainer import Trainer
