@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS
@@ -60,7 +61,7 @@ In one pass, malicious clients are computed together as well, otherwise one afte
 """
 
 
-_LEVELS = f"Attackers know, besides their own clients, what the level says: {', '.join(map(' '.join, LEVELS.items()))}."
+_LEVELS = fill(f"Attackers know, besides their own clients: {'; '.join(map(', '.join, LEVELS.items()))}.", 120)
 _REFUSED = "Prompts are made for SASRec; what replaces next items needs a model that predicts the next one."
 _BASELINES = """\
 ## RecBole's own models as baselines

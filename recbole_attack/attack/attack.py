@@ -19,7 +19,7 @@ LEVELS = {
     "K3": "the aggregation rule",
     "K4": "honest updates of the round",
 }
-"""Levels of what an attacker knows besides its own clients: each asks for more of the platform than those before it."""
+"""What an attacker knows besides its own clients, from what the least powerful one has to what hardly any can have."""
 
 
 class Profile(NamedTuple):

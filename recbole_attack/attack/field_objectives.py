@@ -85,7 +85,7 @@ def _of_items(about: TowardsDirection, model: Any, user: int, context: AttackCon
     rows = model.item_embedding.weight.detach()[: model.n_items]
     inner = rows @ rows[1:].mean(dim=0)
     inner[0] = inner[context.targets] = torch.inf
-    count = min(about.items, int(inner.isfinite().sum()))
+    count = min(about.items, model.n_items - 1 - len(context.targets))
     return rows[inner.argsort(stable=True)[:count]].sum(dim=0) / max(count, 1)
 
 
@@ -137,12 +137,9 @@ class Competition:
         rng = stream(context.seed, "synthetic user", context.epoch, context.step, user)
         pool = pool_of(model, random_histories(model, 1, self.length, context.targets, rng))
         rows = model.item_embedding.weight.detach()[: model.n_items]
-        (own,) = row_scores(model, pool.states, context.targets)
-        losses = []
-        for target, score in zip(context.targets, own, strict=True):
-            ranked = pool.scores[0].index_fill(0, target, -torch.inf)
-            likeness = (rows @ rows[target]).masked_fill(ranked.isinf(), -torch.inf)
-            likeness[ranked.topk(min(self.recommended, len(ranked))).indices] = torch.inf
-            against = ranked[likeness.topk(min(self.competitors, len(ranked))).indices]
-            losses.append(torch.sigmoid(against - score).sum())
-        return torch.stack(losses).mean()
+        ranked = pool.scores.repeat(len(context.targets), 1).scatter(1, context.targets[:, None], -torch.inf)
+        likeness = (rows[context.targets] @ rows.T).masked_fill(ranked.isinf(), -torch.inf)
+        likeness.scatter_(1, ranked.topk(min(self.recommended, model.n_items), dim=1).indices, torch.inf)
+        against = ranked.gather(1, likeness.topk(min(self.competitors, model.n_items), dim=1).indices)
+        own = row_scores(model, pool.states, context.targets).T
+        return torch.sigmoid(against - own).sum(dim=1).mean()

@@ -14,17 +14,19 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 
 
-def mined_items(model: Any, count: int, context: AttackContext) -> torch.Tensor:
-    """``[N]`` the ``count`` items whose rows moved farthest between two models, farthest first; the targets left out.
+def mined_items(model: Any, count: int, context: AttackContext) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``count`` items whose rows moved farthest between two models, farthest first, and all others.
 
-    What is popular is in many clients' updates. Empty as long as there is no model to compare with.
+    What is popular is in many clients' updates. The targets are among the others. There are no popular items as long
+    as there is no model to compare with.
     """
     if context.before is None:
-        return context.targets[:0]
+        return context.targets[:0], context.targets[:0]
     now = model.item_embedding.weight.detach()[: model.n_items]
     moved = (now - context.before[: model.n_items]).norm(dim=1)
-    moved[0] = moved[context.targets] = -1.0
-    return moved.argsort(descending=True, stable=True)[: min(count, int((moved >= 0).sum()))]
+    moved[0], moved[context.targets] = -2.0, -1.0
+    items = moved.argsort(descending=True, stable=True)[:-1]
+    return items.tensor_split([min(count, len(items) - len(context.targets))])
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Alignment:
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
-        targets, popular = model.item_embedding(context.targets), mined_items(model, self.items, context)
+        targets, (popular, _) = model.item_embedding(context.targets), mined_items(model, self.items, context)
         cosines = F.normalize(targets, dim=1) @ F.normalize(model.item_embedding(popular).detach(), dim=1).T
         ranks = torch.arange(len(popular), 0, -1, device=cosines.device).to(cosines.dtype)
         weighted = cosines * (ranks / ranks.sum().clamp(min=1))
@@ -78,17 +80,14 @@ class PopularUsers:
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
-        popular = mined_items(model, self.items, context)
+        popular, others = mined_items(model, self.items, context)
         if not len(popular):
             return 0.0 * model.item_embedding(context.targets).sum().expand(len(users))
-        return torch.stack([self._loss(model, popular, int(user), context) for user in users])
+        return torch.stack([self._loss(model, others, int(user), context) for user in users])
 
-    def _loss(self, model: Any, popular: torch.Tensor, user: int, context: AttackContext) -> torch.Tensor:
-        others = torch.ones(model.n_items, dtype=torch.bool, device=popular.device)
-        others[0] = others[popular] = False
-        barred = torch.arange(model.n_items, device=popular.device)[others]
+    def _loss(self, model: Any, others: torch.Tensor, user: int, context: AttackContext) -> torch.Tensor:
         rng = stream(context.seed, "popular users", context.epoch, context.step, user)
-        histories = random_histories(model, self.histories, self.length, barred, rng)
+        histories = random_histories(model, self.histories, self.length, others, rng)
         return F.softplus(-row_scores(model, pool_of(model, histories).states, context.targets)).mean()
 
 

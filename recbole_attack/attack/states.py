@@ -38,8 +38,11 @@ class Pool(NamedTuple):
         return self.best(rank).values[:, -1]
 
     def best(self, count: int) -> torch.return_types.topk:
-        """Scores and items (``[S, count]`` each) of each user's best ``count``, or of all it did not have if less."""
-        left = self.scores.shape[1] - 1 - int(self.histories.item_seq_len.max())
+        """Scores and items (``[S, count]`` each) of each user's best ``count``, or of all it did not have if less.
+
+        Histories are taken to be as long as they are wide.
+        """
+        left = self.scores.shape[1] - 1 - self.histories.item_seq.shape[1]
         return self.scores.topk(min(count, left), dim=1)
 
 

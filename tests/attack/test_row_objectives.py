@@ -214,7 +214,7 @@ def test_losses_and_gradients_are_those_of_the_formula(
 def test_a_row_that_is_aligned_is_lengthened(scene: Callable[..., Scene]) -> None:
     victim = scene()
     model, context = victim[0], context_of(victim, (7, 31))
-    popular = mined_items(model, 2, context)
+    popular, _ = mined_items(model, 2, context)
     with torch.no_grad():
         model.item_embedding.weight[7] = sum(torch.nn.functional.normalize(model.item_embedding.weight[popular], dim=1))
     aligned = Alignment(items=2, strength=0.9, aligned=-0.99)

@@ -271,7 +271,7 @@ def test_what_is_remembered_has_to_be_item_rows(arm: Callable[..., AttackConfig]
     state = torch.load(trainer.resume_file, weights_only=True)
     assert torch.equal(state["trainer"]["before"], start), "the rows the last epoch began with"
     save_checkpoint(trainer.resume_file, {**state, "trainer": {**state["trainer"], "before": changed}})
-    with pytest.raises(DataError, match="before: expected torch.float32"):
+    with pytest.raises(DataError, match="before: expected torch\\.float32"):
         experiment.trainer(settings).resume_checkpoint(trainer.resume_file)
 
 
