@@ -70,7 +70,7 @@ class Quiet:
 
     Attributes:
         margin: Gives the direction.
-        share: Length of the upload over that of the client's own honest update (in one local step, the first).
+        share: Length of the upload over that of the client's own honest update; of several local steps, in each.
     """
 
     margin: Margin
@@ -79,7 +79,7 @@ class Quiet:
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
-        lengths = self.share * honest_norms(model, original, users, repeats, context)
+        lengths = self.share * honest_norms(model, original, users, context)
         losses = [
             linear_loss(model, context.targets, length * F.normalize(self._direction(model, int(user), context), dim=0))
             for user, length in zip(users, lengths, strict=True)
@@ -98,12 +98,14 @@ def linear_loss(model: Any, targets: torch.Tensor, wanted: torch.Tensor) -> torc
     return -(rows * wanted.detach().view_as(rows)).sum()
 
 
-def honest_norms(model: Any, profile: Profile, users: Int, repeats: int, context: AttackContext) -> torch.Tensor:
+def honest_norms(model: Any, profile: Profile, users: Int, context: AttackContext) -> torch.Tensor:
     """``[B]`` lengths of the gradients the clients would upload if they trained on their own histories."""
     parameters = list(model.parameters())
     norms = []
     with torch.enable_grad(), without_dropout(model):
-        for loss in training_loss(model, profile, profile, users, repeats, context):
-            gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for row in range(len(users)):
+            own = Profile(*(field[row : row + 1] for field in profile))
+            loss = training_loss(model, own, own, users[row : row + 1], 1, context).sum()
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             norms.append(torch.cat([g.flatten() for g in gradients if g is not None]).norm())
     return torch.stack(norms)
