@@ -12,6 +12,7 @@ from recbole.evaluator import metrics as metrics_of_recbole
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
@@ -81,10 +82,12 @@ def own_metrics() -> dict[str, Any]:
 
 
 def descriptions() -> dict[str, dict[str, str]]:
-    """Kind -> name -> one line."""
-    return {
+    """Kind -> name -> one line; of an attack of clients, with the level of what it has to know."""
+    found = {
         kind: {name: first_line(part) for name, part in section.table.items()} for kind, section in sections().items()
     }
+    levels = {name: f" ({level})" for name, level in knowledge_levels().items() if level}
+    return {**found, "attack": {name: line + levels.get(name, "") for name, line in found["attack"].items()}}
 
 
 def listing() -> str:

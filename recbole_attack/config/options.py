@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
-from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
+from recbole_attack.config.attack_options import ATTACK_OPTIONS
+from recbole_attack.config.checks import LARGEST, MANY, Option, are_names, check_each
 from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
 from recbole_attack.config.recbole_training import READ_BY_RECBOLE_ALONE
@@ -35,7 +36,7 @@ def _check_prompt_fields(value: list[Any]) -> None:
 
 
 def _check_candidates(value: Any) -> None:
-    if value != "full" and not (type(value) is int and 1 <= value <= _MANY):
+    if value != "full" and not (type(value) is int and 1 <= value <= MANY):
         raise ConfigError(f"exposure_candidates must be {OPTIONS['exposure_candidates'].form}: found {shown(value)}")
 
 
@@ -53,7 +54,7 @@ def _check_size(value: Any) -> None:
         )
 
 
-_MANY, _WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 100_000, 16_384, 128, 10_000, 2**32 - 1
+_WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 16_384, 128, 10_000, 2**32 - 1
 """Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
 _ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
@@ -131,17 +132,10 @@ OPTIONS: dict[str, Option] = {
     "exposure_candidates": Option(
         "items a target competes with, besides the truth",
         parse=_check_candidates,
-        form=f"'full', or an integer from 1 to {_MANY}",
+        form=f"'full', or an integer from 1 to {MANY}",
     ),
     "mask_history": Option("do not recommend what a user had before", bool),
-    "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
-    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1, high=_MANY),
-    "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
-    "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
-    "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
-    "substitution_candidates": Option("items T tried in the substitution", int, low=1, high=_MANY),
-    "upload_search_gradient": Option("upload the gradient the substitution searches with, too", bool),
-    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1, high=_MANY),
+    **ATTACK_OPTIONS,
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
@@ -151,7 +145,7 @@ OPTIONS: dict[str, Option] = {
     "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
     "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
     "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
-    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=_MANY),
+    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=MANY),
     "adversarial_step_size": Option("length of these steps", float, above=0.0),
     "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
     "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),

@@ -138,7 +138,7 @@ class FlowerTrainer(FederatedTrainer):
             factors = self.aggregator.factors(asked.weights[present])[np.searchsorted(present, places)]
         about = (self.config["attack"], asked.epoch, asked.index, self._single)
         parameters = {name: value.detach() for name, value in self.model.named_parameters()}
-        return Question(*about, users[~hostile], users[hostile], factors, counts, parameters)
+        return Question(*about, users[~hostile], users[hostile], factors, counts, parameters, self.before)
 
     def _lose(self, asked: Round, failures: Mapping[int, str]) -> None:
         what = "others compute their clients" if self.nodes.take_over else "their clients are left out from now on"
