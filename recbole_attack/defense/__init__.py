@@ -1,10 +1,12 @@
 """Defences of the server, of the clients and of the platform."""
 
-from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator, configured_aggregator
+from recbole_attack.defense.aggregator import Aggregate, Aggregator
+from recbole_attack.defense.aggregators import AGGREGATORS, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.mixing import PRE_AGGREGATORS, MixingRule, Mixture
 from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS
 from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
 from recbole_attack.defense.weighting import Weighting, WeightingRule
@@ -15,6 +17,7 @@ __all__ = [
     "CUTOFFS",
     "DETECTORS",
     "MEAN_WEIGHTS",
+    "PRE_AGGREGATORS",
     "STARTS",
     "Aggregate",
     "Aggregator",
@@ -23,6 +26,8 @@ __all__ = [
     "Detection",
     "Detector",
     "Evidence",
+    "MixingRule",
+    "Mixture",
     "Weighting",
     "WeightingRule",
     "configured_aggregator",

@@ -20,6 +20,7 @@ from recbole_attack.defense import (
     Aggregator,
     configured_aggregator,
     coordinates,
+    mixing,
     rfa,
     screening,
     weighting,
@@ -98,7 +99,7 @@ def test_rules_give_different_results_on_the_documented_example() -> None:
         assert results[name].tolist() == pytest.approx(value, abs=1e-4), name
 
 
-@pytest.mark.parametrize("module", [weighting, rfa, coordinates, screening])
+@pytest.mark.parametrize("module", [weighting, rfa, coordinates, screening, mixing])
 def test_the_documented_examples_hold(module: Any) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
@@ -130,7 +131,9 @@ def test_one_pass_is_enough_where_no_clients_own_update_decides() -> None:
 @pytest.mark.parametrize("per_item", [False, True])
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_the_configuration_names_the_rule(name: str, per_item: bool) -> None:
-    found = configured_aggregator({**defaults(name), "aggregator": name, "per_item": per_item})
+    found = configured_aggregator(
+        {**defaults(name), "aggregator": name, "per_item": per_item, "pre_aggregator": "none"}
+    )
     assert found.per_item is per_item and found.linear == rule(name).linear
 
 
@@ -142,7 +145,8 @@ def test_rows_of_many_items_are_each_a_round_of_its_own(name: str, clients: int)
     weights = 0.5 + torch.rand(20, clients, generator=generator)
     if name in ("krum", "multi_krum") and clients < 4:
         rows[:, 1:] = rows[:, :1]  # fewer than four have equal scores otherwise, and rounding decides
-    found, iterations, residual = rule(name).rows(rows, weights)
+    places = torch.arange(clients).expand(20, clients)
+    found, iterations, residual = rule(name).rows(rows, weights, places)
     alone = [rule(name).apply(row.double(), w) for row, w in zip(rows, weights, strict=True)]
     torch.testing.assert_close(found, torch.stack([one.update for one in alone]).float(), rtol=1e-4, atol=1e-5)
     assert iterations == max(one.iterations for one in alone)

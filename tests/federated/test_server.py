@@ -106,7 +106,7 @@ def test_the_size_of_batches_changes_nothing(
     updates, weights, aggregator = stacked(12), weights_of(12), rule(name, per_item)
     expected = fast(updates, weights, aggregator)
     monkeypatch.setattr(client_updates, "_BLOCK_ENTRIES", entries)
-    monkeypatch.setattr("recbole_attack.defense.aggregators._BLOCK_ENTRIES", entries)
+    monkeypatch.setattr("recbole_attack.defense.aggregator._BLOCK_ENTRIES", entries)
     assert_same(fast(updates, weights, aggregator), expected, atol=1e-6)
 
 
