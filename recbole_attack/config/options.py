@@ -18,7 +18,7 @@ from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, pa
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS, configured_aggregator
 from recbole_attack.stages import PLATFORMS, STAGES
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
@@ -234,6 +234,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
     if values["scenario"] == "federated" and values["train_rows"] != "users":
         raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
+    if values["scenario"] == "federated":
+        configured_aggregator(values)
     if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"

@@ -10,6 +10,7 @@ from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.mixing import MixingRule, Mixture
 from recbole_attack.defense.screening import screen, squared_norms
+from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
 from recbole_attack.utils.rng import stream
 
@@ -49,6 +50,8 @@ class Aggregator:
         per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
             see :meth:`rows`.
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
+        items: The rule for rows of the item embeddings, if it is another than for the other parameters.
+        support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
         key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
     """
 
@@ -58,6 +61,8 @@ class Aggregator:
     additive: bool = False
     per_item: bool = False
     mixes: tuple[MixingRule, ...] = ()
+    items: Aggregator | None = None
+    support: Support | None = None
     key: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
@@ -73,7 +78,12 @@ class Aggregator:
     @property
     def one_pass(self) -> bool:
         """Whether one batched backward pass gives the result, and no client's own update has to exist."""
-        return self.linear and (self.additive or not self.per_item)
+        return self.linear and (self.additive or not self.by_item)
+
+    @property
+    def by_item(self) -> bool:
+        """Whether rows of the item embeddings are aggregated one by one, among the clients that touched them."""
+        return self.per_item or self.support is not None
 
     def in_round(self, epoch: int, index: int) -> Aggregator:
         """The rule as it is in one round: the order of clients is drawn anew in each."""
@@ -160,6 +170,8 @@ class Aggregator:
         Returns:
             ``[G, H]``, and of an iterative rule the most iterations and the largest residual.
         """
+        if self.items is not None:
+            return self.items.rows(rows, weights, places)
         if self.combine is not None:
             if self.mixes:
                 wide = rows.double()

@@ -13,10 +13,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from recbole_attack.defense import coordinates, rfa, weighting
+from recbole_attack.defense import bulyan, coordinates, rfa, spectral, weighting
 from recbole_attack.defense.aggregator import Aggregator
 from recbole_attack.defense.mixing import PRE_AGGREGATORS
+from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import WeightingRule
+from recbole_attack.utils.errors import ConfigError
 
 
 def mean(config: Mapping[str, Any]) -> Aggregator:
@@ -82,6 +84,49 @@ def norm_clipping(config: Mapping[str, Any]) -> Aggregator:
     return Aggregator(partial(weighting.norm_clipping, clip_norm=config["clip_norm"]))
 
 
+def centered_clipping(config: Mapping[str, Any]) -> Aggregator:
+    """Mean of updates clipped around a centre that moves (Karimireddy et al. 2021), from 0 in each round."""
+    options = {"clip_norm": config["clip_norm"], "steps": config["clipping_steps"]}
+    return Aggregator(partial(weighting.centered_clipping, **options))
+
+
+def dnc(config: Mapping[str, Any]) -> Aggregator:
+    """Mean without what stands out in the main direction (DnC, Shejwalkar and Houmansadr 2021)."""
+    options = {"byzantine_ratio": config["byzantine_ratio"], "removed": config["dnc_removed"]}
+    return Aggregator(partial(spectral.dnc, **options))
+
+
+def caf(config: Mapping[str, Any]) -> Aggregator:
+    """Mean of the clients left when what stands out has faded (CAF, Allouah et al. 2025)."""
+    return Aggregator(partial(spectral.caf, byzantine_ratio=config["byzantine_ratio"]))
+
+
+def bulyan_(config: Mapping[str, Any]) -> Aggregator:
+    """Mean around the median of what Krum selects again and again (Bulyan, El Mhamdi et al. 2018)."""
+    options = {"byzantine_ratio": config["byzantine_ratio"]}
+    select, combine = partial(bulyan.select, **options), partial(bulyan.around_median, **options)
+    return Aggregator(combine=combine, mixes=(select,))
+
+
+def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
+    """Item rows clipped to the round's usual length and shrunk where few clients touch the item (ours).
+
+    ``row_rule`` over the clients that touch an item, times ``n_j / (n_j + m0)`` (``per_item``) or, on whole updates,
+    times ``n_j / N``: with ``row_rule: mean`` the mean over all clients, every row clipped before. The other parameters
+    are aggregated by ``body_rule``, whose weights clients are said to have.
+    """
+    support = Support(config["row_quantile"], config["row_votes"], config["support_prior"], config["support_least"])
+    return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support)
+
+
+PARTS: dict[str, Aggregator] = {
+    "mean": Aggregator(weighting.mean),
+    "norm_clipping": Aggregator(weighting.norm_clipping),
+    "geometric_median": Aggregator(rfa.geometric_median),
+    "median": Aggregator(combine=coordinates.median),
+}
+"""Rules for item rows, and for all other parameters, by the names ``--row_rule`` and ``--body_rule`` take."""
+
 AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "mean": mean,
     "sum": sum_,
@@ -92,6 +137,11 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "krum": krum,
     "multi_krum": multi_krum,
     "norm_clipping": norm_clipping,
+    "support_shrunk": support_shrunk,
+    "centered_clipping": centered_clipping,
+    "dnc": dnc,
+    "caf": caf,
+    "bulyan": bulyan_,
 }
 """Aggregation rules by the name ``--aggregator`` takes."""
 
@@ -100,12 +150,24 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
     """The rule ``aggregator`` names, ``per_item`` or on whole updates, after what ``pre_aggregator`` does to these.
 
     With a pre-aggregator, a linear rule is no longer one: it looks at values and screens them.
+
+    Raises:
+        ConfigError: The rule cannot be had that way.
     """
     rule = replace(AGGREGATORS[config["aggregator"]](config), per_item=config["per_item"])
+    if rule.support is not None and not rule.per_item:
+        rule = replace(rule, support=replace(rule.support, prior=None))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)
     if mix is None:
         return rule
-    return replace(rule, linear=False, additive=False, mixes=(mix, *rule.mixes), key=(config["seed"],))
+    if rule.support is not None and not rule.per_item:
+        raise ConfigError(
+            f"aggregator '{config['aggregator']}' with pre_aggregator '{config['pre_aggregator']}' needs per_item: "
+            "expected True, found False"
+        )
+    items = rule.items and replace(rule.items, mixes=(mix, *rule.items.mixes))
+    mixes = (mix, *rule.mixes)
+    return replace(rule, linear=False, additive=False, mixes=mixes, items=items, key=(config["seed"],))
 
 
 def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:

@@ -65,7 +65,7 @@ def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
         ValueError: A weight is not a positive number.
     """
     _check_weights(weights)
-    in_parts = aggregator.weigh is None or aggregator.per_item
+    in_parts = aggregator.weigh is None or aggregator.by_item
     return (_in_parts if in_parts else _by_gram)(updates, weights, aggregator)
 
 
@@ -91,7 +91,7 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
 def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
     kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
     chosen, places, weights = updates.select(kept), aggregator.places(weights)[kept], weights[kept]
-    by_part = _by_item if aggregator.per_item else _by_coordinate
+    by_part = _by_item if aggregator.by_item else _by_coordinate
     update, client_weights, iterations, residual = by_part(chosen, weights, places, aggregator)
     frozen = () if aggregator.linear else _frozen(update, _by_parameter(chosen))
     rejected = _reasons(updates, kept)
@@ -104,13 +104,20 @@ Found = tuple[Update, torch.Tensor | None, int, float]
 
 def _by_item(updates: ClientUpdates, weights: torch.Tensor, places: torch.Tensor, aggregator: Aggregator) -> Found:
     """The dense parts, and every item's rows among the clients that touched it."""
+    touched, support = updates.without_zero_rows(), aggregator.support
+    if support is not None:
+        touched = replace(touched, rows=support.clipped(touched.rows, touched.client))
     dense = aggregator.apply(updates.dense, weights, places)
     table = updates.rows.new_zeros(updates.shapes[ITEM_TABLE])
     iterations, residual = dense.iterations, dense.residual
-    for block in updates.without_zero_rows().item_blocks():
+    for block in touched.item_blocks():
         of = weights[block.clients], places[block.clients]
         table[block.items], steps, distance = aggregator.rows(block.rows, *of)
         iterations, residual = max(iterations, steps), max(residual, distance)
+    if support is not None:
+        counts = torch.bincount(touched.item, minlength=len(table))
+        touching = weights.new_zeros(len(table)).index_add_(0, touched.item, weights[touched.client])
+        table *= support.shares(counts, touching, weights).to(table)[:, None]
     return updates.unflatten(dense.update, table), dense.client_weights, iterations, residual
 
 
@@ -165,15 +172,16 @@ def aggregate_one_by_one(
         ValueError: A weight is not a positive number.
     """
     _check_weights(weights)
-    if aggregator.per_item and ITEM_TABLE not in parameters:
-        raise ConfigError(f"per_item needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
+    if aggregator.by_item and ITEM_TABLE not in parameters:
+        what = "per_item" if aggregator.per_item else "a rule for rows of items"
+        raise ConfigError(f"{what} needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
     reasons = [refusal(update, parameters) for update in sent]
     rejected = Counter(reason for reason in reasons if reason)
     readable = torch.tensor([reason is None for reason in reasons], dtype=torch.bool, device=weights.device)
     if not readable.any():
         return Aggregated({n: torch.zeros_like(p) for n, p in parameters.items()}, readable, rejected, None, 0, 0.0)
     read = [_flat(update, parameters) for update, reason in zip(sent, reasons, strict=True) if reason is None]
-    updates, rule = torch.stack(read), _item_by_item if aggregator.per_item else _whole
+    updates, rule = torch.stack(read), _item_by_item if aggregator.by_item else _whole
     found = rule(updates, weights[readable], aggregator.places(weights)[readable], aggregator, parameters)
     rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
     sizes = [p.numel() for p in parameters.values()]
@@ -214,11 +222,15 @@ def _item_by_item(
     weights, places = weights[kept], places[kept]
     dense = aggregator.apply(torch.cat(others, dim=1), weights, places)
     table, found = torch.zeros_like(parameters[ITEM_TABLE]), [dense]
-    for item, rows in enumerate(tables.unbind(1)):
-        touching = rows.any(dim=1)
+    touched, support, rule = tables.any(dim=2), aggregator.support, aggregator.items or aggregator
+    if support is not None:
+        tables = tables.masked_scatter(touched[..., None], support.clipped(tables[touched], touched.nonzero()[:, 0]))
+    for item, (rows, touching) in enumerate(zip(tables.unbind(1), touched.unbind(1), strict=True)):
         if touching.any():
-            found.append(aggregator.apply(rows[touching], weights[touching], places[touching]))
+            found.append(rule.apply(rows[touching], weights[touching], places[touching]))
             table[item] = found[-1].update
+            if support is not None:
+                table[item] *= support.shares(touching.sum(), weights[touching].sum(), weights).to(table)
     pieces = iter(dense.update.split([value.shape[1] for value in others]))
     update = torch.cat([table.flatten() if name == ITEM_TABLE else next(pieces) for name in parameters])
     iterations, residual = max(part.iterations for part in found), max(part.residual for part in found)
