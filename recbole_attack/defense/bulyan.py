@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import torch
 
+from recbole_attack.defense.coordinates import in_order
 from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (example below)
 from recbole_attack.defense.mixing import Mixture
 
@@ -31,6 +32,8 @@ def select(
     """
     n = gram.shape[-1]
     hostile = borne(n, byzantine_ratio)
+    if hostile == 0:
+        return Mixture(None, torch.ones_like(gram[..., 0], dtype=torch.float64))
     distances = squared_distances(gram.double())
     distances.diagonal(dim1=-2, dim2=-1).fill_(torch.inf)
     ordered, order = distances.sort(dim=-1)
@@ -55,11 +58,13 @@ def around_median(values: torch.Tensor, weights: torch.Tensor, byzantine_ratio: 
     n = len(values)
     hostile = borne(n, byzantine_ratio)
     selected = n - 2 * hostile
-    chosen = (weights > 0).reshape(*weights.shape, *[1] * (values.ndim - weights.ndim)).expand_as(values)
-    ordered = values.movedim(0, -1).masked_fill(~chosen.movedim(0, -1), torch.inf).sort(dim=-1).values[..., :selected]
+    chosen = (weights > 0).reshape(*weights.shape, *[1] * (values.ndim - weights.ndim))
+    ordered = in_order(values.masked_fill(~chosen, torch.inf)).movedim(0, -1)[..., :selected]
     median = (ordered[..., (selected - 1) // 2] / 2 + ordered[..., selected // 2] / 2)[..., None]
-    nearest = (ordered - median).abs().sort(dim=-1, stable=True).indices[..., : selected - 2 * hostile]
-    return ordered.gather(-1, nearest).mean(dim=-1)
+    width = selected - 2 * hostile  # the nearest values stand side by side
+    farthest = (median - ordered[..., : selected - width + 1]).maximum(ordered[..., width - 1 :] - median)
+    window = farthest.argmin(dim=-1, keepdim=True) + torch.arange(width, device=values.device)
+    return ordered.gather(-1, window).mean(dim=-1)
 
 
 def borne(clients: int, byzantine_ratio: float | None) -> int:

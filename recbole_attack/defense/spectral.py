@@ -60,21 +60,22 @@ def caf(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None
     >>> caf(gram_matrix(updates), torch.ones(5), byzantine_ratio=0.2).client_weights @ updates
     tensor([1.3295, 0.7892], dtype=torch.float64)
     """
-    gram, n = gram.double(), gram.shape[-1]
+    n = gram.shape[-1]
     least = n - 2 * taken_for_hostile(n, byzantine_ratio)
-    left = torch.ones_like(gram[..., 0])
-    best, calmest = left / n, torch.full_like(left[..., :1], torch.inf)
-    fading = left.sum(dim=-1, keepdim=True) > least
-    while bool(fading.any()):
-        shares = left / left.sum(dim=-1, keepdim=True)
-        squared, spread = _projections(gram, shares)
-        best = torch.where(fading & (spread < calmest), shares, best)
-        calmest = torch.where(fading, calmest.minimum(spread), calmest)
-        most = squared.where(left > 0, 0.0).amax(dim=-1, keepdim=True)
-        fading = fading & (most > 0)
-        left = torch.where(fading, left * (1 - squared / most).clamp(min=0), left)
-        fading = fading & (left.sum(dim=-1, keepdim=True) > least)
-    return Weighting(best)
+    grams = gram.double().reshape(-1, n, n)
+    best = torch.full_like(grams[:, 0], 1 / n)
+    left, calmest = torch.ones_like(best), torch.full_like(best[:, :1], torch.inf)
+    going = torch.arange(len(grams), device=grams.device)[: len(grams) * (least < n)]
+    while len(going):
+        own = left[going]
+        shares = own / own.sum(dim=-1, keepdim=True)
+        squared, spread = _projections(grams[going], shares)
+        best[going] = torch.where(spread < calmest[going], shares, best[going])
+        calmest[going] = calmest[going].minimum(spread)
+        most = squared.where(own > 0, 0.0).amax(dim=-1, keepdim=True)
+        left[going] = torch.where(most > 0, own * (1 - squared / most).clamp(min=0), own)
+        going = going[(most.squeeze(-1) > 0) & (left[going].sum(dim=-1) > least)]
+    return Weighting(best.view(gram.shape[:-1]))
 
 
 def _projections(gram: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
