@@ -2,8 +2,9 @@
 
 A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
 returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
-:mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa` and
-:mod:`~recbole_attack.defense.coordinates`.
+:mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa`, :mod:`~recbole_attack.defense.spectral`,
+:mod:`~recbole_attack.defense.coordinates`, :mod:`~recbole_attack.defense.bulyan` and
+:mod:`~recbole_attack.defense.support`; what is done before a rule, with :mod:`~recbole_attack.defense.mixing`.
 """
 
 from __future__ import annotations
