@@ -61,6 +61,7 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "caf, per item": {"aggregator": "caf", "per_item": True},
     "bulyan": {"aggregator": "bulyan"},
     "bulyan, per item": {"aggregator": "bulyan", "per_item": True},
+    "flame": {"aggregator": "flame"},
     "mean, adversarial training": {"client_defense": "adversarial_training"},
     "mean, GRU4Rec": {"model": "GRU4Rec"},
     "mixed_rfa, GRU4Rec": {"model": "GRU4Rec", "aggregator": "mixed_rfa"},

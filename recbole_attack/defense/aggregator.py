@@ -49,6 +49,7 @@ class Aggregator:
         additive: Whether a client's weight depends on no other client either; implies ``linear``.
         per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
             see :meth:`rows`.
+        whole_only: Whether the rule has no meaning per item.
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
@@ -60,6 +61,7 @@ class Aggregator:
     linear: bool = False
     additive: bool = False
     per_item: bool = False
+    whole_only: bool = False
     mixes: tuple[MixingRule, ...] = ()
     items: Aggregator | None = None
     support: Support | None = None

@@ -16,6 +16,7 @@ from typing import Any
 
 from recbole_attack.defense import bulyan, coordinates, rfa, spectral, weighting
 from recbole_attack.defense.aggregator import Aggregator
+from recbole_attack.defense.flame import flame as flame_rule
 from recbole_attack.defense.mixing import PRE_AGGREGATORS
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import WeightingRule
@@ -109,6 +110,14 @@ def bulyan_(config: Mapping[str, Any]) -> Aggregator:
     return Aggregator(combine=combine, mixes=(select,))
 
 
+def flame(config: Mapping[str, Any]) -> Aggregator:
+    """Clipped mean of the clients whose updates point as most do (FLAME, Nguyen et al. 2022), without its noise.
+
+    On whole updates only: an item has few clients, and clusters would be looked for thousands of times.
+    """
+    return Aggregator(flame_rule, whole_only=True)
+
+
 def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     """Item rows clipped to the round's usual length and shrunk where few clients touch the item (ours).
 
@@ -143,6 +152,7 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "dnc": dnc,
     "caf": caf,
     "bulyan": bulyan_,
+    "flame": flame,
 }
 """Aggregation rules by the name ``--aggregator`` takes."""
 
@@ -156,6 +166,10 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
         ConfigError: The rule cannot be had that way.
     """
     rule = replace(AGGREGATORS[config["aggregator"]](config), per_item=config["per_item"])
+    if rule.whole_only and rule.per_item:
+        raise ConfigError(
+            f"aggregator '{config['aggregator']}' needs whole updates: expected per_item False, found True"
+        )
     if rule.support is not None and not rule.per_item:
         rule = replace(rule, support=replace(rule.support, prior=None))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)

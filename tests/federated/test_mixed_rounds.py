@@ -30,6 +30,8 @@ either_way = pytest.mark.parametrize("per_item", [False, True], ids=["whole", "p
 
 @cache
 def rule(name: str, mix: str, per_item: bool) -> Aggregator:
+    if per_item and name == "flame":
+        pytest.skip("whole updates only")
     chosen = {"aggregator": name, "pre_aggregator": mix, "per_item": per_item}
     return configured_aggregator(AttackConfig(config_dict=chosen).final_config_dict)
 
