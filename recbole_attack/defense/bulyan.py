@@ -6,7 +6,8 @@ coordinate, the result is the mean of the ``theta - 2 f`` selected values neares
 
 ``f`` is a share of the clients, at most and by default ``(N - 3) // 4``, as the paper's theorem needs; with few clients
 it is 0 and the rule is the mean. Weights are ignored, as by Krum and the median. A tie goes to the first client, and to
-the smaller of two values as near to the median.
+the smaller of two values as near to the median. There are ties: with ``f`` of 1 or 2, the last clients are chosen by
+one neighbour, and two that are each other's nearest have equal scores.
 """
 
 from __future__ import annotations
