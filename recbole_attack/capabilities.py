@@ -19,7 +19,7 @@ from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.victims import check_victim
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
 from recbole_attack.experiment import prepare, prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS, NEEDS, RECBOLE_MODELS
@@ -196,13 +196,13 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
     ]
     others = [
         [name, "", *(failures.get((model, name)) or "runs" for model in models)]
-        for name in (*(d for d in CLIENT_DEFENSES if d != "none"), "central")
+        for name in (*(d for d in (*PRE_AGGREGATORS, *CLIENT_DEFENSES) if d != "none"), "central")
     ]
     return "\n".join(
         [
             _HEAD,
             *("## Aggregators", "", markdown(["aggregator", *models], rules), ""),
-            *("## Attacks, client defences and the central scenario", "", _LEVELS, ""),
+            *("## Attacks, pre-aggregators, client defences and the central scenario", "", _LEVELS, ""),
             *(markdown(["", "knows", *models], attacks + others), ""),
             *("## Attacks on pre-trained models", "", _REFUSED, ""),
             *(markdown(["attack, platform", *models], _shipped(list(models), failures)), ""),
@@ -261,6 +261,8 @@ def main() -> None:
         failures: dict[Any, str | None] = {each: failure(**each._asdict()) for each in combinations(list(MODELS))}
         for model in MODELS:
             failures[model, "central"] = failure(model=model, scenario="central", attack="none")
+            for mixing in PRE_AGGREGATORS:
+                failures[model, mixing] = failure(model=model, pre_aggregator=mixing, attack="none")
             for defense in CLIENT_DEFENSES:
                 failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
         failures |= {each: shipment_failure(each) for each in shipments(list(MODELS))}

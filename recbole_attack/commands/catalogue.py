@@ -16,7 +16,7 @@ from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -51,6 +51,7 @@ def sections() -> dict[str, Section]:
         "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
         "platform": Section("platforms", PLATFORMS),
         "aggregator": Section("aggregators", AGGREGATORS, "defense"),
+        "pre_aggregator": Section("pre-aggregators", PRE_AGGREGATORS, "pre_aggregator"),
         "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
         "detector": Section("detectors", DETECTORS, "detector"),
         "selector": Section("target selectors (name:count)", SELECTORS),

@@ -10,6 +10,7 @@ from typing import Any
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
 from recbole_attack.config.attack_options import ATTACK_OPTIONS
 from recbole_attack.config.checks import LARGEST, MANY, Option, are_names, check_each
+from recbole_attack.config.defense_options import DEFENSE_OPTIONS
 from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
 from recbole_attack.config.recbole_training import READ_BY_RECBOLE_ALONE
@@ -18,7 +19,7 @@ from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, pa
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, MEAN_WEIGHTS, STARTS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS, configured_aggregator
 from recbole_attack.stages import PLATFORMS, STAGES
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
@@ -85,6 +86,7 @@ OPTIONS: dict[str, Option] = {
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
     "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
     "aggregator": Option("how the server combines updates", str, AGGREGATORS),
+    "pre_aggregator": Option("what the server does to updates before", str, PRE_AGGREGATORS),
     "client_defense": Option("what honest clients do against attacks", str, CLIENT_DEFENSES),
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
     "shared_negatives": Option("all clients draw negatives in one order", bool),
@@ -136,19 +138,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "mask_history": Option("do not recommend what a user had before", bool),
     **ATTACK_OPTIONS,
-    "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
-    "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
-    "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
-    "weiszfeld_start": Option("where the geometric median starts", str, STARTS),
-    "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
-    "mean_weights": Option("weights of clients in the mean of mixed-RFA", str, MEAN_WEIGHTS),
-    "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
-    "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
-    "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
-    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=MANY),
-    "adversarial_step_size": Option("length of these steps", float, above=0.0),
-    "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
-    "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
+    **DEFENSE_OPTIONS,
     "loss_type": Option("the victim's loss", str, ("BCE", "CE", "BPR")),
     "mask_ratio": Option("share of a history BERT4Rec masks", float, above=0.0, high=1.0),
     "ft_ratio": Option("not used", float, low=0.0, high=0.0, form="0, since masks are drawn at all positions alike"),
@@ -188,7 +178,7 @@ OPTIONS: dict[str, Option] = {
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives", "malicious_seed", "rounds_per_epoch"}
+    | {"shared_negatives", "malicious_seed", "rounds_per_epoch", "pre_aggregator"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
@@ -238,6 +228,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
     if values["scenario"] == "federated" and values["train_rows"] != "users":
         raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
+    if values["scenario"] == "federated":
+        configured_aggregator(values)
     if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"

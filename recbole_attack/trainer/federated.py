@@ -149,7 +149,8 @@ class FederatedTrainer(AttackTrainer):
 
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
-            losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
+            rule = self.aggregator.in_round(epoch, index)
+            losses, result = self.backend(self.model, groups, rule, self.config, self.memory)
             loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
             return Computed(honest, malicious, losses, result, loudness)
 

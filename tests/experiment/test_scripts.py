@@ -99,7 +99,7 @@ def test_the_worst_case_is_over_what_every_rule_has_been_through(script, data):
     expected = {}
     for rule, attack in product(tried, shared):
         place = (*rule, attack[3])
-        expected[place] = max(expected.get(place, 0.0), exposures[*rule, *attack])
+        expected[place] = max(expected.get(place, 0.0), exposures[(*rule, *attack)])
     assert found == expected
 
 
