@@ -5,7 +5,6 @@ from __future__ import annotations
 from recbole_attack.config.checks import MANY, Option
 from recbole_attack.defense import MEAN_WEIGHTS, PARTS, STARTS, VOTES
 
-
 DEFENSE_OPTIONS: dict[str, Option] = {
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
