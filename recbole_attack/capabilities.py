@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS
 from recbole_attack.config import AttackConfig
+from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.victims import check_victim
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
 from recbole_attack.experiment import prepare, prepare_training
 from recbole_attack.federated.rounds import BACKENDS, round_path
 from recbole_attack.model import HOSTS, MODELS, NEEDS, RECBOLE_MODELS
@@ -59,6 +61,7 @@ In one pass, malicious clients are computed together as well, otherwise one afte
 """
 
 
+_LEVELS = fill(f"Attackers know, besides their own clients: {'; '.join(map(', '.join, LEVELS.items()))}.", 120)
 _REFUSED = "Prompts are made for SASRec; what replaces next items needs a model that predicts the next one."
 _BASELINES = """\
 ## RecBole's own models as baselines
@@ -187,17 +190,20 @@ def document(refused: Mapping[str, str], failures: Mapping[Any, str | None]) -> 
         rules.append(
             [rule, *(_rule_cell(name, rule, path, failures) for name, path in zip(models, paths, strict=True))]
         )
-    attacks = [[name, *(_attack_cell(model, name, failures) for model in models)] for name in ATTACKS]
+    levels = knowledge_levels()
+    attacks = [
+        [name, levels[name] or "", *(_attack_cell(model, name, failures) for model in models)] for name in ATTACKS
+    ]
     others = [
-        [name, *(failures.get((model, name)) or "runs" for model in models)]
-        for name in (*(d for d in CLIENT_DEFENSES if d != "none"), "central")
+        [name, "", *(failures.get((model, name)) or "runs" for model in models)]
+        for name in (*(d for d in (*PRE_AGGREGATORS, *CLIENT_DEFENSES) if d != "none"), "central")
     ]
     return "\n".join(
         [
             _HEAD,
             *("## Aggregators", "", markdown(["aggregator", *models], rules), ""),
-            *("## Attacks, client defences and the central scenario", ""),
-            *(markdown(["", *models], attacks + others), ""),
+            *("## Attacks, pre-aggregators, client defences and the central scenario", "", _LEVELS, ""),
+            *(markdown(["", "knows", *models], attacks + others), ""),
             *("## Attacks on pre-trained models", "", _REFUSED, ""),
             *(markdown(["attack, platform", *models], _shipped(list(models), failures)), ""),
             *("## Models of RecBole's that are refused", ""),
@@ -255,6 +261,8 @@ def main() -> None:
         failures: dict[Any, str | None] = {each: failure(**each._asdict()) for each in combinations(list(MODELS))}
         for model in MODELS:
             failures[model, "central"] = failure(model=model, scenario="central", attack="none")
+            for mixing in PRE_AGGREGATORS:
+                failures[model, mixing] = failure(model=model, pre_aggregator=mixing, attack="none")
             for defense in CLIENT_DEFENSES:
                 failures[model, defense] = failure(model=model, client_defense=defense, attack="none")
         failures |= {each: shipment_failure(each) for each in shipments(list(MODELS))}

@@ -22,7 +22,7 @@ from recbole_attack.capabilities import (
     workplace,
 )
 from recbole_attack.config import AttackConfig
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
 from recbole_attack.federated.rounds import BACKENDS
 from recbole_attack.model import HOSTS, MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -53,6 +53,8 @@ def test_a_sample_of_the_combinations_runs(combination: Combination) -> None:
 @pytest.mark.parametrize("model", RUNNING)
 def test_every_model_trains_centrally_and_with_every_client_defense(model: str) -> None:
     assert failure(model=model, scenario="central", attack="none") is None
+    for mixing in PRE_AGGREGATORS:
+        assert failure(model=model, pre_aggregator=mixing, attack="none") is None
     for defense in CLIENT_DEFENSES:
         assert failure(model=model, client_defense=defense, attack="none") is None
 

@@ -52,6 +52,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "BERT4Rec, fake profiles": {**BERT, "attack": "ra"},
     "GRU4Rec, clean": {**GRU, "attack": "none"},
     "GRU4Rec, attacked": {**GRU, **DVFSR, **FEW, "aggregator": "krum"},
+    "rows of targets": {**SASREC, **FEW, "attack": "quiet", "sampled_length": 4, "target_items": "random:2"},
+    "hard users": {**BERT, **FEW, "attack": "a_hum", "attack_repeats": 2, "aggregator": "krum"},
+    "a direction": {**SASREC, **FEW, "attack": "poison_frs", "aggregator": "median"},
+    "competition": {**SASREC, **FEW, "attack": "psmu", "target_items": "random:2"},
+    "popular users": {**SASREC, **FEW, "attack": "pieck_uea", "epochs": 2},
+    "popular rows": {**SASREC, **FEW, "attack": "pieck_ipe", "epochs": 2},
     "central": {**SASREC, "scenario": "central", "train_batch_size": 200},
 }
 NOT_BIT_BY_BIT = {"GRU4Rec, clean", "GRU4Rec, attacked"}

@@ -12,6 +12,15 @@ from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import without_dropout
 
+LEVELS = {
+    "K0": "global model of every round",
+    "K1": "popularity of the items",
+    "K2": "interactions of other users",
+    "K3": "the aggregation rule",
+    "K4": "honest updates of the round",
+}
+"""What an attacker knows besides its own clients, from what the least powerful one has to what hardly any can have."""
+
 
 class Profile(NamedTuple):
     """The sequences ``B`` malicious clients train on.
@@ -43,6 +52,8 @@ class AttackContext:
         seed: The run's seed.
         epoch: Current epoch.
         step: Current local step, 0 unless clients train more than one local epoch.
+        before: ``[V, H]`` item rows of the model as it was at the start of the epoch before, for attacks that remember
+            it; ``None`` in the first epoch.
     """
 
     targets: torch.Tensor
@@ -50,6 +61,7 @@ class AttackContext:
     seed: int
     epoch: int = 0
     step: int = 0
+    before: torch.Tensor | None = None
 
 
 class Transform(Protocol):
@@ -108,8 +120,10 @@ class Attack:
             targets, by the target the transform works for.
         tried: Sequences the transform has in memory for each that it changes.
         weight: ``alpha`` of DV-FSR, eq. 3: factor on the malicious loss.
-        knowledge: What the attacker must know besides its own clients' histories and the model they train.
+        knowledge: What the attacker must know besides its own clients' histories and the model they train; of
+            :data:`LEVELS`, where they have it.
         besides: Objective on the original sequence that is added to the upload once, and unweighted.
+        remembers: Whether it compares models, and so reads ``AttackContext.before``.
     """
 
     transform: Transform
@@ -119,6 +133,13 @@ class Attack:
     weight: float = 1.0
     knowledge: tuple[str, ...] = ()
     besides: Objective | None = None
+    remembers: bool = False
+
+    @property
+    def level(self) -> str | None:
+        """The lowest of :data:`LEVELS` that lets it know what it must; ``None`` where none of them has a part of it."""
+        known = {LEVELS["K0"], *self.knowledge}
+        return max(level for level, what in LEVELS.items() if what in known) if known <= {*LEVELS.values()} else None
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""

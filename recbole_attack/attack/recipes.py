@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from recbole_attack.attack.attack import Attack, Objective, Transform
+from recbole_attack.attack.attack import LEVELS, Attack, Objective, Transform
 from recbole_attack.attack.objective import Contrastive, Total, search_loss, target_bce, training_loss
+from recbole_attack.attack.row_recipes import ROW_ATTACKS
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
-
-_POPULARITY = "popularity of the items"
 
 
 def none(config: Mapping[str, Any]) -> None:
@@ -43,7 +42,7 @@ def bandwagon(config: Mapping[str, Any]) -> Attack:
     tenth of the catalogue. There profiles have a fixed size; here they are as long as the history they stand in for.
     """
     profile = FakeProfile(config["popular_share"], config["popular_items"])
-    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(_POPULARITY,))
+    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(LEVELS["K1"],))
 
 
 def popular(config: Mapping[str, Any]) -> Attack:
@@ -53,7 +52,7 @@ def popular(config: Mapping[str, Any]) -> Attack:
     profile. Here they do but for its length and order.
     """
     profile = FakeProfile(popular_share=1.0)
-    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(_POPULARITY,))
+    return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(LEVELS["K1"],))
 
 
 def eb(config: Mapping[str, Any]) -> Attack:
@@ -129,6 +128,7 @@ ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "dvfsr": dvfsr,
     "s_fsr": s_fsr,
     "c_fsr": c_fsr,
+    **ROW_ATTACKS,
 }
 """Attacks by the name ``--attack`` takes."""
 

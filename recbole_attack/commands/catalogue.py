@@ -12,10 +12,11 @@ from recbole.evaluator import metrics as metrics_of_recbole
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -50,6 +51,7 @@ def sections() -> dict[str, Section]:
         "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
         "platform": Section("platforms", PLATFORMS),
         "aggregator": Section("aggregators", AGGREGATORS, "defense"),
+        "pre_aggregator": Section("pre-aggregators", PRE_AGGREGATORS, "pre_aggregator"),
         "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
         "detector": Section("detectors", DETECTORS, "detector"),
         "selector": Section("target selectors (name:count)", SELECTORS),
@@ -81,10 +83,12 @@ def own_metrics() -> dict[str, Any]:
 
 
 def descriptions() -> dict[str, dict[str, str]]:
-    """Kind -> name -> one line."""
-    return {
+    """Kind -> name -> one line; of an attack of clients, with the level of what it has to know."""
+    found = {
         kind: {name: first_line(part) for name, part in section.table.items()} for kind, section in sections().items()
     }
+    levels = {name: f" ({level})" for name, level in knowledge_levels().items() if level}
+    return {**found, "attack": {name: line + levels.get(name, "") for name, line in found["attack"].items()}}
 
 
 def listing() -> str:

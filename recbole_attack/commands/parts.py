@@ -13,7 +13,7 @@ from recbole_attack.commands.catalogue import described, first_line, sections
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.reading import find_option
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS
 from recbole_attack.model import base_name, find_model
 from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
 from recbole_attack.utils.files import plain
@@ -42,7 +42,8 @@ def parts_called(name: str) -> list[dict[str, Any]]:
 
 
 def _record(kind: str, name: str, part: Any) -> dict[str, Any]:
-    texts = [described(part).partition("\n")[2].strip(), described(_rule(name)) if kind == "aggregator" else ""]
+    rule = {"aggregator": _rule, "pre_aggregator": _mixing}.get(kind)
+    texts = [described(part).partition("\n")[2].strip(), described(rule(name)) if rule else ""]
     return {
         "kind": kind,
         "name": name,
@@ -58,7 +59,17 @@ def _record(kind: str, name: str, part: Any) -> dict[str, Any]:
 def _rule(name: str) -> Any:
     """The function an aggregator's recipe wires, with which its formula and example stand."""
     aggregator = AGGREGATORS[name](AttackConfig(config_dict={"aggregator": name}).final_config_dict)
-    rule: Any = aggregator.weigh or aggregator.combine
+    return _wired(aggregator.support or aggregator.weigh or aggregator.combine)
+
+
+def _mixing(name: str) -> Any:
+    """The function of a pre-aggregator, or no description where there is none."""
+    rule = PRE_AGGREGATORS[name](AttackConfig(config_dict={"pre_aggregator": name}).final_config_dict)
+    return _wired(rule) if rule else ""
+
+
+def _wired(rule: Any) -> Any:
+    """The function or value that is wired with parameters."""
     while isinstance(rule, partial):
         rule = rule.func
     return rule

@@ -46,6 +46,7 @@ _GROUPS = {
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
     "aggregator": "parameters of aggregators",
+    "pre_aggregator": "parameters of pre-aggregators",
     "client_defense": "parameters of client defenses",
     "detector": "parameters of detectors",
     "model": "parameters of models",

@@ -14,6 +14,9 @@ from recbole_attack.utils.errors import ConfigError, lookup, shown
 LARGEST = 2**31 - 1
 """Largest integer where an option names no other."""
 
+MANY = 100_000
+"""Most of what is counted in memory: far above what is of use, and below what exhausts a machine."""
+
 
 @dataclass(frozen=True)
 class Option:

@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
-from recbole_attack.config.checks import LARGEST, Option, are_names, check_each
+from recbole_attack.config.attack_options import ATTACK_OPTIONS
+from recbole_attack.config.checks import LARGEST, MANY, Option, are_names, check_each
+from recbole_attack.config.defense_options import DEFENSE_OPTIONS
 from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
 from recbole_attack.config.recbole_training import READ_BY_RECBOLE_ALONE
@@ -17,7 +19,7 @@ from recbole_attack.data import LEAVE_ONE_OUT_MODES, TRAIN_ROWS, parse_group, pa
 from recbole_attack.data.names import in_text
 from recbole_attack.data.synthetic import synthetic_size
 from recbole_attack.data.targets import as_tokens
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, MEAN_WEIGHTS, STARTS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS, configured_aggregator
 from recbole_attack.stages import PLATFORMS, STAGES
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
@@ -35,7 +37,7 @@ def _check_prompt_fields(value: list[Any]) -> None:
 
 
 def _check_candidates(value: Any) -> None:
-    if value != "full" and not (type(value) is int and 1 <= value <= _MANY):
+    if value != "full" and not (type(value) is int and 1 <= value <= MANY):
         raise ConfigError(f"exposure_candidates must be {OPTIONS['exposure_candidates'].form}: found {shown(value)}")
 
 
@@ -53,7 +55,7 @@ def _check_size(value: Any) -> None:
         )
 
 
-_MANY, _WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 100_000, 16_384, 128, 10_000, 2**32 - 1
+_WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 16_384, 128, 10_000, 2**32 - 1
 """Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
 _ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
@@ -84,6 +86,7 @@ OPTIONS: dict[str, Option] = {
     "local_learning_rate": Option("rate of local steps, if more than one", float, above=0.0),
     "client_weighting": Option("weight of a client in the mean", str, ("uniform", "examples")),
     "aggregator": Option("how the server combines updates", str, AGGREGATORS),
+    "pre_aggregator": Option("what the server does to updates before", str, PRE_AGGREGATORS),
     "client_defense": Option("what honest clients do against attacks", str, CLIENT_DEFENSES),
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
     "shared_negatives": Option("all clients draw negatives in one order", bool),
@@ -131,30 +134,11 @@ OPTIONS: dict[str, Option] = {
     "exposure_candidates": Option(
         "items a target competes with, besides the truth",
         parse=_check_candidates,
-        form=f"'full', or an integer from 1 to {_MANY}",
+        form=f"'full', or an integer from 1 to {MANY}",
     ),
     "mask_history": Option("do not recommend what a user had before", bool),
-    "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
-    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1, high=_MANY),
-    "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
-    "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
-    "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
-    "substitution_candidates": Option("items T tried in the substitution", int, low=1, high=_MANY),
-    "upload_search_gradient": Option("upload the gradient the substitution searches with, too", bool),
-    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1, high=_MANY),
-    "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
-    "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
-    "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
-    "weiszfeld_start": Option("where the geometric median starts", str, STARTS),
-    "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
-    "mean_weights": Option("weights of clients in the mean of mixed-RFA", str, MEAN_WEIGHTS),
-    "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
-    "byzantine_ratio": Option("hostile clients Krum assumes, as a share", float, low=0.0, high=0.5, optional=True),
-    "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
-    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=_MANY),
-    "adversarial_step_size": Option("length of these steps", float, above=0.0),
-    "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
-    "clip_norm": Option("longest update of norm clipping", float, above=0.0, optional=True),
+    **ATTACK_OPTIONS,
+    **DEFENSE_OPTIONS,
     "loss_type": Option("the victim's loss", str, ("BCE", "CE", "BPR")),
     "mask_ratio": Option("share of a history BERT4Rec masks", float, above=0.0, high=1.0),
     "ft_ratio": Option("not used", float, low=0.0, high=0.0, form="0, since masks are drawn at all positions alike"),
@@ -194,7 +178,7 @@ OPTIONS: dict[str, Option] = {
 WITHOUT_FEDERATION = frozenset(
     {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives", "malicious_seed", "rounds_per_epoch"}
+    | {"shared_negatives", "malicious_seed", "rounds_per_epoch", "pre_aggregator"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
@@ -244,6 +228,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
     if values["scenario"] == "federated" and values["train_rows"] != "users":
         raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
+    if values["scenario"] == "federated":
+        configured_aggregator(values)
     if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"

@@ -1,12 +1,15 @@
 """Defences of the server, of the clients and of the platform."""
 
-from recbole_attack.defense.aggregators import AGGREGATORS, Aggregate, Aggregator, configured_aggregator
+from recbole_attack.defense.aggregator import Aggregate, Aggregator
+from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.mixing import PRE_AGGREGATORS, MixingRule, Mixture
 from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS
 from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
+from recbole_attack.defense.support import VOTES, Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
 
 __all__ = [
@@ -15,7 +18,10 @@ __all__ = [
     "CUTOFFS",
     "DETECTORS",
     "MEAN_WEIGHTS",
+    "PARTS",
+    "PRE_AGGREGATORS",
     "STARTS",
+    "VOTES",
     "Aggregate",
     "Aggregator",
     "ClientDefense",
@@ -23,6 +29,9 @@ __all__ = [
     "Detection",
     "Detector",
     "Evidence",
+    "MixingRule",
+    "Mixture",
+    "Support",
     "Weighting",
     "WeightingRule",
     "configured_aggregator",

@@ -24,7 +24,7 @@ def median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     >>> median(updates, torch.ones(5))
     tensor([2., 1.])
     """
-    ordered = _ordered(values)
+    ordered = in_order(values)
     n = len(values)
     return ordered[(n - 1) // 2] / 2 + ordered[n // 2] / 2
 
@@ -41,10 +41,10 @@ def trimmed_mean(values: torch.Tensor, weights: torch.Tensor, trim_ratio: float)
     """
     n = len(values)
     cut = min(int(trim_ratio * n + 1e-9), (n - 1) // 2)  # 0.29 * 100 is a little less than 29
-    return _ordered(values)[cut : n - cut].mean(dim=0)
+    return in_order(values)[cut : n - cut].mean(dim=0)
 
 
-def _ordered(values: torch.Tensor) -> torch.Tensor:
+def in_order(values: torch.Tensor) -> torch.Tensor:
     """Every coordinate's values in ascending order of the clients' dimension, the first."""
     last = values.detach().movedim(0, -1).clone(memory_format=torch.contiguous_format)
     if last.device.type != "cpu":

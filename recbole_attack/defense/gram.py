@@ -48,3 +48,14 @@ def squared_distances(gram: torch.Tensor) -> torch.Tensor:
     sums = squares[..., :, None] + squares[..., None, :]
     distances = sums - 2 * gram
     return torch.where(distances > 1e-14 * sums, distances, 0.0)
+
+
+def distances_to(gram: torch.Tensor, point: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """``[..., N]`` from a point to all clients; ``image`` is ``gram`` times the point's weights."""
+    squared_length = (point * image).sum(dim=-1, keepdim=True)
+    return (gram.diagonal(dim1=-2, dim2=-1) - 2 * image + squared_length).clamp(min=0).sqrt()
+
+
+def times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """``[..., N]`` a matrix ``[..., N, N]`` times a vector ``[..., N]``."""
+    return (matrix @ vector[..., None]).squeeze(-1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (examples below)
+from recbole_attack.defense.gram import distances_to, gram_matrix, squared_distances, times  # noqa: F401 (examples)
 from recbole_attack.defense.weighting import Weighting, WeightingRule, normalised
 
 
@@ -72,12 +72,12 @@ def _weiszfeld(
     tolerance: float,
 ) -> Weighting:
     """From ``current`` until every round stands still; one that does, or is ``found`` already, stays where it is."""
-    image = _times(gram, current)
+    image = times(gram, current)
     for iteration in range(max_iterations + 1):
-        pulls = shares / _distances(gram, current, image).maximum(nearest)
+        pulls = shares / distances_to(gram, current, image).maximum(nearest)
         pull = pulls.sum(dim=-1, keepdim=True)
         following = pulls / pull
-        following_image = _times(gram, following)
+        following_image = times(gram, following)
         step = (following - current) * (following_image - image)
         residual = step.sum(dim=-1, keepdim=True).clamp(min=0).sqrt() * pull
         moving = ~found & (residual > tolerance)
@@ -86,16 +86,6 @@ def _weiszfeld(
         current = torch.where(moving, following, current)
         image = torch.where(moving, following_image, image)
     return Weighting(current, iteration, float(residual.where(~found, 0.0).max()))
-
-
-def _distances(gram: torch.Tensor, point: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """``[..., N]`` from a point to all clients; ``image`` is ``gram`` times the point's weights."""
-    squared_length = (point * image).sum(dim=-1, keepdim=True)
-    return (gram.diagonal(dim1=-2, dim2=-1) - 2 * image + squared_length).clamp(min=0).sqrt()
-
-
-def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    return (matrix @ vector[..., None]).squeeze(-1)
 
 
 class Clients(NamedTuple):
@@ -135,7 +125,7 @@ def from_client_or_typical_distances(clients: Clients) -> torch.Tensor:
 
 def _nearest_to_all(clients: Clients) -> torch.Tensor:
     """The client with the least objective: if any is the median, then this one. The middle of those that share it."""
-    objective = _times(clients.distances, clients.shares)
+    objective = times(clients.distances, clients.shares)
     best = clients.shares * (objective <= objective.amin(dim=-1, keepdim=True) + clients.nearest)
     return best / best.sum(dim=-1, keepdim=True)
 
@@ -145,11 +135,11 @@ def _is_median(point: torch.Tensor, clients: Clients) -> torch.Tensor:
 
     ``|sum_i w_i (u_i - v) / d_i|`` over clients with ``d_i > nu`` is at most ``sum_i w_i`` over the others.
     """
-    distances = _distances(clients.gram, point, _times(clients.gram, point))
+    distances = distances_to(clients.gram, point, times(clients.gram, point))
     here = distances <= clients.nearest
     pulls = torch.where(here, 0.0, clients.shares / distances)
     gradient = pulls - pulls.sum(dim=-1, keepdim=True) * point
-    squared_length = (gradient * _times(clients.gram, gradient)).sum(dim=-1, keepdim=True)
+    squared_length = (gradient * times(clients.gram, gradient)).sum(dim=-1, keepdim=True)
     return squared_length.clamp(min=0).sqrt() <= (clients.shares * here).sum(dim=-1, keepdim=True) + 1e-9
 
 

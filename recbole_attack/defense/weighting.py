@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (examples below)
+from recbole_attack.defense.gram import distances_to, gram_matrix, squared_distances, times  # noqa: F401 (examples)
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,35 @@ def norm_clipping(gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | 
     middle = norms.quantile(0.5, dim=-1, keepdim=True)
     bound = middle if clip_norm is None else torch.full_like(middle, clip_norm)
     return Weighting(normalised(weights) * torch.where(norms > bound, bound / norms, 1.0))
+
+
+def centered_clipping(
+    gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | None = None, steps: int = 3
+) -> Weighting:
+    """Clipping around a centre that moves: ``v <- v + sum_c w_c min(1, b / |u_c - v|) (u_c - v) / sum_c w_c``.
+
+    Karimireddy, He and Jaggi 2021, "Learning from History for Byzantine Robust Optimization", ICML 2021, ``L`` steps
+    of it. There, clients send momenta and ``v`` starts at the last round's aggregate, so that hostile clients have to
+    agree over many rounds. Clients of a recommender are others in each round and have no momentum; here ``v`` starts
+    at 0 in every round, as byzfl's does in its first. So the first step is :func:`norm_clipping`, the others take back
+    what clipping cost. ``b`` is ``clip_norm`` (``tau``, 100 in byzfl), by default the median of the distances from
+    ``v`` in each step.
+
+    >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
+    >>> centered_clipping(gram_matrix(updates), torch.ones(5), steps=1).client_weights @ updates
+    tensor([1.0157, 0.7047], dtype=torch.float64)
+    >>> centered_clipping(gram_matrix(updates), torch.ones(5)).client_weights @ updates
+    tensor([1.3085, 0.8825], dtype=torch.float64)
+    """
+    gram, shares = gram.double(), normalised(weights)
+    found = torch.zeros_like(shares)
+    for _ in range(steps):
+        distances = distances_to(gram, found, times(gram, found))
+        middle = distances.quantile(0.5, dim=-1, keepdim=True)
+        bound = middle if clip_norm is None else torch.full_like(middle, clip_norm)
+        pulls = shares * torch.where(distances > bound, bound / distances, 1.0)
+        found = found * (1 - pulls.sum(dim=-1, keepdim=True)) + pulls
+    return Weighting(found)
 
 
 def normalised(weights: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from recbole_attack.attack import ATTACKS
+from recbole_attack.attack import ATTACKS, LEVELS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
@@ -18,7 +18,7 @@ from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
 from recbole_attack.utils.errors import DataError
 
-_KNOWLEDGE = ("model and training code", "global model of every round", "histories of its own clients")
+_KNOWLEDGE = ("model and training code", LEVELS["K0"], "histories of its own clients")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class TrainingExperiment(Experiment):
         return {
             "attack": self.config["attack"],
             "knowledge": [*_KNOWLEDGE, *(attack.knowledge if attack else ())],
+            "knowledge_level": attack.level if attack else None,
             "gradient_scale": self.config["gradient_scale"],
             "norm_budget": self.config["norm_budget"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),

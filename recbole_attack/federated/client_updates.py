@@ -172,7 +172,19 @@ class ClientUpdates:
             return self.dense.new_zeros(0, sum(shape.numel() for shape in self.shapes.values()))
         return torch.stack([torch.cat([value.flatten() for value in update.values()]) for update in whole])
 
-    def item_blocks(self, padded: bool = False) -> Iterator[ItemBlock]:
+    def mixed_blocks(self, matrix: torch.Tensor) -> Iterator[ItemBlock]:
+        """Every touched item's rows of ``M`` updates that are sums of clients', in batches as :meth:`item_blocks`.
+
+        Args:
+            matrix: ``[M, N]``, a row for each new update.
+        """
+        by_client = matrix.T.to(self.rows)
+        everyone = torch.arange(len(matrix), device=self.rows.device)
+        for block in self.item_blocks(height=len(matrix)):
+            rows = by_client[block.clients].mT @ block.rows
+            yield ItemBlock(block.items, everyone.expand(len(rows), -1), rows)
+
+    def item_blocks(self, padded: bool = False, height: int | None = None) -> Iterator[ItemBlock]:
         """Every touched item once, in batches of bounded size, so that a rule per item is one operation a batch.
 
         ``block.rows.median(dim=1)`` is the coordinate-wise median over the clients that touched the item, or over all
@@ -181,13 +193,14 @@ class ClientUpdates:
         Args:
             padded: Whether clients that did not touch an item appear with a row of zeros. Otherwise ``C`` is the same
                 for all items of a batch and differs between batches.
+            height: Rows an item is to have room for, if these are not all.
         """
         order = torch.argsort(self.item, stable=True)
         items, counts = torch.unique_consecutive(self.item[order], return_counts=True)
         starts = counts.cumsum(0) - counts
         for count in torch.unique(counts).tolist():
-            height = len(self) if padded else count
-            most = max(_BLOCK_ENTRIES // (height * max(count, self.rows.shape[1])), 1)
+            room = height or (len(self) if padded else count)
+            most = max(_BLOCK_ENTRIES // (max(room, count) * max(count, self.rows.shape[1])), 1)
             for part in (counts == count).nonzero().squeeze(1).split(most):
                 entries = order[starts[part, None] + torch.arange(count, device=order.device)]
                 block = ItemBlock(items[part], self.client[entries], self.rows[entries])

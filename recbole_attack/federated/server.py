@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -52,8 +53,8 @@ def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
     """Aggregate clients side by side; nothing of size ``N x V x H`` is ever built.
 
     Rules on the Gram matrix see whole updates through it. For rules on coordinates, clients that did not touch an item
-    hold zeros for it, a batch of items at a time. Per item they hold nothing (:meth:`Aggregator.rows`), and all items
-    with equally many clients are one operation.
+    hold zeros for it, a batch of items at a time, mixed before where the rule mixes. Per item they hold nothing
+    (:meth:`Aggregator.rows`), and all items with equally many clients are one operation.
 
     Args:
         updates: Of ``N`` clients.
@@ -64,7 +65,7 @@ def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
         ValueError: A weight is not a positive number.
     """
     _check_weights(weights)
-    in_parts = aggregator.weigh is None or aggregator.per_item
+    in_parts = aggregator.weigh is None or aggregator.by_item
     return (_in_parts if in_parts else _by_gram)(updates, weights, aggregator)
 
 
@@ -80,7 +81,7 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
         factors = aggregator.factors(weights)
         everyone = torch.ones_like(weights, dtype=torch.bool)
         return Aggregated(updates.weighted_sum(factors), everyone, {}, factors.double(), 0, 0.0)
-    kept, found = aggregator.weighting(updates.gram(), weights, updates.dense.dtype)
+    kept, found = aggregator.weighting(updates.gram(), weights, aggregator.places(weights), updates.dense.dtype)
     chosen = updates.select(kept)
     update = chosen.weighted_sum(found.client_weights[kept])
     rejected, frozen = _reasons(updates, kept), _frozen(update, _by_parameter(chosen))
@@ -89,18 +90,50 @@ def _by_gram(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregat
 
 def _in_parts(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
     kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
-    chosen, weights = updates.select(kept), weights[kept]
-    dense = aggregator.apply(chosen.dense, weights)
-    table = chosen.rows.new_zeros(chosen.shapes[ITEM_TABLE])
-    iterations, residual = dense.iterations, dense.residual
-    touched = chosen.without_zero_rows() if aggregator.per_item else chosen
-    for block in touched.item_blocks(padded=not aggregator.per_item):
-        table[block.items], steps, distance = aggregator.rows(block.rows, weights[block.clients])
-        iterations, residual = max(iterations, steps), max(residual, distance)
-    rejected = _reasons(updates, kept)
-    update, client_weights = chosen.unflatten(dense.update, table), _spread(dense.client_weights, kept)
+    chosen, places, weights = updates.select(kept), aggregator.places(weights)[kept], weights[kept]
+    by_part = _by_item if aggregator.by_item else _by_coordinate
+    update, client_weights, iterations, residual = by_part(chosen, weights, places, aggregator)
     frozen = () if aggregator.linear else _frozen(update, _by_parameter(chosen))
-    return Aggregated(update, kept, rejected, client_weights, iterations, residual, frozen)
+    rejected = _reasons(updates, kept)
+    return Aggregated(update, kept, rejected, _spread(client_weights, kept), iterations, residual, frozen)
+
+
+Found = tuple[Update, torch.Tensor | None, int, float]
+"""Update, weights of clients, iterations and residual."""
+
+
+def _by_item(updates: ClientUpdates, weights: torch.Tensor, places: torch.Tensor, aggregator: Aggregator) -> Found:
+    """The dense parts, and every item's rows among the clients that touched it."""
+    touched, support = updates.without_zero_rows(), aggregator.support
+    if support is not None:
+        touched = replace(touched, rows=support.clipped(touched.rows, touched.client))
+    dense = aggregator.apply(updates.dense, weights, places)
+    table = updates.rows.new_zeros(updates.shapes[ITEM_TABLE])
+    iterations, residual = dense.iterations, dense.residual
+    for block in touched.item_blocks():
+        of = weights[block.clients], places[block.clients]
+        table[block.items], steps, distance = aggregator.rows(block.rows, *of)
+        iterations, residual = max(iterations, steps), max(residual, distance)
+    if support is not None:
+        counts = torch.bincount(touched.item, minlength=len(table))
+        touching = weights.new_zeros(len(table)).index_add_(0, touched.item, weights[touched.client])
+        table *= support.shares(counts, touching, weights).to(table)[:, None]
+    return updates.unflatten(dense.update, table), dense.client_weights, iterations, residual
+
+
+def _by_coordinate(
+    updates: ClientUpdates, weights: torch.Tensor, places: torch.Tensor, aggregator: Aggregator
+) -> Found:
+    """A rule on coordinates over all clients; mixed by the inner products of their whole updates."""
+    matrix = None
+    if aggregator.mixes and len(updates):
+        matrix, weights = aggregator.mixture(updates.gram(), weights, places)
+    rule = replace(aggregator, mixes=())
+    dense = rule.apply(updates.dense if matrix is None else matrix.to(updates.dense) @ updates.dense, weights)
+    table = updates.rows.new_zeros(updates.shapes[ITEM_TABLE])
+    for block in updates.item_blocks(padded=True) if matrix is None else updates.mixed_blocks(matrix):
+        table[block.items], _, _ = rule.rows(block.rows, weights[block.clients], places[block.clients])
+    return updates.unflatten(dense.update, table), None, 0, 0.0
 
 
 def _reasons(updates: ClientUpdates, kept: torch.Tensor) -> Mapping[str, int]:
@@ -139,16 +172,17 @@ def aggregate_one_by_one(
         ValueError: A weight is not a positive number.
     """
     _check_weights(weights)
-    if aggregator.per_item and ITEM_TABLE not in parameters:
-        raise ConfigError(f"per_item needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
+    if aggregator.by_item and ITEM_TABLE not in parameters:
+        what = "per_item" if aggregator.per_item else "a rule for rows of items"
+        raise ConfigError(f"{what} needs item embeddings: expected {ITEM_TABLE}, found {', '.join(parameters)}")
     reasons = [refusal(update, parameters) for update in sent]
     rejected = Counter(reason for reason in reasons if reason)
     readable = torch.tensor([reason is None for reason in reasons], dtype=torch.bool, device=weights.device)
     if not readable.any():
         return Aggregated({n: torch.zeros_like(p) for n, p in parameters.items()}, readable, rejected, None, 0, 0.0)
     read = [_flat(update, parameters) for update, reason in zip(sent, reasons, strict=True) if reason is None]
-    updates, rule = torch.stack(read), _item_by_item if aggregator.per_item else _whole
-    found = rule(updates, weights[readable], aggregator, parameters)
+    updates, rule = torch.stack(read), _item_by_item if aggregator.by_item else _whole
+    found = rule(updates, weights[readable], aggregator.places(weights)[readable], aggregator, parameters)
     rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
     sizes = [p.numel() for p in parameters.values()]
     update = {n: u.view_as(p) for (n, p), u in zip(parameters.items(), found.update.split(sizes), strict=True)}
@@ -163,13 +197,21 @@ def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Ten
 
 
 def _whole(
-    updates: torch.Tensor, weights: torch.Tensor, aggregator: Aggregator, parameters: Mapping[str, torch.Tensor]
+    updates: torch.Tensor,
+    weights: torch.Tensor,
+    places: torch.Tensor,
+    aggregator: Aggregator,
+    parameters: Mapping[str, torch.Tensor],
 ) -> Aggregate:
-    return aggregator.apply(updates, weights)
+    return aggregator.apply(updates, weights, places)
 
 
 def _item_by_item(
-    updates: torch.Tensor, weights: torch.Tensor, aggregator: Aggregator, parameters: Mapping[str, torch.Tensor]
+    updates: torch.Tensor,
+    weights: torch.Tensor,
+    places: torch.Tensor,
+    aggregator: Aggregator,
+    parameters: Mapping[str, torch.Tensor],
 ) -> Aggregate:
     """The rule applied to the dense parameters, and then to each item's rows that are not zero, one by one."""
     kept = aggregator.screened(squared_norms(updates), updates.dtype)
@@ -177,13 +219,18 @@ def _item_by_item(
     columns = dict(zip(parameters, updates[kept].split(sizes, dim=1), strict=True))
     tables = columns[ITEM_TABLE].unflatten(1, parameters[ITEM_TABLE].shape)
     others = [value for name, value in columns.items() if name != ITEM_TABLE]
-    dense = aggregator.apply(torch.cat(others, dim=1), weights[kept])
+    weights, places = weights[kept], places[kept]
+    dense = aggregator.apply(torch.cat(others, dim=1), weights, places)
     table, found = torch.zeros_like(parameters[ITEM_TABLE]), [dense]
-    for item, rows in enumerate(tables.unbind(1)):
-        touching = rows.any(dim=1)
+    touched, support, rule = tables.any(dim=2), aggregator.support, aggregator.items or aggregator
+    if support is not None:
+        tables = tables.masked_scatter(touched[..., None], support.clipped(tables[touched], touched.nonzero()[:, 0]))
+    for item, (rows, touching) in enumerate(zip(tables.unbind(1), touched.unbind(1), strict=True)):
         if touching.any():
-            found.append(aggregator.apply(rows[touching], weights[kept][touching]))
+            found.append(rule.apply(rows[touching], weights[touching], places[touching]))
             table[item] = found[-1].update
+            if support is not None:
+                table[item] *= support.shares(touching.sum(), weights[touching].sum(), weights).to(table)
     pieces = iter(dense.update.split([value.shape[1] for value in others]))
     update = torch.cat([table.flatten() if name == ITEM_TABLE else next(pieces) for name in parameters])
     iterations, residual = max(part.iterations for part in found), max(part.residual for part in found)

@@ -35,6 +35,7 @@ class Question:
         factors: ``[H + M]`` float32, of the clients in the sum; ones where there is none.
         measured: How many of the first honest, and of the first malicious clients are to be measured.
         parameters: The global model's, by name.
+        before: Item rows of an earlier model, of the shape of today's, for attacks that remember them.
     """
 
     attack: str
@@ -46,6 +47,7 @@ class Question:
     factors: torch.Tensor
     measured: tuple[int, int]
     parameters: Update
+    before: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.honest) + len(self.malicious)
@@ -74,11 +76,13 @@ class Answer:
 def write_question(question: Question) -> RecordDict:
     """The question as it is sent."""
     clients = {"honest": question.honest, "malicious": question.malicious, "factors": question.factors.numpy()}
+    before = {} if question.before is None else {"before": _arrays({"rows": question.before.cpu().numpy()})}
     return RecordDict(
         {
             "about": ConfigRecord(question.about()),
             "clients": _arrays(clients),
             "parameters": _arrays(_packed(question.parameters)),
+            **before,
         }
     )
 
@@ -123,6 +127,7 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
         factors,
         (measured[0], measured[1]),
         values,
+        _rows(record, parameters[ITEM_TABLE]),
     )
 
 
@@ -194,6 +199,14 @@ def _single(arrays: ArrayRecord, parameters: Update, n_clients: int) -> ClientUp
         raise DataError("answer: expected rows by client, then item, none twice")
     shapes = {name: value.shape for name, value in parameters.items()}
     return ClientUpdates(shapes, *(torch.from_numpy(value) for value in (dense, client, item, rows)))
+
+
+def _rows(record: RecordDict, table: torch.Tensor) -> torch.Tensor | None:
+    """The item rows a question brings along, if it does."""
+    if "before" not in record:
+        return None
+    arrays = _named(_part(record, "before", ArrayRecord), ("rows",))
+    return torch.from_numpy(_array(arrays, "rows", np.dtype(str(table.dtype).removeprefix("torch.")), table.shape))
 
 
 def _packed(update: Update) -> dict[str, NDArray[Any]]:

@@ -101,7 +101,8 @@ def answer(record: RecordDict, run_config: Mapping[str, Any], node_config: Mappi
 def _computed(question: Question, experiment: TrainingExperiment, model: Any, config: AttackConfig) -> Answer:
     model.train()
     side = ClientSide(config, model, experiment.threat)
-    grouping = side.grouping(experiment.train_data, side.period(question.epoch, question.index))
+    before = None if question.before is None else question.before.to(side.device)
+    grouping = side.grouping(experiment.train_data, side.period(question.epoch, question.index), before)
     groups = grouping(question.honest, question.malicious)
     update: Any
     if question.single:

@@ -138,7 +138,7 @@ class FlowerTrainer(FederatedTrainer):
             factors = self.aggregator.factors(asked.weights[present])[np.searchsorted(present, places)]
         about = (self.config["attack"], asked.epoch, asked.index, self._single)
         parameters = {name: value.detach() for name, value in self.model.named_parameters()}
-        return Question(*about, users[~hostile], users[hostile], factors, counts, parameters)
+        return Question(*about, users[~hostile], users[hostile], factors, counts, parameters, self.before)
 
     def _lose(self, asked: Round, failures: Mapping[int, str]) -> None:
         what = "others compute their clients" if self.nodes.take_over else "their clients are left out from now on"
@@ -156,7 +156,7 @@ class FlowerTrainer(FederatedTrainer):
             places = torch.from_numpy(np.searchsorted(kept, np.concatenate([places for places, _ in came])))
             updates = concatenate([answer.update for _, answer in came]).reordered(places)  # type: ignore[misc]
             sent = uploaded(updates.to(self.device), torch.from_numpy(asked.hostile[kept]), self.config)
-            return aggregate(sent, weights, self.aggregator)
+            return aggregate(sent, weights, self.aggregator.in_round(asked.epoch, asked.index))
         sums = [answer.update for _, answer in came]
         update = {
             name: torch.stack([part[name] for part in sums]).sum(dim=0).to(self.device)  # type: ignore[index]

@@ -27,7 +27,10 @@ _OF_SCENARIO: Mapping[str, Mapping[str, Any]] = {
     "central": {},
     "recbole": {},
 }
-_BUDGET = {"target_items": [str], "?knowledge": [str], "?target_group": (str, None), "?stages": dict}
+_BUDGET = {
+    **{"target_items": [str], "?knowledge": [str], "?knowledge_level": (str, None)},
+    **{"?target_group": (str, None), "?stages": dict},
+}
 _CLIENTS = {
     **{"malicious_clients": int, "malicious_share": float, "malicious_interactions": int},
     **{"mode": frozenset({"clone", "compromise"}), "?gradient_scale": float, "?norm_budget": (float, None)},

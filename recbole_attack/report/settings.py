@@ -14,7 +14,7 @@ Record: TypeAlias = Mapping[str, Any]
 SHARE = "malicious_ratio"
 PLACE = ("scenario", "dataset", "model", "target_items")
 """What was attacked: each has its own matrix."""
-RULE = ("aggregator", "client_defense")
+RULE = ("aggregator", "pre_aggregator", "client_defense")
 MAIN = (*PLACE, *RULE, "attack", SHARE)
 """Parameters that tell rows apart before any other does."""
 
@@ -24,7 +24,7 @@ _OWNERS = ("scenario", "model", "attack", "aggregator")
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
 
-_NOTHING = (("client_defense", "none"), ("gradient_scale", 1))
+_NOTHING = (("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1))
 """Values with which a parameter does nothing."""
 
 _DECIDED = {"three_steps"}

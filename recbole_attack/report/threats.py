@@ -20,7 +20,7 @@ def threat(row: Row) -> dict[str, str]:
     record = row.records[0]
     budget, config = record["budget"], record["config"]
     values = (
-        "; ".join(map(str, budget.get("knowledge", ()))),
+        _knows(budget),
         _controls(budget),
         _promotes(budget, config),
         _limits(budget),
@@ -28,6 +28,11 @@ def threat(row: Row) -> dict[str, str]:
         _upload(row.records, "norm_ratio", 1),
     )
     return dict(zip(TERMS, (value or "-" for value in values), strict=True))
+
+
+def _knows(budget: Mapping[str, Any]) -> str:
+    level = budget.get("knowledge_level")
+    return (f"{level}: " if level else "") + "; ".join(map(str, budget.get("knowledge", ())))
 
 
 def _controls(budget: Mapping[str, Any]) -> str:

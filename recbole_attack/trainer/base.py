@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from math import isinf, isnan
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from recbole.trainer import Trainer
@@ -43,7 +43,7 @@ class AttackTrainer(Trainer):
         history: One dict per epoch: epoch, train_loss, learning_rate, and every metric of the evaluated ones.
     """
 
-    state: ClassVar[tuple[str, ...]]
+    state: tuple[str, ...]
     state = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
 
     logger: Any

@@ -48,8 +48,8 @@ class ClientSide:
         rounds = self.config["rounds_per_epoch"]
         return epoch if rounds is None else epoch * rounds + index
 
-    def grouping(self, train_data: TrainData, period: int) -> Grouping:
-        """How the clients of any round of a period are grouped."""
+    def grouping(self, train_data: TrainData, period: int, before: torch.Tensor | None = None) -> Grouping:
+        """How the clients of any round of a period are grouped; ``before`` is what an attacker remembers."""
         drawn = honest_draws(train_data, period, self.config, self.model.needs_draws, self.defense is not None)
 
         def groups(honest: Int, malicious: Int) -> list[ClientGroup]:
@@ -58,7 +58,7 @@ class ClientSide:
                 found.append(self._honest_group(train_data, honest, drawn(honest)))
             if len(malicious):
                 assert self.attack is not None
-                found.append(self._malicious_group(self.attack, train_data, malicious, period))
+                found.append(self._malicious_group(self.attack, train_data, malicious, period, before))
             return found
 
         return groups
@@ -94,7 +94,9 @@ class ClientSide:
 
         return ClientGroup(factors, tokens, defended)
 
-    def _malicious_group(self, attack: Attack, train_data: TrainData, users: Int, period: int) -> ClientGroup:
+    def _malicious_group(
+        self, attack: Attack, train_data: TrainData, users: Int, period: int, before: torch.Tensor | None
+    ) -> ClientGroup:
         held = _profile(train_data, users)
         profile = held.to(self.device)
 
@@ -102,14 +104,17 @@ class ClientSide:
             clients = rows.cpu()
             width, rows = int(held.item_seq_len[clients].max()), rows.to(self.device)
             part = Profile(profile.item_seq[rows, :width], profile.item_seq_len[rows])
-            return attack.losses(model, part, users[clients.numpy()], self._context(train_data, period, step))
+            context = self._context(train_data, period, step, before)
+            return attack.losses(model, part, users[clients.numpy()], context)
 
         cost = held.item_seq_len * attack.rows(len(self.targets))
         factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
         return ClientGroup(factors, cost, losses, malicious=True)
 
-    def _context(self, train_data: TrainData, period: int, step: int) -> AttackContext:
-        return AttackContext(self.targets, train_data.outside, self.seed, period, step)
+    def _context(
+        self, train_data: TrainData, period: int, step: int, before: torch.Tensor | None = None
+    ) -> AttackContext:
+        return AttackContext(self.targets, train_data.outside, self.seed, period, step, before)
 
 
 def _profile(train_data: TrainData, users: Int) -> Profile:

@@ -28,7 +28,7 @@ from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
-from recbole_attack.trainer.resuming import check_epochs
+from recbole_attack.trainer.resuming import check_epochs, check_like
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.growing_csv import GrowingCSV
 from recbole_attack.utils.rng import torch_stream
@@ -72,6 +72,7 @@ class FederatedTrainer(AttackTrainer):
         written_rounds: The mark of ``rounds.csv`` up to the last finished epoch.
         client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
         frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
+        before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
     """
 
     state = (*AttackTrainer.state, "written_rounds")
@@ -87,6 +88,9 @@ class FederatedTrainer(AttackTrainer):
         self.client_weights: list[ClientWeight] = []
         self.frozen: Counter[str] = Counter()
         self.saves_weights = False
+        self.before: torch.Tensor | None = None
+        if self.attack and self.attack.remembers:
+            self.state = (*self.state, "before")
 
     @property
     def attack(self) -> Attack | None:
@@ -113,6 +117,7 @@ class FederatedTrainer(AttackTrainer):
         self.client_weights, self.frozen = [], Counter()
         pool = self.clients(train_data)
         self.saves_weights = self._saves_weights(len(pool.users), epoch_idx)
+        start = self._item_rows().clone() if "before" in self.state else None
         ask = self._asking(train_data, pool, epoch_idx)
         name, hidden = f"{self.label}, epoch {epoch_idx}", None if show_progress else True
         rounds, count = self._rounds(pool, epoch_idx)
@@ -126,6 +131,7 @@ class FederatedTrainer(AttackTrainer):
             total, heard = total + (record["loss"] or 0.0) * record["honest"], heard + record["honest"]
             measured |= measures
         self._warn_of_frozen(epoch_idx, count)
+        self.before = start
         return total / heard if heard else nan
 
     def _rounds(self, pool: ClientPool, epoch: int) -> tuple[Iterable[Int], int]:
@@ -139,11 +145,12 @@ class FederatedTrainer(AttackTrainer):
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""
         side = self.client_side
-        grouping = lru_cache(maxsize=1)(partial(side.grouping, train_data))
+        grouping = lru_cache(maxsize=1)(partial(side.grouping, train_data, before=self.before))
 
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
-            losses, result = self.backend(self.model, groups, self.aggregator, self.config, self.memory)
+            rule = self.aggregator.in_round(epoch, index)
+            losses, result = self.backend(self.model, groups, rule, self.config, self.memory)
             loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
             return Computed(honest, malicious, losses, result, loudness)
 
@@ -185,6 +192,9 @@ class FederatedTrainer(AttackTrainer):
             **notes,
             "seconds": perf_counter() - start,
         }
+
+    def _item_rows(self) -> torch.Tensor:
+        return self.model.item_embedding.weight.detach()
 
     def _step(self, update: Update, epoch: int) -> float:
         """The server's step along the update, and the update's norm."""
@@ -255,6 +265,8 @@ class FederatedTrainer(AttackTrainer):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
+        if "before" in self.state:
+            check_like("before", self.before, self._item_rows())
         self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         self.uploads()

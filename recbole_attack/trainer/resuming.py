@@ -131,6 +131,16 @@ def check_epochs(name: str, rows: Sequence[Mapping[str, Any]], epochs: int, abse
         check_numbers(name, row, absent)
 
 
+def check_like(name: str, found: Any, like: torch.Tensor) -> None:
+    """Refuse anything but a tensor of the same shape and type as ``like``.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (like.shape, like.dtype):
+        raise TypeError(f"{name}: expected {like.dtype} {list(like.shape)}, found {shown(found)}")
+
+
 def check_numbers(name: str, values: Mapping[str, Any], absent: bool = False) -> None:
     """Refuse a record of anything but numbers.
 

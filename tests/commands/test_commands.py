@@ -20,7 +20,7 @@ from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -35,6 +35,7 @@ TABLES = {
     "backdoor": BACKDOORS,
     "platform": PLATFORMS,
     "aggregator": AGGREGATORS,
+    "pre_aggregator": PRE_AGGREGATORS,
     "client_defense": CLIENT_DEFENSES,
     "detector": DETECTORS,
     "selector": SELECTORS,
@@ -130,7 +131,7 @@ def test_the_list_as_json_holds_every_table(capsys):
 
 
 FOLDERS = {"scenario": "scenario", "attack": "attack", "backdoor": "attack", "aggregator": "defense"}
-FOLDERS |= {"client_defense": "defense"}
+FOLDERS |= {"pre_aggregator": "pre_aggregator", "client_defense": "defense"}
 PARTS = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 
@@ -174,7 +175,9 @@ def test_a_rule_is_shown_with_its_formula_and_a_metric_by_any_case(capsys):
     assert "argmin_i sum_{j in near(i)}" in printed(capsys, "show", "krum")
     assert printed(capsys, "show", "er") == printed(capsys, "show", "ER")
     assert "ndcg" in printed(capsys, "show", "NDCG")
-    assert printed(capsys, "show", "NONE").count("\n\n\n") == 2, "an attack, a backdoor and a client defence"
+    assert "floor(2 f / N (N - f))" in printed(capsys, "show", "arc")
+    assert "S_j R({min(1, b / |u_cj|) u_cj})" in printed(capsys, "show", "support_shrunk")
+    assert printed(capsys, "show", "NONE").count("\n\n\n") == 3, "an attack, a backdoor, a pre-aggregator and a defence"
 
 
 # Help of run
@@ -184,7 +187,8 @@ def test_every_default_of_the_help_is_that_of_a_configuration(capsys):
     out = printed(capsys, "run", "--help")
     config, groups = AttackConfig(), re.split(r"\n\n(?=parameters of )", out)[1:]
     assert [group.splitlines()[0].removeprefix("parameters of ") for group in groups] == [
-        *("every run", "scenarios", "attacks", "aggregators", "client defenses", "models", "--engine=flower")
+        *("every run", "scenarios", "attacks", "aggregators", "pre-aggregators", "client defenses", "models"),
+        "--engine=flower",
     ]
     shown = re.findall(r"^  --(\w+) .*; default (.*)\)$", groups[0], re.MULTILINE)
     assert len(shown) > 40

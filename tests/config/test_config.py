@@ -514,7 +514,10 @@ def test_sufficient_columns_are_kept_as_given(config, columns):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"byzantine_ratio": 0.3}, "; read by aggregator krum, aggregator multi_krum"),
+        (
+            {"byzantine_ratio": 0.3},
+            "; read by aggregator bulyan, aggregator caf, aggregator dnc, aggregator krum, aggregator multi_krum",
+        ),
         ({"attack": "ra", "min_cosine": 0.2}, "; read by attack dvfsr, attack s_fsr"),
         ({"adversarial_steps": 2}, "; read by client_defense adversarial_training"),
         ({"target_group": "gender=M"}, "; read by scenario pretrain"),

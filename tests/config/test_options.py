@@ -171,3 +171,22 @@ def test_no_number_of_a_machine_is_refused_and_none_beyond_is_taken(name, value)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_options_must_be_finite(name, value):
     assert not accepts(OPTIONS[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aggregator": "flame", "per_item": True}, "'flame' needs whole updates: expected per_item False, found True"),
+        (
+            {"aggregator": "support_shrunk", "pre_aggregator": "arc"},
+            "pre_aggregator 'arc' needs per_item: expected True",
+        ),
+        ({"pre_aggregator": "nmm"}, "unknown pre_aggregator 'nmm'.*nnm"),
+        ({"pre_aggregator": "bucketing", "bucket_size": 0}, "bucket_size must be an integer at least 1: found 0"),
+        ({"hostile_ratio": 0.2}, "unknown parameter 'hostile_ratio'.*read by pre_aggregator arc, pre_aggregator nnm"),
+    ],
+    ids=str,
+)
+def test_what_rules_do_not_go_together_is_said_before_anything_is_trained(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        AttackConfig(config_dict=changes)

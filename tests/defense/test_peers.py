@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,17 +20,6 @@ SHAPES = [(n, p, seed) for n in (5, 8, 21) for p in (2, 30) for seed in (0, 1)]
 @pytest.fixture(scope="module")
 def geom_median() -> Any:
     return importlib.import_module("geom_median.torch")
-
-
-@pytest.fixture(scope="module")
-def byzfl() -> Any:
-    """byzfl's aggregators without its benchmarks, which want a torchvision that fits."""
-    spec = importlib.util.find_spec("byzfl")
-    assert spec is not None
-    bare = ModuleType("byzfl")
-    bare.__path__ = list(spec.submodule_search_locations or [])
-    sys.modules.setdefault("byzfl", bare)
-    return importlib.import_module("byzfl.aggregators.aggregators")
 
 
 def random_round(n: int, p: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,7 @@ SHAPES = {"first.weight": (2, 3), ITEM_TABLE: (N_ITEMS, HIDDEN), "last.bias": (4
 PARAMETERS = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
 DEFAULTS = {name: AttackConfig(config_dict={"aggregator": name}).final_config_dict for name in AGGREGATORS}
 ROBUST = ["geometric_median", "median", "trimmed_mean", "krum", "multi_krum", "norm_clipping"]
+SHRINKING = ("sum", "norm_clipping", "support_shrunk", "centered_clipping")
 Stacked = dict[str, torch.Tensor]
 
 each = pytest.mark.parametrize("name", AGGREGATORS)
@@ -31,6 +32,8 @@ either_way = pytest.mark.parametrize("per_item", [False, True], ids=["whole", "p
 
 
 def rule(name: str, per_item: bool, **changes: Any) -> Aggregator:
+    if per_item and AGGREGATORS[name](DEFAULTS[name]).whole_only:
+        pytest.skip("whole updates only")
     return configured_aggregator({**DEFAULTS[name], "per_item": per_item, **changes})
 
 
@@ -106,7 +109,7 @@ def test_the_size_of_batches_changes_nothing(
     updates, weights, aggregator = stacked(12), weights_of(12), rule(name, per_item)
     expected = fast(updates, weights, aggregator)
     monkeypatch.setattr(client_updates, "_BLOCK_ENTRIES", entries)
-    monkeypatch.setattr("recbole_attack.defense.aggregators._BLOCK_ENTRIES", entries)
+    monkeypatch.setattr("recbole_attack.defense.aggregator._BLOCK_ENTRIES", entries)
     assert_same(fast(updates, weights, aggregator), expected, atol=1e-6)
 
 
@@ -171,7 +174,7 @@ def test_a_sum_is_the_same_either_way() -> None:
     assert_same(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name != "sum"])
+@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in ("sum", "support_shrunk")])
 @pytest.mark.parametrize("backend", [fast, slow])
 def test_a_client_that_alone_touches_an_item_decides_its_row(name: str, backend: Any) -> None:
     """The known weakness: nobody is there to outvote it. Over whole updates a robust rule hardly moves."""
@@ -185,7 +188,7 @@ def test_a_client_that_alone_touches_an_item_decides_its_row(name: str, backend:
         assert row.norm() < 0.2 * hostile.norm()
 
 
-@each
+@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name != "support_shrunk"])
 @pytest.mark.parametrize("backend", [fast, slow])
 def test_a_row_of_zeros_is_not_touched(name: str, backend: Any) -> None:
     updates = stacked(6, 1.0)
@@ -201,7 +204,7 @@ def test_a_stored_row_of_zeros_is_not_touched_either() -> None:
     updates.rows[updates.item == 2] = 0.0
     updates.rows[(updates.item == 2) & (updates.client > 3)] = 1.0
     for name in AGGREGATORS:
-        if name != "sum":
+        if name not in ("sum", "support_shrunk"):
             assert aggregate(updates, torch.ones(6), rule(name, True)).update[ITEM_TABLE][2].tolist() == [1.0] * HIDDEN
 
 
@@ -209,6 +212,7 @@ def test_a_stored_row_of_zeros_is_not_touched_either() -> None:
 @rounds
 def test_the_order_of_clients_does_not_matter(name: str, n: int, share: float, seed: int) -> None:
     assume(name not in ("krum", "multi_krum") or (n > 3 and share in (0.0, 1.0)))
+    assume(name != "bulyan" or n < 7)
     updates, weights, aggregator = stacked(n, share, seed), weights_of(n, seed), rule(name, True)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     moved = fast({key: value[order] for key, value in updates.items()}, weights[order], aggregator)
@@ -216,7 +220,7 @@ def test_the_order_of_clients_does_not_matter(name: str, n: int, share: float, s
         torch.testing.assert_close(moved.update[key], value, rtol=1e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in ("sum", "norm_clipping")])
+@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in SHRINKING])
 @rounds
 def test_an_item_moves_along_with_its_clients(name: str, n: int, share: float, seed: int) -> None:
     """Shifting one item's rows shifts that item alone, by as much, and it alone; clients without it stay without it."""
@@ -401,7 +405,7 @@ def test_weights_are_positive(name: str, backend: Any, weight: float) -> None:
         backend(stacked(3), torch.tensor([1.0, weight, 1.0]), rule(name, False))
 
 
-@each
+@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name != "support_shrunk"])
 @either_way
 @pytest.mark.parametrize("backend", [fast, slow])
 def test_one_client_is_the_round_even_with_one_that_is_left_out(name: str, per_item: bool, backend: Any) -> None:

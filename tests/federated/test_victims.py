@@ -57,6 +57,9 @@ def trained(small: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str
     [
         {"attack": "ra", "chunk_tokens": 40},
         {"attack": "dvfsr", "attack_repeats": 2, "aggregator": "multi_krum", "clients_per_round": 70},
+        {"attack": "margin", "chunk_tokens": 40},
+        {"attack": "quiet", "aggregator": "krum", "clients_per_round": 70},
+        {"attack": "a_hum", "local_epochs": 2, "clients_per_round": 70},
         {"attack": "none", "aggregator": "norm_clipping", "local_epochs": 2, "chunk_tokens": 40},
         {"attack": "ra", "local_epochs": 2, "client_weighting": "examples", "clients_per_round": 70},
     ],

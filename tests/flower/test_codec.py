@@ -51,7 +51,8 @@ def questions(draw: Any, single: bool | None = None) -> Question:
     parameters = {name: values(draw, *shape) for name, shape in SHAPES.items()}
     ids = np.array(users, dtype=np.int64)
     kind = draw(st.booleans()) if single is None else single
-    return Question(*about, kind, ids[:honest], ids[honest:], values(draw, len(users)), counts, parameters)
+    before = values(draw, *SHAPES[ITEM_TABLE]) if draw(st.booleans()) else None
+    return Question(*about, kind, ids[:honest], ids[honest:], values(draw, len(users)), counts, parameters, before)
 
 
 @st.composite
@@ -75,6 +76,9 @@ def bits(value: Any) -> Any:
 def test_a_question_reads_back_as_itself(question: Question) -> None:
     found = read_question(carried(write_question(question)), question.parameters)
     assert found.about() == question.about()
+    assert [q.before is not None and bits(q.before) for q in (found, question)] == 2 * [
+        question.before is not None and bits(question.before)
+    ]
     assert [bits(getattr(found, k)) for k in ("honest", "malicious", "factors")] == [
         bits(getattr(question, k)) for k in ("honest", "malicious", "factors")
     ]
@@ -186,5 +190,8 @@ def test_a_question_that_is_none_is_refused(changes: dict[str, Any], words: str)
     nobody = write_question(replace(question, honest=np.array([], int), malicious=np.array([], int)))
     with pytest.raises(DataError):
         read_question(nobody, parameters)
+    for rows in (torch.ones(3, 2), torch.ones(9, 2).double()):
+        with pytest.raises(DataError, match="array rows: expected float32"):
+            read_question(write_question(replace(question, before=rows)), parameters)
     with pytest.raises(DataError, match="expected a ConfigRecord named about"):
         read_question(RecordDict(), parameters)

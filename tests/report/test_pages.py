@@ -245,6 +245,16 @@ def test_findings_without_a_worst_case(made, records, sentence):
     assert texts.finding(cells([made(attack, er) for attack, er in records])) == sentence
 
 
+def test_a_threat_card_says_the_level_of_what_is_known_where_a_record_has_it(made):
+    graded, old = made(), made(seed=2021)
+    graded["budget"]["knowledge_level"] = "K1"
+    cards = [texts.threat_table(cells({"a": [record]})) for record in (graded, old)]
+    assert [dict(zip(card.head, *card.body, strict=True))["knows"] for card in cards] == [
+        "K1: the model; its clients",
+        "the model; its clients",
+    ]
+
+
 def test_a_threat_card_says_what_the_attacker_knows_controls_and_may_do(made):
     loud = made(uploads={"malicious_weight": 0.01, "norm_ratio": 15.0})
     again = made(seed=2021, uploads={"malicious_weight": 0.03, "norm_ratio": None})

@@ -25,6 +25,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
     "robust": {"aggregator": "mixed_rfa", "clients_per_round": 32},
     "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
+    "remembering": {"attack": "pieck_uea", "malicious_ratio": 0.2, "clients_per_round": 32},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
     "test_only": {
         "eval_args": {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -258,6 +259,28 @@ def test_only_safe_and_existing_checkpoints_are_resumed(arm: Callable[..., Attac
     torch.save({"state_dict": {}, "trainer": Interrupted()}, tmp_path / "code.pth")
     with pytest.raises(DataError, match="safe"):
         trainer.resume_checkpoint(tmp_path / "code.pth")
+
+
+@pytest.mark.parametrize("changed", [None, "rows", torch.zeros(3, 8), torch.zeros(40, 8).double()], ids=str)
+def test_what_is_remembered_has_to_be_item_rows(arm: Callable[..., AttackConfig], changed: Any) -> None:
+    settings = arm("remembering", epochs=1)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    start = trainer.model.item_embedding.weight.detach().clone()
+    fit(trainer, experiment)
+    state = torch.load(trainer.resume_file, weights_only=True)
+    assert torch.equal(state["trainer"]["before"], start), "the rows the last epoch began with"
+    save_checkpoint(trainer.resume_file, {**state, "trainer": {**state["trainer"], "before": changed}})
+    with pytest.raises(DataError, match="before: expected torch\\.float32"):
+        experiment.trainer(settings).resume_checkpoint(trainer.resume_file)
+
+
+def test_nothing_is_remembered_for_nothing(arm: Callable[..., AttackConfig]) -> None:
+    settings = arm("federated", epochs=1)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    fit(trainer, experiment)
+    assert "before" not in torch.load(trainer.resume_file, weights_only=True)["trainer"]
 
 
 # Killed for good: nothing is tidied up

@@ -1,0 +1,111 @@
+"""Objectives of attacks that write the targets' embedding rows and leave all else of the model alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.objective import training_loss
+from recbole_attack.attack.states import Pool, frozen, pool_of, row_scores, sampled_histories
+from recbole_attack.data.sequences import Int
+from recbole_attack.utils.rng import stream, without_dropout
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Lift the targets above what users drawn from the model would be shown last.
+
+    For ``S`` histories ``x`` sampled from the received model (:func:`~recbole_attack.attack.states.sampled_histories`)
+    with states ``h(x)``, and targets ``t``: the mean of ``softplus(tau(x) + m - score(h(x), t))``, where ``tau(x)`` is
+    the ``rank``-th best score among the items that are not in ``x``. States and ``tau`` are constants, so the gradient
+    of a target's row is ``-mean sigma(tau + m - score) h / T``, and zero for everything else.
+
+    Attributes:
+        histories: S.
+        length: Items of a history.
+        rank: Length K of the lists the targets are to enter.
+        margin: m, in units of scores.
+    """
+
+    histories: int
+    length: int
+    rank: int
+    margin: float
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        return torch.stack([self._loss(model, self.pool(model, int(user), context), context) for user in users])
+
+    def pool(self, model: Any, user: int, context: AttackContext) -> Pool:
+        """The users one client draws in this step."""
+        rng = stream(context.seed, "sampled histories", context.epoch, context.step, user)
+        return pool_of(model, sampled_histories(model, self.histories, self.length, context.targets, rng))
+
+    def directions(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        """``[T, H]`` the way the loss would have each target's row go: its gradient, turned round."""
+        with frozen(model):
+            weights = torch.sigmoid(self._missing(model, pool, context))
+        return weights.T @ pool.states / weights.numel()
+
+    def _loss(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        return F.softplus(self._missing(model, pool, context)).mean()
+
+    def _missing(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        """``[S, T]`` how far each target is below the last item shown and the margin."""
+        return pool.kth_best(self.rank)[:, None] + self.margin - row_scores(model, pool.states, context.targets)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """The direction of :class:`Margin`, as long as a small share of an honest update.
+
+    The loss is linear in the targets' rows, ``-sum_t direction_t row_t``, so its gradient has the wanted length
+    exactly. The honest update is that of the client's own history, without dropout; where that has nothing to train on
+    (BERT4Rec may mask none of a short one), nothing is uploaded.
+
+    Attributes:
+        margin: Gives the direction.
+        share: Length of the upload over that of the client's own honest update; of several local steps, in each.
+    """
+
+    margin: Margin
+    share: float
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        lengths = self.share * honest_norms(model, original, users, context)
+        losses = [
+            linear_loss(model, context.targets, length * F.normalize(self._direction(model, int(user), context), dim=0))
+            for user, length in zip(users, lengths, strict=True)
+        ]
+        return torch.stack(losses)
+
+    def _direction(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
+        """``[T * H]``, all targets' rows as one vector."""
+        return self.margin.directions(model, self.margin.pool(model, user, context), context).flatten()
+
+
+def linear_loss(model: Any, targets: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """A loss whose gradient is ``-wanted`` (``[T, H]`` or as many numbers in a row) at the targets' rows, and zero
+    elsewhere."""
+    rows = model.item_embedding(targets)
+    return -(rows * wanted.detach().view_as(rows)).sum()
+
+
+def honest_norms(model: Any, profile: Profile, users: Int, context: AttackContext) -> torch.Tensor:
+    """``[B]`` lengths of the gradients the clients would upload if they trained on their own histories."""
+    parameters = list(model.parameters())
+    norms = []
+    with torch.enable_grad(), without_dropout(model):
+        for row in range(len(users)):
+            own = Profile(*(field[row : row + 1] for field in profile))
+            loss = training_loss(model, own, own, users[row : row + 1], 1, context).sum()
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            norms.append(torch.cat([g.flatten() for g in gradients if g is not None]).norm())
+    return torch.stack(norms)

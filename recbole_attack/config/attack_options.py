@@ -1,0 +1,31 @@
+"""What each parameter of an attack of clients may hold; part of :data:`~recbole_attack.config.options.OPTIONS`."""
+
+from __future__ import annotations
+
+from recbole_attack.attack.field_objectives import DIRECTIONS
+from recbole_attack.config.checks import MANY, Option
+
+ATTACK_OPTIONS: dict[str, Option] = {
+    "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
+    "attack_repeats": Option("repetitions s a malicious client averages", int, low=1, high=MANY),
+    "popular_share": Option("share of popular items in a fake profile", float, low=0.0, high=1.0),
+    "popular_items": Option("popular items as a share of the catalogue", float, above=0.0, high=1.0),
+    "min_cosine": Option("threshold tau of the substitution", float, low=-1.0, high=1.0),
+    "substitution_candidates": Option("items T tried in the substitution", int, low=1, high=MANY),
+    "upload_search_gradient": Option("upload the gradient the substitution searches with, too", bool),
+    "contrastive_negatives": Option("random items n of the contrastive loss", int, low=1, high=MANY),
+    "sampled_histories": Option("histories S a malicious client draws from the model", int, low=1, high=MANY),
+    "sampled_length": Option("items of such a history", int, low=1, high=MANY),
+    "margin_rank": Option("length K of the lists targets are lifted into", int, low=1, high=MANY),
+    "score_margin": Option("margin m by which targets are to score higher", float),
+    "hard_user_pool": Option("random histories hard users are chosen from", int, low=1, high=MANY),
+    "row_direction": Option("where rows are drawn to", str, DIRECTIONS),
+    "row_scale": Option("factor Lambda on that direction", float, above=0.0),
+    "popular_rows": Option("items k whose mean row is the direction 'items'", int, low=1, high=MANY),
+    "mined_items": Option("items N taken for popular because their rows moved", int, low=1, high=MANY),
+    "alignment_strength": Option("factor tau on the alignment with popular items", float, above=0.0),
+    "synthetic_items": Option("items of a synthetic user", int, low=1, high=MANY),
+    "recommended_items": Option("best items of a synthetic user that compete with a target", int, low=1, high=MANY),
+    "competing_items": Option("items that compete with a target, in all", int, low=1, high=MANY),
+    "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
+}

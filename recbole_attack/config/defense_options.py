@@ -1,0 +1,35 @@
+"""What the parameters of rules, pre-aggregators and client defences may hold."""
+
+from __future__ import annotations
+
+from recbole_attack.config.checks import MANY, Option
+from recbole_attack.defense import MEAN_WEIGHTS, PARTS, STARTS, VOTES
+
+DEFENSE_OPTIONS: dict[str, Option] = {
+    "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
+    "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
+    "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),
+    "weiszfeld_start": Option("where the geometric median starts", str, STARTS),
+    "mean_share": Option("share lambda of the mean in mixed-RFA", float, low=0.0, high=1.0),
+    "mean_weights": Option("weights of clients in the mean of mixed-RFA", str, MEAN_WEIGHTS),
+    "trim_ratio": Option("share of clients trimmed at either end", float, low=0.0, high=0.5),
+    "byzantine_ratio": Option("hostile clients a rule assumes, as a share", float, low=0.0, high=0.5, optional=True),
+    "krum_selected": Option("updates Multi-Krum averages", int, low=1, optional=True),
+    "hostile_ratio": Option(
+        "hostile clients assumed before the rule, as a share", float, low=0.0, high=0.5, optional=True
+    ),
+    "bucket_size": Option("clients put together in a bucket", int, low=1),
+    "clipping_steps": Option("steps L of centred clipping", int, low=1, high=MANY),
+    "dnc_removed": Option("updates DnC removes, as a multiple of the hostile ones", float, low=0.0),
+    "row_quantile": Option("longest item row, as a quantile of the round's", float, above=0.0, high=1.0),
+    "row_votes": Option("what counts once in that quantile", str, VOTES),
+    "row_rule": Option("rule over the clients that touch an item", str, PARTS),
+    "body_rule": Option("rule for all other parameters", str, PARTS),
+    "support_prior": Option("clients that are said to have sent zeros for an item", float, low=0.0),
+    "support_least": Option("fewest clients that move an item", int, low=1),
+    "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=MANY),
+    "adversarial_step_size": Option("length of these steps", float, above=0.0),
+    "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
+    "clip_norm": Option("longest update, or way from the centre, when clipping", float, above=0.0, optional=True),
+}
+"""Parameters with checked values, by name."""
