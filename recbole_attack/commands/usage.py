@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.commands.main import COMMANDS
 from recbole_attack.commands.parts import expected, help_of, model_parameters, parameter_line, written
 from recbole_attack.commands.run import FAIL_IF
@@ -45,6 +45,7 @@ Any parameter of RecBole or of this package can follow as --key=value. Values ar
 _GROUPS = {
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
+    "profile": "parameters of profiles of fake users",
     "aggregator": "parameters of aggregators",
     "pre_aggregator": "parameters of pre-aggregators",
     "client_defense": "parameters of client defenses",
@@ -63,7 +64,7 @@ def usage() -> str:
         commands="\n".join(f"  {name:<20}{line}" for name, line in first_lines.items()),
         models=", ".join(MODELS),
         fail_if=FAIL_IF,
-        attacks=", ".join({**ATTACKS, **BACKDOORS}),
+        attacks=", ".join({**ATTACKS, **BACKDOORS, **PROFILES}),
     )
     groups = [f"{title}\n" + "\n".join(lines) for title, lines in _grouped().items()]
     return "\n".join([head, "\n\n".join(groups)])
