@@ -43,9 +43,9 @@ Any parameter of RecBole or of this package can follow as --key=value. Values ar
 """
 
 _GROUPS = {
+    "profile": "parameters of profiles of fake users",
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
-    "profile": "parameters of profiles of fake users",
     "aggregator": "parameters of aggregators",
     "pre_aggregator": "parameters of pre-aggregators",
     "client_defense": "parameters of client defenses",
@@ -53,7 +53,7 @@ _GROUPS = {
     "model": "parameters of models",
     "engine": "parameters of --engine=flower",
 }
-"""Kind of what has a parameter of its own -> the title of its group."""
+"""Kind of what has a parameter of its own -> the title of its group; of a parameter of several kinds the last counts."""
 
 
 def usage() -> str:
