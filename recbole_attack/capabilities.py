@@ -69,7 +69,10 @@ _BASELINES = """\
 With `--scenario=recbole`, RecBole's own trainer trains any of these on the same split, targets and metrics, clean and,
 with an attack of {profiles}, on a log with fake users.
 """
-_OF_FEW_ITEMS = {name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")}
+_OF_FEW_ITEMS: dict[str, dict[str, float]] = {
+    **{name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")},
+    "BERT4Rec": {"mask_ratio": 0.9},  # RecBole divides by the number of masks of a batch, which may have none
+}
 """What the tiny dataset is too small for otherwise."""
 
 

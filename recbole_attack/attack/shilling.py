@@ -1,9 +1,9 @@
 """Profiles of fake users who are written into the log: the classical threat, known as shilling.
 
-A recipe reads its own parameters from the configuration (``properties/profile/<name>.yaml`` holds the defaults) and what
-the attacker knows of the log, and returns :class:`FakeUsers`. A profile consists of the targets, of selected items if
-the attack has some, and of filler items, all different (Lam and Riedl, WWW 2004; Burke, Mobasher and Bhaumik 2005;
-Mobasher, Burke, Bhaumik and Williams, ACM TOIT 2007; surveyed by Gunes, Kaleli, Bilge and Polat 2014).
+A recipe reads its own parameters from the configuration (``properties/profile/<name>.yaml`` holds the defaults) and
+what the attacker knows of the log, and returns :class:`FakeUsers`. A profile consists of the targets, of selected items
+if the attack has some, and of filler items, all different (Lam and Riedl, WWW 2004; Burke et al. 2005; Mobasher, Burke,
+Bhaumik and Williams, ACM TOIT 2007; surveyed by Gunes et al. 2014). Papers are cited from memory; sections may be off.
 
 There profiles hold ratings. Here feedback is implicit, as all models of the scenario read it, and a profile is what its
 user interacted with: ratings of targets and selected items are the highest there are, so they become interactions;
@@ -150,7 +150,8 @@ def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:
         DataError: Nothing is like a target.
     """
     if log.categories is not None:
-        near, knows = _of_a_category(log), CATEGORIES
+        similar = similar_targets(log.categories, log.targets)
+        near, knows = log.others[similar.counts[log.others] > 0], CATEGORIES
         most, reason = len(near), f"with a '{config['category_field']}' of a target"
     else:
         near, knows = _of_the_same_users(log), LEVELS["K2"]
@@ -158,12 +159,6 @@ def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:
     if not len(near):
         raise DataError(f"attack 'segment' needs items like the targets: expected other items {reason}, found none")
     return FakeUsers(Filler(log.others, near, 1.0, most), (knows,))
-
-
-def _of_a_category(log: Log) -> Int:
-    """Ids of items besides the targets that share a category with one, ascending."""
-    similar = similar_targets(log.categories, log.targets)
-    return log.others[similar.counts[log.others] > 0]
 
 
 def _of_the_same_users(log: Log) -> Int:

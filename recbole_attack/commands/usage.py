@@ -53,7 +53,7 @@ _GROUPS = {
     "model": "parameters of models",
     "engine": "parameters of --engine=flower",
 }
-"""Kind of what has a parameter of its own -> the title of its group; of a parameter of several kinds the last counts."""
+"""Kind of what has a parameter of its own -> the title of its group; where several kinds have it the last counts."""
 
 
 def usage() -> str:

@@ -100,9 +100,8 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
     only_pretrain = [name for name in BACKDOORS if name not in ATTACKS]
     implied = "pretrain" if given.get("attack") in only_pretrain else overall["scenario"]
     scenario = _known(SCENARIOS, given.get("scenario", implied), "scenario")
-    attack = _known(
-        {**PROFILES, **BACKDOORS, **ATTACKS}, given.get("attack", load_defaults(f"scenario/{scenario}")["attack"]), "attack"
-    )
+    attack = given.get("attack", load_defaults(f"scenario/{scenario}")["attack"])
+    _known({**ATTACKS, **BACKDOORS, **PROFILES}, attack, "attack")
     if attack not in ATTACKS_OF[scenario]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
         raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")

@@ -235,9 +235,8 @@ def check_options(values: Mapping[str, Any]) -> None:
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
         )
 
-
     if values["scenario"] == "recbole" and values["attack"] != "none" and values["malicious_clients"] != "clone":
-        raise ConfigError("fake users come besides the real ones: expected malicious_clients 'clone', found 'compromise'")
+        raise ConfigError("fake users join the real ones: expected malicious_clients 'clone', found 'compromise'")
 
 
 def _check_negatives(values: Mapping[str, Any]) -> None:

@@ -96,9 +96,7 @@ def test_weighted_draws_without_replacement_are_one_draw_after_the_other():
     """Pairs from odds 1, 2, 3: first a with odds_a / 6, then b with odds_b / (6 - odds_a)."""
     fill, rng = WeightedFiller(np.array([1, 2, 3]), np.array([1, 2, 3])), np.random.default_rng(3)
     pairs = [frozenset(fill(rng, 2).tolist()) for _ in range(3000)]
-    expected = {
-        frozenset((a, b)): a / 6 * b / (6 - a) + b / 6 * a / (6 - b) for a, b in ((1, 2), (1, 3), (2, 3))
-    }
+    expected = {frozenset((a, b)): a / 6 * b / (6 - a) + b / 6 * a / (6 - b) for a, b in ((1, 2), (1, 3), (2, 3))}
     found = [pairs.count(pair) for pair in expected]
     assert chisquare(found, [3000 * share for share in expected.values()]).pvalue > 0.001
 
