@@ -15,7 +15,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS
+from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS, PROFILES
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.victims import check_victim
@@ -47,7 +47,7 @@ _HEAD = """\
 
 Made by `python -m recbole_attack.capabilities`, which trains one tiny round of every model, backend, attack and
 aggregator, a central epoch of every model, every attack on a pre-trained one under every platform, and an epoch of
-RecBole's own models.
+RecBole's own models, on the log as it is and with fake users in it.
 
 How the updates of honest clients are computed (`--backend=vectorised`, one local step):
 
@@ -66,9 +66,13 @@ _REFUSED = "Prompts are made for SASRec; what replaces next items needs a model 
 _BASELINES = """\
 ## RecBole's own models as baselines
 
-With `--scenario=recbole`, RecBole's own trainer trains any of these on the same split, targets and metrics.
+With `--scenario=recbole`, RecBole's own trainer trains any of these on the same split, targets and metrics, clean and,
+with an attack of {profiles}, on a log with fake users.
 """
-_OF_FEW_ITEMS = {name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")}
+_OF_FEW_ITEMS: dict[str, dict[str, float]] = {
+    **{name: {"reranker_CAN_NUM": 3} for name in ("GRU4RecCPR", "SASRecCPR")},
+    "BERT4Rec": {"mask_ratio": 0.9},  # RecBole divides by the number of masks of a batch, which may have none
+}
 """What the tiny dataset is too small for otherwise."""
 
 
@@ -120,16 +124,17 @@ def failure(**choices: Any) -> str | None:
     return None
 
 
-def baseline_failure(model: str) -> str | None:
-    """Train one tiny epoch of a model of RecBole's and test it; why it fails, ``None`` if it does not.
+def baseline_failure(model: str, attack: str = "ra") -> str | None:
+    """Train one tiny epoch of a model of RecBole's, clean and attacked, and test it; why it fails, else ``None``.
 
     Args:
         model: A name in :data:`~recbole_attack.model.RECBOLE_MODELS`.
+        attack: A name in :data:`~recbole_attack.attack.PROFILES`.
     """
-    few = {"scenario": "recbole", "train_batch_size": 8, **_OF_FEW_ITEMS.get(model, {})}
+    few = {"scenario": "recbole", "attack": attack, "train_batch_size": 8, **_OF_FEW_ITEMS.get(model, {})}
     try:
-        (run,) = prepare(AttackConfig(model, config_dict={**_SETTING, **few})).arms().values()
-        run(Path(model), saved=False, verbose=False)
+        for name, run in prepare(AttackConfig(model, config_dict={**_SETTING, **few})).arms().items():
+            run(Path(f"{model}-{name}"), saved=False, verbose=False)
     except Exception as error:  # as in failure
         return " ".join(f"{type(error).__name__}: {error}".split())
     return None
@@ -231,7 +236,7 @@ def _baselines(failures: Mapping[Any, str | None]) -> list[str]:
     others |= {name: why for name in RECBOLE_MODELS if (why := failures.get((name, "recbole")))}
     running = ", ".join(sorted(RECBOLE_MODELS.keys() - others.keys()))
     table = markdown(["model", "why not"], [[name, others[name]] for name in sorted(others)])
-    return [_BASELINES, f"{running}.", "", table]
+    return [_BASELINES.format(profiles=", ".join(PROFILES)), f"{running}.", "", table]
 
 
 @contextlib.contextmanager

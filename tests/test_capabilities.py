@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import capabilities
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.capabilities import (
     Combination,
     Shipment,
@@ -107,6 +107,11 @@ def test_pre_trained_models_are_refused_as_a_run_refuses_them_and_failures_are_s
 @pytest.mark.parametrize("model", RECBOLE_MODELS)
 def test_every_model_of_recboles_that_is_offered_trains(model: str) -> None:
     assert baseline_failure(model) is None
+
+
+@pytest.mark.parametrize("attack", PROFILES)
+def test_every_profile_of_fake_users_poisons_a_general_and_a_sequential_model(attack: str) -> None:
+    assert [baseline_failure(model, attack) for model in ("ItemKNN", "NARM")] == [None, None]
 
 
 def test_models_of_recboles_that_fail_are_not_said_to_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +21,12 @@ LEVELS = {
     "K4": "honest updates of the round",
 }
 """What an attacker knows besides its own clients, from what the least powerful one has to what hardly any can have."""
+
+
+def lowest_level(knowledge: Iterable[str]) -> str | None:
+    """The lowest of :data:`LEVELS` that has all of it; ``None`` where none of them has a part of it."""
+    known = {LEVELS["K0"], *knowledge}
+    return max(level for level, what in LEVELS.items() if what in known) if known <= {*LEVELS.values()} else None
 
 
 class Profile(NamedTuple):
@@ -137,9 +144,8 @@ class Attack:
 
     @property
     def level(self) -> str | None:
-        """The lowest of :data:`LEVELS` that lets it know what it must; ``None`` where none of them has a part of it."""
-        known = {LEVELS["K0"], *self.knowledge}
-        return max(level for level, what in LEVELS.items() if what in known) if known <= {*LEVELS.values()} else None
+        """See :func:`lowest_level`."""
+        return lowest_level(self.knowledge)
 
     def rows(self, n_targets: int) -> int:
         """Most sequences a client has in memory at once when there are ``n_targets`` targets."""

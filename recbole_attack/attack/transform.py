@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.profiles import Filler, most_popular, promote
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 
@@ -47,23 +47,14 @@ class FakeProfile:
     def _draw(self, user: int, length: int, promoted: Int, context: AttackContext) -> Int:
         rng = stream(context.seed, "fake profile", user)
         items = self._filler(rng, length, context)
-        targets = rng.permutation(promoted)[: length - 1]
-        items[1 + rng.permutation(length - 1)[: len(targets)]] = targets
+        promote(rng, items, promoted)
         return items
 
     def _filler(self, rng: np.random.Generator, length: int, context: AttackContext) -> Int:
         """``[length]`` items, none twice unless the catalogue is too small."""
         catalogue = np.arange(1, context.outside.n_items)
-        count = min(math.ceil(self.popular_share * length), len(catalogue))
-        if not count:
-            return rng.choice(catalogue, length, replace=length > len(catalogue))
-        ranking = catalogue[np.argsort(-context.outside.popularity[1:], kind="stable")]
-        most = max(int(self.popular_items * len(catalogue)), count)
-        popular = rng.choice(ranking[:most], count, replace=False)
-        rest = np.setdiff1d(catalogue, popular)
-        missing = length - count
-        others = rng.choice(rest if len(rest) else catalogue, missing, replace=missing > len(rest))
-        return rng.permutation(np.concatenate([popular, others]))
+        ranking = most_popular(context.outside.popularity, catalogue) if self.popular_share else catalogue[:0]
+        return Filler(catalogue, ranking, self.popular_share, int(self.popular_items * len(catalogue)))(rng, length)
 
 
 @dataclass(frozen=True)

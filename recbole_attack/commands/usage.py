@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.commands.main import COMMANDS
 from recbole_attack.commands.parts import expected, help_of, model_parameters, parameter_line, written
 from recbole_attack.commands.run import FAIL_IF
@@ -43,6 +43,7 @@ Any parameter of RecBole or of this package can follow as --key=value. Values ar
 """
 
 _GROUPS = {
+    "profile": "parameters of profiles of fake users",
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
     "aggregator": "parameters of aggregators",
@@ -52,7 +53,7 @@ _GROUPS = {
     "model": "parameters of models",
     "engine": "parameters of --engine=flower",
 }
-"""Kind of what has a parameter of its own -> the title of its group."""
+"""Kind of what has a parameter of its own -> the title of its group; where several kinds have it the last counts."""
 
 
 def usage() -> str:
@@ -63,7 +64,7 @@ def usage() -> str:
         commands="\n".join(f"  {name:<20}{line}" for name, line in first_lines.items()),
         models=", ".join(MODELS),
         fail_if=FAIL_IF,
-        attacks=", ".join({**ATTACKS, **BACKDOORS}),
+        attacks=", ".join({**ATTACKS, **BACKDOORS, **PROFILES}),
     )
     groups = [f"{title}\n" + "\n".join(lines) for title, lines in _grouped().items()]
     return "\n".join([head, "\n\n".join(groups)])

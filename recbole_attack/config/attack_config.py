@@ -149,7 +149,7 @@ class AttackConfig(Config):
         base = base_name(model_class)
         super()._load_internal_config_dict(base, model_class, dataset)
         chosen = chosen_recipes(self.external_config_dict)
-        recipes = [file for key in RECIPES for file in recipe_files(key, chosen[key])]
+        recipes = [file for key in RECIPES for file in recipe_files(key, chosen)]
         if issubclass(model_class, Victim):
             models = [f"model/{cls.__name__}" for cls in reversed(model_class.__mro__)]
         else:  # RecBole's own word for nothing is the text None
@@ -291,7 +291,8 @@ class AttackConfig(Config):
         """The parameters of :meth:`replace`, which are not checked."""
         values = before = self.to_dict()
         for key in RECIPES:
-            if changes.get(key, before[key]) != before[key]:
-                own = {name for file in recipe_files(key, before[key]) for name in load_defaults(file)}
+            files = recipe_files(key, before)
+            if recipe_files(key, {**before, **changes}) != files:
+                own = {name for file in files for name in load_defaults(file)}
                 values = {k: v for k, v in values.items() if k not in own}
         return {**values, **changes}

@@ -27,5 +27,7 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "synthetic_items": Option("items of a synthetic user", int, low=1, high=MANY),
     "recommended_items": Option("best items of a synthetic user that compete with a target", int, low=1, high=MANY),
     "competing_items": Option("items that compete with a target, in all", int, low=1, high=MANY),
+    "profile_size": Option("items of a fake user, the targets included", int, low=2, high=MANY, optional=True),
+    "segment_items": Option("items like the targets, as a share of the catalogue", float, above=0.0, high=1.0),
     "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
@@ -28,7 +28,7 @@ ATTACKS_OF: dict[str, Mapping[str, Any]] = {
     "federated": ATTACKS,
     "central": {"none": ATTACKS["none"]},
     "pretrain": BACKDOORS,
-    "recbole": {"none": ATTACKS["none"]},
+    "recbole": {"none": ATTACKS["none"], **PROFILES},
 }
 """Scenario -> the attacks there are."""
 
@@ -55,15 +55,19 @@ def fitted(values: Mapping[str, Any], device: str) -> dict[str, Any]:
     return {key: own[key] if value is None and key in own else value for key, value in values.items()}
 
 
-def recipe_files(kind: str, name: str) -> list[str]:
+def recipe_files(kind: str, chosen: Mapping[str, Any]) -> list[str]:
     """The files whose parameters come with a recipe: its own, and all detectors' where they look for the targets.
+
+    In the scenario ``recbole`` an attack is the profile of fake users.
 
     Args:
         kind: A key of :data:`RECIPES`.
-        name: The recipe.
+        chosen: The name of each recipe.
     """
+    name, scenario = chosen[kind], chosen["scenario"]
     detectors = [f"detector/{detector}" for detector in DETECTORS] if (kind, name) == ("scenario", "pretrain") else []
-    return [f"{RECIPES[kind]}/{name}", *detectors]
+    folder = "profile" if (kind, scenario) == ("attack", "recbole") else RECIPES[kind]
+    return [f"{folder}/{name}", *detectors]
 
 
 def own_parameters() -> dict[str, dict[str, Any]]:
@@ -96,9 +100,8 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
     only_pretrain = [name for name in BACKDOORS if name not in ATTACKS]
     implied = "pretrain" if given.get("attack") in only_pretrain else overall["scenario"]
     scenario = _known(SCENARIOS, given.get("scenario", implied), "scenario")
-    attack = _known(
-        {**ATTACKS, **BACKDOORS}, given.get("attack", load_defaults(f"scenario/{scenario}")["attack"]), "attack"
-    )
+    attack = given.get("attack", load_defaults(f"scenario/{scenario}")["attack"])
+    _known({**ATTACKS, **BACKDOORS, **PROFILES}, attack, "attack")
     if attack not in ATTACKS_OF[scenario]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
         raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")

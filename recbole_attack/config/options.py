@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
+from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES, PROFILES
 from recbole_attack.config.attack_options import ATTACK_OPTIONS
 from recbole_attack.config.checks import LARGEST, MANY, Option, are_names, check_each
 from recbole_attack.config.defense_options import DEFENSE_OPTIONS
@@ -58,7 +58,7 @@ def _check_size(value: Any) -> None:
 _WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 16_384, 128, 10_000, 2**32 - 1
 """Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
-_ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS)
+_ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS, PROFILES)
 
 OPTIONS: dict[str, Option] = {
     "scenario": Option("who trains the victim", str, SCENARIOS),
@@ -184,7 +184,7 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
     "central": WITHOUT_FEDERATION,
     "pretrain": WITHOUT_FEDERATION | {"epochs", "learning_rate", "stopping_step"},
-    "recbole": WITHOUT_FEDERATION | {"train_rows", "chunk_tokens"},
+    "recbole": WITHOUT_FEDERATION - {"malicious_ratio", "malicious_seed"} | {"train_rows", "chunk_tokens"},
 }
 """Scenario -> parameters it does not read, though all scenarios have them."""
 WHO_IS_HONEST = frozenset({"malicious_ratio", "malicious_clients", "malicious_seed"})
@@ -234,6 +234,9 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
         )
+
+    if values["scenario"] == "recbole" and values["attack"] != "none" and values["malicious_clients"] != "clone":
+        raise ConfigError("fake users join the real ones: expected malicious_clients 'clone', found 'compromise'")
 
 
 def _check_negatives(values: Mapping[str, Any]) -> None:

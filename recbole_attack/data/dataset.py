@@ -215,13 +215,13 @@ class RaggedSequentialDataset(SequentialDataset):
         """
         sequences = self.sequences() if sequences is None else sequences
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
-        train = self.split.train
-        users = train.owner_ids.astype(np.int32)
-        train_feat = Interaction(
-            {self.uid_field: torch.from_numpy(users), self.iid_field: torch.from_numpy(train.items)}
-        )
         evaluation = [self.copy(self._rows(rows)) for rows in (self.split.valid, self.split.test)]
-        return [self.copy(train_feat), *evaluation]
+        return [self.copy(self.training_rows(self.split.train)), *evaluation]
+
+    def training_rows(self, sequences: UserSequences) -> Interaction:
+        """The rows of a training copy, from the interactions in it."""
+        users = torch.from_numpy(sequences.owner_ids.astype(np.int32))
+        return Interaction({self.uid_field: users, self.iid_field: torch.from_numpy(sequences.items)})
 
     def _rows(self, rows: EvaluationRows) -> Interaction:
         """Evaluation rows as RecBole's models read them, shortest history first so that batches stay tight."""

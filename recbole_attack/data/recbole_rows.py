@@ -22,11 +22,9 @@ class InteractionRows(RaggedSequentialDataset):
         """``[n_users, n_items]`` sparse matrix of the interactions, as RecBole's :class:`Dataset` has it."""
         return Dataset.inter_matrix(self, form, value_field)
 
-    def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
-        """Split; see :meth:`RaggedSequentialDataset.build`."""
-        train, *evaluation = super().build(sequences)
-        train.inter_feat = _interaction({k: v.numpy() for k, v in train.inter_feat.interaction.items()})
-        return [train, *evaluation]
+    def training_rows(self, sequences: UserSequences) -> Interaction:
+        """See :meth:`RaggedSequentialDataset.training_rows`."""
+        return _interaction({k: v.numpy() for k, v in super().training_rows(sequences).interaction.items()})
 
     def _rows(self, rows: EvaluationRows) -> Interaction:
         full = self.split.full
@@ -43,12 +41,14 @@ class PrefixRows(RaggedSequentialDataset):
 
     def build(self, sequences: UserSequences | None = None) -> list[RaggedSequentialDataset]:
         """Split; see :meth:`RaggedSequentialDataset.build`."""
-        train, *evaluation = super().build(sequences)
+        built = super().build(sequences)
         self._aug_presets()  # lengths of the fields of sequences, which some models ask for
-        kept = self.split.train
-        later = np.setdiff1d(np.arange(len(kept.items)), kept.offsets[:-1][kept.lengths > 0])
-        train.inter_feat = _interaction(self._prefixes(kept, later))
-        return [train, *evaluation]
+        return built
+
+    def training_rows(self, sequences: UserSequences) -> Interaction:
+        """See :meth:`RaggedSequentialDataset.training_rows`."""
+        first = sequences.offsets[:-1][sequences.lengths > 0]
+        return _interaction(self._prefixes(sequences, np.setdiff1d(np.arange(len(sequences.items)), first)))
 
     def _rows(self, rows: EvaluationRows) -> Interaction:
         full = self.split.full

@@ -95,6 +95,11 @@ class UserSequences:
         owned[users[hit], column[self.items[hit]]] = True
         return owned
 
+    def followed_by(self, more: UserSequences) -> UserSequences:
+        """These users and after them those of ``more``, whose user 1 gets the id ``n_users``."""
+        offsets = np.concatenate([self.offsets, self.offsets[-1] + more.offsets[2:]])
+        return UserSequences(np.concatenate([self.items, more.items]), offsets, self.n_items)
+
     def as_sets(self) -> UserSequences:
         """The same users with every item once, in ascending order."""
         keys = np.unique(self.owner_ids * self.n_items + self.items)

@@ -102,6 +102,14 @@ class Experiment(ABC):
         init_seed(config["seed"], config["reproducibility"])
         return config.model_class(config, self.dataset).to(config["device"])
 
+    def training_data(self, config: AttackConfig) -> Any:
+        """What an arm is trained on.
+
+        Args:
+            config: Of the arm.
+        """
+        return self.train_data
+
     @abstractmethod
     def arms(self) -> dict[str, Callable[..., ArmResult]]:
         """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""

@@ -107,7 +107,7 @@ def run_arm(
     if saved and trainer.resume_file.is_file():
         trainer.resume_checkpoint(trainer.resume_file)
     score, valid_result = trainer.fit(
-        experiment.train_data,
+        experiment.training_data(config),
         experiment.valid_data,
         verbose=verbose,
         saved=saved,

@@ -164,7 +164,8 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
     experiment = prepare(config)
     model = experiment.model(config)
     load_weights(model, checkpoint, model_file)
-    return config, model, experiment.dataset, experiment.train_data, experiment.valid_data, experiment.test_data
+    data = (experiment.training_data(config), experiment.valid_data, experiment.test_data)
+    return config, model, experiment.dataset, *data
 
 
 def _train(experiment: Experiment, folder: Path, saved: bool) -> tuple[dict[str, ArmResult], dict[str, str] | None]:
@@ -223,7 +224,7 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> str:
     panels = history_panels(record)
     if panels:
         plot_panels(panels, "epoch", folder / "history.png")
-    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "*.npz", "dataset.json", LOG, "tensorboard")
+    kinds = ("*.png", "*.yaml", "*.pth", "*.csv", "*.npz", "*.inter", "dataset.json", LOG, "tensorboard")
     artefacts = sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.rglob(kind))
     write_json(folder / "result.json", {**record, "artefacts": artefacts})
     return str(folder / "result.json")

@@ -35,6 +35,7 @@ _CLIENTS = {
     **{"malicious_clients": int, "malicious_share": float, "malicious_interactions": int},
     **{"mode": frozenset({"clone", "compromise"}), "?gradient_scale": float, "?norm_budget": (float, None)},
 }
+_FAKE_USERS = {"fake_users": int, "malicious_share": float, "fake_interactions": int}
 RECORD = {
     **{"config": {"scenario": frozenset(_OF_SCENARIO), **_CONFIG}, "seed": int, "?schema": int},
     "dataset": {"name": str, "users": int, "items": int, "interactions": int, "?sha256": dict},
@@ -61,7 +62,8 @@ def check_record(record: Any, where: object) -> None:
     if not wrong:
         config, budget = record["config"], record["budget"]
         group = {"target_group": str} if config["attack"] != "none" else {}
-        attacker = _CLIENTS if "malicious_clients" in budget else group
+        fakes = _FAKE_USERS if "fake_users" in budget else group
+        attacker = _CLIENTS if "malicious_clients" in budget else fakes
         wrong = misfit(record, {"config": _OF_SCENARIO[config["scenario"]], "budget": attacker})
     if wrong:
         raise DataError(f"{where} is no record such as result.json of a run: expected {wrong}")

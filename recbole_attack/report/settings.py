@@ -47,7 +47,7 @@ def is_clean(record: Record) -> bool:
 
 def malicious_share(record: Record) -> float | None:
     """The configured share of malicious clients, in [0, 1]; None where none attack."""
-    attacked = not is_clean(record) and "malicious_clients" in record["budget"]
+    attacked = not is_clean(record) and "malicious_share" in record["budget"]
     return record["config"].get(SHARE) if attacked else None
 
 
@@ -58,7 +58,7 @@ def effective(record: Record) -> dict[str, str]:
     """
     config = record["config"]
     without = is_clean(record) and config.get("malicious_clients") != "compromise"
-    idle = _ATTACKER if without or "malicious_clients" not in record["budget"] else set()
+    idle = _ATTACKER if without or "malicious_share" not in record["budget"] else set()
     values = {
         key: json.dumps(value, sort_keys=True)
         for key, value in config.items()

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
-from recbole_attack.report.words import clients_asked, sampled_users, selected
+from recbole_attack.report.words import clients_asked, fake_users, sampled_users, selected
 from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
@@ -36,6 +36,8 @@ def _knows(budget: Mapping[str, Any]) -> str:
 
 
 def _controls(budget: Mapping[str, Any]) -> str:
+    if "fake_users" in budget:
+        return f"{fake_users(budget)} in the training log"
     if "malicious_clients" not in budget:
         return "the model that the provider ships" if "stages" in budget else ""
     count = budget["malicious_clients"]

@@ -57,7 +57,15 @@ def selected(targets: Any) -> str:
     return targets if isinstance(targets, str) else ", ".join(map(str, targets))
 
 
+def fake_users(budget: Mapping[str, Any]) -> str:
+    """How many fake users there are in the log, and what they did in it."""
+    share = f"{rounded(100 * budget['malicious_share'])} % of the users"
+    return f"{counted(budget['fake_users'], 'fake user')} ({share}) with {budget['fake_interactions']} interactions"
+
+
 def _attackers(budget: Mapping[str, Any]) -> str:
+    if "fake_users" in budget:
+        return f": {fake_users(budget)}"
     if "malicious_clients" not in budget:
         return f" for users {budget['target_group']}"
     verb = {"clone": "cloned", "compromise": "compromised"}[budget["mode"]]

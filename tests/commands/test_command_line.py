@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from recbole_attack import quick_start
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.commands.main import main
 from recbole_attack.commands.run import read_arguments
 from recbole_attack.config.options import OPTIONS, SCENARIOS
@@ -141,7 +141,7 @@ def test_help_names_attacks_models_aggregators_and_options(argv, capsys, tmp_pat
     assert main(argv) == 0
     out, err = capsys.readouterr()
     options = {*OPTIONS, "model", "dataset", "config_files", "resume", "list"}
-    assert {*ATTACKS, *BACKDOORS, *PLATFORMS, *MODELS, *AGGREGATORS, *options} <= names(out)
+    assert {*ATTACKS, *BACKDOORS, *PROFILES, *PLATFORMS, *MODELS, *AGGREGATORS, *options} <= names(out)
     assert all(option.help in out for option in OPTIONS.values())
     assert (err, list(tmp_path.iterdir())) == ("", [])
 
@@ -149,7 +149,8 @@ def test_help_names_attacks_models_aggregators_and_options(argv, capsys, tmp_pat
 def test_list_names_everything_there_is_to_choose_with_a_description(capsys, tmp_path):
     assert main(["--list"]) == 0
     out, err = capsys.readouterr()
-    for name in (*ATTACKS, *BACKDOORS, *PLATFORMS, *MODELS, *AGGREGATORS, *DETECTORS, *SCENARIOS, *EXPOSURE_METRICS):
+    parts = (*ATTACKS, *BACKDOORS, *PROFILES, *PLATFORMS, *MODELS, *AGGREGATORS, *DETECTORS, *SCENARIOS)
+    for name in (*parts, *EXPOSURE_METRICS):
         assert re.search(rf"^  {name} +\S+ \S+", out, re.MULTILINE), name
     assert (err, list(tmp_path.iterdir())) == ("", [])
 

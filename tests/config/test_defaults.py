@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.config.defaults import ATTACKS_OF, chosen_recipes
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.utils.errors import ConfigError
@@ -27,14 +27,14 @@ def test_an_attack_of_a_provider_implies_the_scenario_and_no_other_does():
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("attack", [None, *{**ATTACKS, **BACKDOORS}])
+@pytest.mark.parametrize("attack", [None, *{**ATTACKS, **BACKDOORS, **PROFILES}])
 def test_a_scenario_takes_its_own_attacks_only(scenario, attack):
     if attack is None:
         assert chosen(scenario=scenario) == (scenario, DEFAULT[scenario])
     elif attack in ATTACKS_OF[scenario]:
         assert chosen(scenario=scenario, attack=attack) == (scenario, attack)
     else:
-        home = "pretrain" if attack in BACKDOORS else "federated"
+        home = "federated" if attack in ATTACKS else "pretrain" if attack in BACKDOORS else "recbole"
         with pytest.raises(ConfigError, match=f"attack '{attack}': expected scenario '{home}', found '{scenario}'"):
             chosen(scenario=scenario, attack=attack)
 
@@ -52,6 +52,19 @@ def test_a_scenario_takes_its_own_attacks_only(scenario, attack):
 def test_a_mistyped_recipe_is_refused_with_the_nearest(given, words):
     with pytest.raises(ConfigError, match=words):
         chosen_recipes(given)
+
+
+def test_in_recboles_scenario_an_attack_has_the_parameters_of_its_profile():
+    profile = AttackConfig("Pop", config_dict={"scenario": "recbole", "attack": "bandwagon", "popular_share": 0.3})
+    assert profile["profile_size"] is None and profile["popular_share"] == 0.3
+    with pytest.raises(ConfigError, match=r"unknown parameter 'attack_weight' .*read by .*attack bandwagon"):
+        AttackConfig("Pop", config_dict={"scenario": "recbole", "attack": "bandwagon", "attack_weight": 2.0})
+    with pytest.raises(ConfigError, match=r"unknown parameter 'profile_size' .*read by .*profile ra"):
+        AttackConfig(config_dict={"attack": "ra", "profile_size": 3})
+    clean = profile.replace(attack="none")
+    assert not {"profile_size", "popular_share"} & clean.to_dict().keys()
+    central = profile.replaced(scenario="federated", model="SASRec")
+    assert "profile_size" not in central and "popular_share" not in central
 
 
 def test_parameters_of_a_scenario_belong_to_it_alone():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, Log
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, UNSUPPORTED, Option, check_options
+from recbole_attack.data.sequences import from_pairs
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
 from recbole_attack.inspection.options import INSPECTION
 from recbole_attack.model import MODELS
@@ -40,6 +42,7 @@ def test_every_default_is_an_option(path):
     ("folder", "recipes", "name"),
     [("attack", ATTACKS, name) for name in ATTACKS]
     + [("attack", BACKDOORS, name) for name in BACKDOORS]
+    + [("profile", PROFILES, name) for name in PROFILES]
     + [("defense", AGGREGATORS, name) for name in AGGREGATORS]
     + [("defense", CLIENT_DEFENSES, name) for name in CLIENT_DEFENSES if name != "none"],
 )
@@ -65,6 +68,12 @@ def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, recipes, name):
         recipes[name](Spy(defaults(path)), None, None)
         plans(Spy({"platform": "direct", "attack": name, "compare_clean": True, **defaults(path)}))
         read -= {"platform", "attack", "compare_clean"}
+    elif recipes is PROFILES:
+        log = from_pairs(np.array([1, 1]), np.array([1, 2]), 2, 4)
+        recipes[name](Spy(defaults(path)), Log(log, np.array([1])))
+        if "category_field" in defaults(path):
+            recipes[name](Spy(defaults(path)), Log(log, np.array([1]), np.array([0, 1, 1, 2])))
+        read.add("profile_size")  # by what counts the fake users
     else:
         recipes[name](Spy(defaults(path)))
     assert read == set(defaults(path)), "parameters that the recipe never reads"
@@ -72,6 +81,7 @@ def test_every_recipe_finds_all_it_reads_in_its_own_file(folder, recipes, name):
 
 def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == {*ATTACKS, *BACKDOORS}
+    assert {p.stem for p in (properties() / "profile").glob("*.yaml")} == set(PROFILES)
     defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
     assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
@@ -81,6 +91,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     "changes",
     [{"attack": a} for a in [*ATTACKS, *BACKDOORS]]
     + [{"scenario": "pretrain", "attack": a, "platform": p} for a in BACKDOORS for p in PLATFORMS]
+    + [{"scenario": "recbole", "attack": a} for a in PROFILES]
     + [{"aggregator": a} for a in AGGREGATORS]
     + [{"client_defense": d} for d in CLIENT_DEFENSES],
     ids=str,

@@ -12,7 +12,7 @@ import pytest
 from pages import ROOT, run
 
 import recbole_attack
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS
@@ -44,7 +44,9 @@ def public() -> set[str]:
     """What the package offers, and all parts of its own that have a name, where they are written."""
     tables = {"evaluator.metrics.EXPOSURE_METRICS", "data.convert.conversions.CONVERSIONS", "model.lookup.MODELS"}
     parts = [
-        home(part) for table in (ATTACKS, BACKDOORS, AGGREGATORS, CLIENT_DEFENSES, DETECTORS) for part in table.values()
+        home(part)
+        for table in (ATTACKS, BACKDOORS, PROFILES, AGGREGATORS, CLIENT_DEFENSES, DETECTORS)
+        for part in table.values()
     ]
     metrics = [home(metric) for name, metric in EXPOSURE_METRICS.items() if not name.endswith(("_In", "_Out"))]
     models = [home(model) for model in MODELS.values() if not model.__module__.endswith(".adapter")]

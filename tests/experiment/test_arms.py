@@ -19,6 +19,10 @@ RUNS = {
     "loud": {**ATTACKER, "attack": "ra", "norm_budget": 0.5},
     "compromise": {**ATTACKER, "attack": "ra", "malicious_clients": "compromise"},
     "central": {**FEDERATION, **RULES, "scenario": "central", "malicious_ratio": 0.2, "norm_budget": 0.5},
+    "fake users": {
+        **{"scenario": "recbole", "attack": "bandwagon", "malicious_ratio": 0.2, "malicious_seed": 3},
+        **{"profile_size": 6, "popular_share": 0.5, "train_batch_size": 50, "gradient_scale": 2.0},
+    },
     "central compromise": {
         **{"scenario": "central", "malicious_ratio": 0.2, "malicious_clients": "compromise", "malicious_seed": 7}
     },
@@ -76,6 +80,17 @@ def test_what_an_arm_does_not_read_is_left_out_and_no_more(configured):
     assert turned["malicious_ratio"] == 0.2 and turned["malicious_clients"] == "compromise"
     alone = arm_parameters(configured("central compromise"))["clean"]
     assert alone["malicious_seed"] == 7, "who is malicious is not evaluated"
+
+
+def test_clean_arms_beside_fake_users_are_those_of_a_run_without_an_attack(small):
+    def arms(**changes):
+        return arm_parameters(AttackConfig("SASRec", config_dict={**small(), "scenario": "recbole", **changes}))
+
+    plain = arms(attack="none")
+    one, other = arms(attack="segment", segment_items=0.2), arms(attack="ra", malicious_ratio=0.5, profile_size=4)
+    assert one["clean"] == other["clean"] == plain["clean"] and one["attacked"] != other["attacked"]
+    assert not {"malicious_ratio", "malicious_seed", "malicious_clients", "profile_size"} & plain["clean"].keys()
+    assert other["attacked"]["malicious_ratio"] == 0.5 and other["attacked"]["profile_size"] == 4
 
 
 def test_clean_arms_of_providers_are_shared_where_their_stages_are_the_same(pretrain):

@@ -404,8 +404,8 @@ def test_other_models_are_refused_with_what_they_need(model, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("attack", ["ra", "dvfsr", "bra"])
-def test_there_is_nothing_to_attack(attack):
+@pytest.mark.parametrize("attack", ["eb", "dvfsr", "bra"])
+def test_there_is_no_client_and_no_provider_to_attack(attack):
     home = "pretrain" if attack == "bra" else "federated"
     with pytest.raises(ConfigError, match=f"attack '{attack}': expected scenario '{home}', found 'recbole'"):
         settings("BPR", attack=attack)
