@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from recbole_attack.attack.field_objectives import DIRECTIONS
-from recbole_attack.config.checks import MANY, Option
+from recbole_attack.config.checks import LAST_SEED, MANY, Option
+
+THREAT_OPTIONS: dict[str, Option] = {
+    "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
+    "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
+    "malicious_seed": Option("draws who is malicious", int, low=0, high=LAST_SEED, optional=True),
+    "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
+    "norm_budget": Option(
+        "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
+    ),
+    "claimed_interactions": Option("how much data malicious clients claim", str, ("round", "data"), optional=True),
+}
+"""Of all attacks of clients."""
 
 ATTACK_OPTIONS: dict[str, Option] = {
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),

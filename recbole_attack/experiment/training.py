@@ -56,6 +56,7 @@ class TrainingExperiment(Experiment):
             "knowledge_level": attack.level if attack else None,
             "gradient_scale": self.config["gradient_scale"],
             "norm_budget": self.config["norm_budget"],
+            "claimed_interactions": self.config["claimed_interactions"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),
             "mode": self.config["malicious_clients"],
             "malicious_clients": len(users),

@@ -77,7 +77,7 @@ class FlowerTrainer(FederatedTrainer):
             clients = np.concatenate([honest, malicious])
             users = pool.users[clients]
             loud = np.concatenate([np.arange(len(part)) < SAMPLE * measured for part in (honest, malicious)])
-            weights = torch.from_numpy(self.client_side.weights(train_data, users))
+            weights = torch.from_numpy(self.client_side.weights(train_data, pool.users[honest], pool.users[malicious]))
             asked = Round(epoch, index, users, pool.malicious[clients], weights, loud)
             before = (self.nodes.sent, self.nodes.received)
             came = self._answers(asked)

@@ -34,6 +34,7 @@ _BUDGET = {
 _CLIENTS = {
     **{"malicious_clients": int, "malicious_share": float, "malicious_interactions": int},
     **{"mode": frozenset({"clone", "compromise"}), "?gradient_scale": float, "?norm_budget": (float, None)},
+    "?claimed_interactions": (str, None),
 }
 RECORD = {
     **{"config": {"scenario": frozenset(_OF_SCENARIO), **_CONFIG}, "seed": int, "?schema": int},

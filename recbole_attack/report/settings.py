@@ -21,7 +21,7 @@ MAIN = (*PLACE, *RULE, "attack", SHARE)
 _OWNERS = ("scenario", "model", "attack", "aggregator")
 """What decides which other parameters a run has."""
 
-_ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
+_ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget", "claimed_interactions"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
 
 _NOTHING = (("client_defense", "none"), ("gradient_scale", 1))

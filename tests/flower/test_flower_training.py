@@ -22,6 +22,7 @@ RULES: dict[str, dict[str, Any]] = {
     "mean": {"aggregator": "mean"},
     "mixed_rfa": {"aggregator": "mixed_rfa"},
     "mean, few clients": {"aggregator": "mean", "rounds_per_epoch": 2, "clients_per_round": 24},
+    "mean, liars": {"client_weighting": "examples", "claimed_interactions": "round", "malicious_ratio": 0.2},
     "median, per item": {"aggregator": "median", "per_item": True},
 }
 NUMBERS = ("loss", "malicious_loss", "update_norm", "honest_norm", "malicious_norm", "malicious_weight")
