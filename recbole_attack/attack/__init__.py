@@ -1,19 +1,35 @@
 """Attacks: transforms, objectives and the recipes that wire them; replacement by providers of models."""
 
-from recbole_attack.attack.attack import LEVELS, Attack, AttackContext, Objective, Profile, Transform
+from recbole_attack.attack.attack import (
+    LEVELS,
+    Attack,
+    AttackContext,
+    Clients,
+    Objective,
+    Profile,
+    Transform,
+    Upload,
+    Uploading,
+)
 from recbole_attack.attack.backdoors import BACKDOORS
 from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.replacement import NEGATIVES, Replacement
+from recbole_attack.attack.uploads import UPLOADS, configured_attack
 
 __all__ = [
     "ATTACKS",
     "BACKDOORS",
     "LEVELS",
     "NEGATIVES",
+    "UPLOADS",
     "Attack",
     "AttackContext",
+    "Clients",
     "Objective",
     "Profile",
     "Replacement",
     "Transform",
+    "Upload",
+    "Uploading",
+    "configured_attack",
 ]

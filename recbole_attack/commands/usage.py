@@ -45,6 +45,7 @@ Any parameter of RecBole or of this package can follow as --key=value. Values ar
 _GROUPS = {
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
+    "upload": "parameters of uploads",
     "aggregator": "parameters of aggregators",
     "client_defense": "parameters of client defenses",
     "detector": "parameters of detectors",

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from math import inf
+from typing import Any
+
+from recbole_attack.attack import UPLOADS
 from recbole_attack.attack.field_objectives import DIRECTIONS
 from recbole_attack.config.checks import LAST_SEED, MANY, Option
+from recbole_attack.utils.errors import ConfigError, shown
+
+
+def _check_lengths(value: list[Any]) -> None:
+    if not value or not all(type(length) in (int, float) and 0 < length < inf for length in value):
+        raise ConfigError(f"tried_lengths must be {ATTACK_OPTIONS['tried_lengths'].form}: found {shown(value)}")
+
+
+def _check_shares(value: list[Any]) -> None:
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in value):
+        raise ConfigError(f"tried_shares must be {ATTACK_OPTIONS['tried_shares'].form}: found {shown(value)}")
+
 
 THREAT_OPTIONS: dict[str, Option] = {
     "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
@@ -13,6 +29,7 @@ THREAT_OPTIONS: dict[str, Option] = {
     "norm_budget": Option(
         "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
     ),
+    "upload": Option("what malicious clients make of their updates", str, UPLOADS),
     "claimed_interactions": Option("how much data malicious clients claim", str, ("round", "data"), optional=True),
 }
 """Of all attacks of clients."""
@@ -39,5 +56,13 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "synthetic_items": Option("items of a synthetic user", int, low=1, high=MANY),
     "recommended_items": Option("best items of a synthetic user that compete with a target", int, low=1, high=MANY),
     "competing_items": Option("items that compete with a target, in all", int, low=1, high=MANY),
+    "tried_lengths": Option(
+        "lengths of the upload that are tried", list, parse=_check_lengths, form="a list of numbers above 0"
+    ),
+    "tried_shares": Option(
+        "shares of targets' rows that are tried", list, parse=_check_shares, form="a list of numbers from 0 to 1"
+    ),
+    "simulated_clients": Option("most honest clients of a simulated round", int, low=1, high=MANY),
+    "simulated_length": Option("items of the histories made up for them", int, low=1, high=MANY),
     "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
 }

@@ -8,14 +8,17 @@ from typing import Any
 
 import yaml
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, UPLOADS
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.utils.errors import ConfigError, lookup
 from recbole_attack.utils.yaml_files import YamlLoader
 
-RECIPES = {"scenario": "scenario", "attack": "attack", "aggregator": "defense", "client_defense": "defense"}
+RECIPES = {
+    **{"scenario": "scenario", "attack": "attack", "upload": "upload"},
+    **{"aggregator": "defense", "client_defense": "defense"},
+}
 """Parameters that name a recipe -> the folder of its default parameters."""
 
 ATTACKS_OF: dict[str, Mapping[str, Any]] = {
@@ -96,7 +99,9 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
     if attack not in ATTACKS_OF[scenario]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
         raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")
-    tables: dict[str, Mapping[str, Any]] = {"aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
+    tables: dict[str, Mapping[str, Any]] = {
+        **{"upload": UPLOADS, "aggregator": AGGREGATORS, "client_defense": CLIENT_DEFENSES}
+    }
     others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
     return {"scenario": scenario, "attack": attack, **others}
 

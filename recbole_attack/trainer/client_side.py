@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
+from recbole_attack.attack import Attack, AttackContext, Profile, configured_attack
 from recbole_attack.data import TrainData
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import CLIENT_DEFENSES
+from recbole_attack.defense import CLIENT_DEFENSES, Aggregator
 from recbole_attack.federated import ClientGroup
 from recbole_attack.federated.budget import claimed
+from recbole_attack.federated.crafting import Crafting
 from recbole_attack.federated.updates import LossFunction
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.client_draws import Drawn, honest_draws
@@ -38,7 +39,7 @@ class ClientSide:
     def __init__(self, config: Any, model: Any, threat: Threat) -> None:
         self.config, self.model = config, model
         self.seed, self.device = int(config["seed"]), config["device"]
-        self.attack = ATTACKS[config["attack"]](config.final_config_dict)
+        self.attack = configured_attack(config.final_config_dict)
         self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.targets = torch.from_numpy(threat.targets).to(self.device)
 
@@ -79,6 +80,13 @@ class ClientSide:
         known, own = train_data.examples_of(honest), train_data.examples_of(malicious)
         said = claimed(self.config["claimed_interactions"], own, known, int(train_data.examples.max()))
         return np.concatenate([known, said]).astype(np.float32)
+
+    def crafting(self, train_data: TrainData, aggregator: Aggregator, epoch: int, index: int) -> Crafting | None:
+        """How malicious clients choose what they upload in one round; ``None`` where it is what they computed."""
+        if self.attack is None or self.attack.upload is None:
+            return None
+        context = self._context(train_data, self.period(epoch, index), 0)
+        return Crafting(self.attack.upload, context, aggregator, self.config, (epoch, index))
 
     def candidates(self, train_data: TrainData, users: Int, period: int) -> float | None:
         """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.attack import ATTACKS, BACKDOORS
+from recbole_attack.attack import ATTACKS, BACKDOORS, UPLOADS
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, UNSUPPORTED, Option, check_options
@@ -40,6 +40,7 @@ def test_every_default_is_an_option(path):
     ("folder", "recipes", "name"),
     [("attack", ATTACKS, name) for name in ATTACKS]
     + [("attack", BACKDOORS, name) for name in BACKDOORS]
+    + [("upload", UPLOADS, name) for name in UPLOADS if name != "computed"]
     + [("defense", AGGREGATORS, name) for name in AGGREGATORS]
     + [("defense", CLIENT_DEFENSES, name) for name in CLIENT_DEFENSES if name != "none"],
 )
@@ -74,6 +75,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "attack").glob("*.yaml")} == {*ATTACKS, *BACKDOORS}
     defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
     assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
+    assert {p.stem for p in (properties() / "upload").glob("*.yaml")} == {*UPLOADS} - {"computed"}
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
 
 
@@ -81,6 +83,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     "changes",
     [{"attack": a} for a in [*ATTACKS, *BACKDOORS]]
     + [{"scenario": "pretrain", "attack": a, "platform": p} for a in BACKDOORS for p in PLATFORMS]
+    + [{"upload": u} for u in UPLOADS]
     + [{"aggregator": a} for a in AGGREGATORS]
     + [{"client_defense": d} for d in CLIENT_DEFENSES],
     ids=str,

@@ -80,6 +80,17 @@ def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path:
     assert (expected["malicious_loss"][expected["epoch"] == 1] > 0).any()
 
 
+@pytest.mark.parametrize("rule", ["mean", "multi_krum"])
+def test_attackers_adapt_to_the_rule_behind_nodes(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
+    changes = {"epochs": 1, "attack": "margin", "upload": "adaptive", "simulated_clients": 8, "malicious_ratio": 0.1}
+    config = settings(**changes, compare_clean=False, aggregator=rule, clients_per_round=40)
+    here = arms(prepare(config), tmp_path / "here")
+    same(here, arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there"))
+    expected, found = rounds(tmp_path / "here", "attacked"), rounds(tmp_path / "there", "attacked")
+    for column in ("update_norm", "honest_norm", "malicious_norm"):
+        assert list(found[column]) == pytest.approx(list(expected[column]), rel=1e-4, nan_ok=True), column
+
+
 def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path: Path) -> None:
     config = settings(attack="dvfsr", compare_clean=False, aggregator="mixed_rfa", clients_per_round=100)
     here = arms(prepare(config), tmp_path / "here")

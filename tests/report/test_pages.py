@@ -265,8 +265,8 @@ def test_a_threat_card_says_what_the_attacker_knows_controls_and_may_do(made):
         "knows": "the model; its clients",
         "controls": "3 malicious clients (5 % of the users, cloned) with 45 interactions",
         "promotes": "item i22 (popular:1)",
-        "budget": "uploads times 3, no longer than the 0.9 quantile of honest ones, claiming as much data as any honest "
-        "client of the round",
+        "budget": "uploads times 3, no longer than the 0.9 quantile of honest ones, "
+        "claiming as much data as any honest client of the round",
         "weight share, %": "2",
         "norm ratio": "15",
     }
