@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recbole_attack.data.negatives import NonInteracted
-from recbole_attack.data.sequences import Int
+from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.rng import without_dropout
 
 LEVELS = {
@@ -55,6 +55,7 @@ class AttackContext:
         step: Current local step, 0 unless clients train more than one local epoch.
         before: ``[V, H]`` item rows of the model as it was at the start of the epoch before, for attacks that remember
             it; ``None`` in the first epoch.
+        sequences: What users had in training; how much of it an attack may look at is said by its level.
     """
 
     targets: torch.Tensor
@@ -63,6 +64,7 @@ class AttackContext:
     epoch: int = 0
     step: int = 0
     before: torch.Tensor | None = None
+    sequences: UserSequences | None = None
 
 
 class Transform(Protocol):

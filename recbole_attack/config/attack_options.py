@@ -64,5 +64,13 @@ ATTACK_OPTIONS: dict[str, Option] = {
     ),
     "simulated_clients": Option("most honest clients of a simulated round", int, low=1, high=MANY),
     "simulated_length": Option("items of the histories made up for them", int, low=1, high=MANY),
+    "popularity_weight": Option("factor alpha on the alignment with popular items", float, low=0.0),
+    "estimator_steps": Option("steps of training the estimator of popularity", int, low=1, high=MANY),
+    "upload_distance": Option("longest distance from an honest gradient", float, above=0.0),
+    "known_share": Option("share xi of all interactions that is known", float, above=0.0, high=1.0),
+    "approximated_users": Option("most known users in a step", int, low=1, high=MANY),
+    "paired_items": Option("best items of a known user a target is to beat", int, low=1, high=MANY),
+    "uploaded_rows": Option("rows kappa a malicious client uploads", int, low=1, high=MANY),
+    "row_limit": Option("longest row it uploads", float, above=0.0),
     "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
 }

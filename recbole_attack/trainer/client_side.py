@@ -133,7 +133,8 @@ class ClientSide:
     def _context(
         self, train_data: TrainData, period: int, step: int, before: torch.Tensor | None = None
     ) -> AttackContext:
-        return AttackContext(self.targets, train_data.outside, self.seed, period, step, before)
+        known = (self.targets, train_data.outside, self.seed, period, step, before)
+        return AttackContext(*known, sequences=train_data.sequences)
 
 
 def _profile(train_data: TrainData, users: Int) -> Profile:
