@@ -17,6 +17,7 @@ import torch
 from recbole_attack.attack.attack import LEVELS, Attack, Upload, Uploading
 from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.states import sampled_histories
+from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream, without_dropout
 
 
@@ -125,10 +126,19 @@ UPLOADS: dict[str, Callable[[Mapping[str, Any]], Upload | None]] = {"computed": 
 
 
 def configured_attack(config: Mapping[str, Any]) -> Attack | None:
-    """The attack of clients that ``attack`` names, with what ``upload`` makes of its updates."""
+    """The attack of clients that ``attack`` names, with what ``upload`` makes of its updates.
+
+    Raises:
+        ConfigError: It says itself what is uploaded.
+    """
     attack, upload = ATTACKS[config["attack"]](config), UPLOADS[config["upload"]](config)
     if attack is None or upload is None:
         return attack
+    if attack.upload is not None:
+        raise ConfigError(
+            f"attack '{config['attack']}' says itself what is uploaded: expected upload 'computed', "
+            f"found '{config['upload']}'"
+        )
     return replace(attack, upload=upload, knowledge=_together(attack.knowledge, upload.knowledge))
 
 

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from recbole_attack.attack import UPLOADS
+from recbole_attack.attack.crafted import PERTURBATIONS
 from recbole_attack.attack.field_objectives import DIRECTIONS
 from recbole_attack.config.checks import LAST_SEED, MANY, Option
 from recbole_attack.utils.errors import ConfigError, shown
@@ -72,5 +73,9 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "paired_items": Option("best items of a known user a target is to beat", int, low=1, high=MANY),
     "uploaded_rows": Option("rows kappa a malicious client uploads", int, low=1, high=MANY),
     "row_limit": Option("longest row it uploads", float, above=0.0),
+    "ipm_scale": Option("factor tau on the mean of honest updates", float, above=0.0),
+    "alie_deviations": Option("standard deviations z from their mean", float),
+    "perturbation": Option("direction away from their mean", str, PERTURBATIONS),
+    "search_evaluations": Option("aggregations in which the factor is searched for", int, low=1, high=MANY),
     "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES
+from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES, configured_attack
 from recbole_attack.config.attack_options import ATTACK_OPTIONS, THREAT_OPTIONS
 from recbole_attack.config.checks import LARGEST, LAST_SEED, MANY, Option, are_names, check_each
 from recbole_attack.config.host_options import check_host_options
@@ -230,6 +230,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         )
     if values["shared_negatives"] and values["rounds_per_epoch"] is not None:
         raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
+    if values["upload"] != "computed" and values["attack"] in ATTACKS:
+        configured_attack(values)
     if values["claimed_interactions"] is not None and values["client_weighting"] != "examples":
         raise ConfigError(
             "claimed_interactions needs weights that go by them: expected client_weighting 'examples', "

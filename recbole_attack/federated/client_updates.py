@@ -135,6 +135,29 @@ class ClientUpdates:
         rows = sum_rows(place, torch.cat([self.rows, other.rows]), len(keys))
         return replace(self, dense=self.dense + other.dense, client=keys // n_items, item=keys % n_items, rows=rows)
 
+    def followed_by(self, *others: ClientUpdates) -> ClientUpdates:
+        """These clients and then those of ``others``."""
+        return concatenate([self, *others])
+
+    def moments(self) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """Mean and standard deviation over clients: of the dense part, ``[P]``, and of the item table, ``[V, H]``.
+
+        Rows that are not listed count as zeros. The deviation is that of a sample, and 0 of one client.
+        """
+        n, n_items = len(self), self.shapes[ITEM_TABLE][0]
+        table = sum_rows(self.item, self.rows, n_items) / n
+        untouched = n - torch.bincount(self.item, minlength=n_items)
+        squares = sum_rows(self.item, (self.rows - table[self.item]).square(), n_items)
+        squares += untouched[:, None] * table.square()
+        mean = self.dense.mean(dim=0)
+        spread = ((self.dense - mean).square().sum(dim=0), squares)
+        of_dense, of_table = ((part / max(n - 1, 1)).sqrt() for part in spread)
+        return (mean, table), (of_dense, of_table)
+
+    def filled(self, dense: torch.Tensor, table: torch.Tensor) -> ClientUpdates:
+        """The same clients with the same rows listed, all with the numbers of ``dense`` ``[P]`` and ``table``."""
+        return replace(self, dense=dense.repeat(len(self), 1), rows=table[self.item])
+
     def scaled(self, factors: torch.Tensor) -> ClientUpdates:
         """Client ``c``'s update times ``factors[c]`` (``[N]``); the dense part is changed where it stands."""
         factors = factors.to(self.dense)

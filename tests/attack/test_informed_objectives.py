@@ -182,7 +182,7 @@ def known_loss(model: Any, context: AttackContext, objective: KnownUsers, rows: 
         for item in best:
             for target in (7, 31):
                 delta = score(model, state, item, rows[item]) - score(model, state, target, rows[target])
-                total = total + (delta if float(delta) >= 0 else torch.exp(delta) - 1)
+                total = total + (delta if float(delta.detach()) >= 0 else torch.expm1(delta))
     return total
 
 
