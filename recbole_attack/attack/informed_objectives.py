@@ -102,6 +102,7 @@ def trained_estimator(model: Any, steps: int, context: AttackContext) -> list[to
     classes = torch.from_numpy(popularity_classes(context.outside.popularity)).to(rows.device)
     known = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     known[context.targets - 1] = False
+    rows, classes = rows[known], classes[known]
     rng = stream(context.seed, "popularity estimator", context.epoch, context.step)
     layers: list[torch.Tensor] = []
     for before, after in pairwise((rows.shape[1], *_HIDDEN, len(SHARES) + 1)):
@@ -112,7 +113,7 @@ def trained_estimator(model: Any, steps: int, context: AttackContext) -> list[to
     with torch.enable_grad():
         for _ in range(steps):
             optimizer.zero_grad()
-            F.cross_entropy(class_scores(layers, rows[known]), classes[known]).backward(inputs=layers)
+            F.cross_entropy(class_scores(layers, rows), classes).backward(inputs=layers)
             optimizer.step()
     return [layer.detach() for layer in layers]
 

@@ -153,7 +153,7 @@ class FederatedTrainer(AttackTrainer):
             losses, result, norms = self.backend(self.model, groups, self.aggregator, self.config, self.memory, craft)
             loudness = Loudness(None, None)
             if measured and norms is not None:
-                loudness = medians(norms, torch.arange(len(norms)) >= len(honest))
+                loudness = medians(norms, torch.arange(len(norms), device=norms.device) >= len(honest))
             elif measured:
                 loudness = measure(self.model, groups, self.config)
             return Computed(honest, malicious, losses, result, loudness)

@@ -80,9 +80,17 @@ def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path:
     assert (expected["malicious_loss"][expected["epoch"] == 1] > 0).any()
 
 
-@pytest.mark.parametrize("rule", ["mean", "multi_krum"])
-def test_attackers_adapt_to_the_rule_behind_nodes(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
-    changes = {"epochs": 1, "attack": "margin", "upload": "adaptive", "simulated_clients": 8, "malicious_ratio": 0.1}
+KNOWING: dict[str, dict[str, Any]] = {
+    "mean": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},
+    "multi_krum": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},
+    "median": {"attack": "min_max"},
+    "sum": {"attack": "fed_rec_attack", "known_share": 0.1},
+}
+
+
+@pytest.mark.parametrize("rule", KNOWING)
+def test_attackers_know_more_behind_nodes(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
+    changes = {"epochs": 1, "malicious_ratio": 0.1, **KNOWING[rule]}
     config = settings(**changes, compare_clean=False, aggregator=rule, clients_per_round=40)
     here = arms(prepare(config), tmp_path / "here")
     same(here, arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there"))
