@@ -58,6 +58,15 @@ RUNS: dict[str, dict[str, Any]] = {
     "competition": {**SASREC, **FEW, "attack": "psmu", "target_items": "random:2"},
     "popular users": {**SASREC, **FEW, "attack": "pieck_uea", "epochs": 2},
     "popular rows": {**SASREC, **FEW, "attack": "pieck_ipe", "epochs": 2},
+    "a known rule": {
+        **{**SASREC, **FEW, "attack": "margin", "upload": "adaptive", "simulated_clients": 6, "tried_shares": [0.5]},
+        **{"tried_lengths": [0.1, 1.0], "aggregator": "krum", "target_items": "random:2"},
+        **{"client_weighting": "examples", "claimed_interactions": "round"},
+    },
+    "known popularity": {**SASREC, **FEW, "attack": "pip_attack", "estimator_steps": 5, "target_items": "random:2"},
+    "known users": {**SASREC, **FEW, "attack": "fed_rec_attack", "known_share": 0.2, "target_items": "random:2"},
+    "known updates": {**SASREC, **FEW, "attack": "min_max", "aggregator": "median", "per_item": True},
+    "known updates and rule": {**BERT, **FEW, "attack": "opt_alie", "search_evaluations": 4, "aggregator": "krum"},
     "central": {**SASREC, "scenario": "central", "train_batch_size": 200},
 }
 NOT_BIT_BY_BIT = {"GRU4Rec, clean", "GRU4Rec, attacked"}

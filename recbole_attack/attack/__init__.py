@@ -1,10 +1,21 @@
 """Attacks: transforms, objectives and the recipes that wire them; replacement by providers of models; fake users."""
 
-from recbole_attack.attack.attack import LEVELS, Attack, AttackContext, Objective, Profile, Transform
+from recbole_attack.attack.attack import (
+    LEVELS,
+    Attack,
+    AttackContext,
+    Clients,
+    Objective,
+    Profile,
+    Transform,
+    Upload,
+    Uploading,
+)
 from recbole_attack.attack.backdoors import BACKDOORS
 from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.replacement import NEGATIVES, Replacement
 from recbole_attack.attack.shilling import PROFILES, FakeUsers, Log
+from recbole_attack.attack.uploads import UPLOADS, configured_attack
 
 __all__ = [
     "ATTACKS",
@@ -12,12 +23,17 @@ __all__ = [
     "LEVELS",
     "NEGATIVES",
     "PROFILES",
+    "UPLOADS",
     "Attack",
     "AttackContext",
+    "Clients",
     "FakeUsers",
     "Log",
     "Objective",
     "Profile",
     "Replacement",
     "Transform",
+    "Upload",
+    "Uploading",
+    "configured_attack",
 ]

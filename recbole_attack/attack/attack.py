@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recbole_attack.data.negatives import NonInteracted
-from recbole_attack.data.sequences import Int
+from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.rng import without_dropout
 
 LEVELS = {
@@ -61,6 +61,7 @@ class AttackContext:
         step: Current local step, 0 unless clients train more than one local epoch.
         before: ``[V, H]`` item rows of the model as it was at the start of the epoch before, for attacks that remember
             it; ``None`` in the first epoch.
+        sequences: What users had in training; how much of it an attack may look at is said by its level.
     """
 
     targets: torch.Tensor
@@ -69,6 +70,7 @@ class AttackContext:
     epoch: int = 0
     step: int = 0
     before: torch.Tensor | None = None
+    sequences: UserSequences | None = None
 
 
 class Transform(Protocol):
@@ -116,6 +118,59 @@ class Objective(Protocol):
         """
 
 
+class Clients(NamedTuple):
+    """Clients of one round and what they send.
+
+    Attributes:
+        updates: :class:`~recbole_attack.federated.client_updates.ClientUpdates` of ``N`` clients.
+        weights: ``[N]`` the weight each asks for.
+    """
+
+    updates: Any
+    weights: torch.Tensor
+
+    def only(self, chosen: torch.Tensor) -> Clients:
+        """Those where ``chosen`` (``[N]`` bool) holds."""
+        return Clients(self.updates.select(chosen), self.weights[chosen])
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """What attackers may use who choose what they upload; ``knowledge`` says how much of it they do.
+
+    Attributes:
+        model: The model as received.
+        own: Malicious clients of the round with their updates as computed.
+        honest: The honest ones. How many there are is no secret, what they send is (K4).
+        context: See :class:`AttackContext`.
+        round: Epoch, and number of the round in it.
+        trained: Histories -> the clients that honest users with these would be.
+        served: ``(honest, malicious) -> update``: what the server makes of a round, by parameter name (K3).
+    """
+
+    model: Any
+    own: Clients
+    honest: Clients
+    context: AttackContext
+    round: tuple[int, int]
+    trained: Callable[[Profile], Clients]
+    served: Callable[[Clients, Clients], dict[str, torch.Tensor]]
+
+
+class Upload(Protocol):
+    """What malicious clients upload in place of their updates."""
+
+    @property
+    def knowledge(self) -> tuple[str, ...]:
+        """As of :class:`Attack`."""
+
+    def __call__(self, at: Uploading) -> Any:
+        """Return the updates of the malicious clients, in their order, as :attr:`Clients.updates` are.
+
+        ``gradient_scale`` and ``norm_budget`` are applied afterwards.
+        """
+
+
 @dataclass(frozen=True)
 class Attack:
     """A targeted model-poisoning attack on federated training.
@@ -131,6 +186,7 @@ class Attack:
             :data:`LEVELS`, where they have it.
         besides: Objective on the original sequence that is added to the upload once, and unweighted.
         remembers: Whether it compares models, and so reads ``AttackContext.before``.
+        upload: What is uploaded in place of the gradients; ``None`` uploads them.
     """
 
     transform: Transform
@@ -141,6 +197,7 @@ class Attack:
     knowledge: tuple[str, ...] = ()
     besides: Objective | None = None
     remembers: bool = False
+    upload: Upload | None = None
 
     @property
     def level(self) -> str | None:

@@ -19,10 +19,17 @@ from recbole_attack.utils.rng import stream, without_dropout
 def training_loss(
     model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
 ) -> torch.Tensor:
-    """The victim's own loss, computed on the profile as an honest client would.
+    """The victim's own loss, computed on the profile as an honest client would."""
+    return model.client_losses(training_batch(model, profile, users, repeats, context))
+
+
+def training_batch(
+    model: Any, profile: Profile, users: Int, repeats: int, context: AttackContext, purpose: str = "fake"
+) -> TrainBatch:
+    """What an honest client with this profile would train on.
 
     Negatives are drawn outside the profile, so a fake item is never pushed down by its own client. A model that masks
-    items gets draws of the client's own.
+    items gets draws of the client's own; ``purpose`` tells all of these from those of others.
     """
     items = profile.item_seq.cpu().numpy()
     rows, columns = np.nonzero(items)
@@ -30,14 +37,14 @@ def training_loss(
     negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
     for row, user in enumerate(users):
         keys = (context.epoch, context.step, int(user), row % repeats)
-        rng = stream(context.seed, "fake negatives", *keys)
+        rng = stream(context.seed, f"{purpose} negatives", *keys)
         negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
-        draws[row] = stream(context.seed, "fake draws", *keys).random(items.shape[1])
+        draws[row] = stream(context.seed, f"{purpose} draws", *keys).random(items.shape[1])
     pos_items = profile.item_seq[:, 1:]
     item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
     neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
     drawn = torch.from_numpy(draws).to(pos_items.device) if model.needs_draws else None
-    return model.client_losses(TrainBatch(item_seq, pos_items, neg_items, drawn))
+    return TrainBatch(item_seq, pos_items, neg_items, drawn)
 
 
 def target_bce(

@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from recbole_attack.attack.attack import LEVELS, Attack, Objective, Transform
+from recbole_attack.attack.crafted import CRAFTED_ATTACKS
+from recbole_attack.attack.informed_recipes import INFORMED_ATTACKS
 from recbole_attack.attack.objective import Contrastive, Total, search_loss, target_bce, training_loss
 from recbole_attack.attack.row_recipes import ROW_ATTACKS
 from recbole_attack.attack.transform import FakeProfile, Substitute, keep
@@ -129,6 +131,8 @@ ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "s_fsr": s_fsr,
     "c_fsr": c_fsr,
     **ROW_ATTACKS,
+    **INFORMED_ATTACKS,
+    **CRAFTED_ATTACKS,
 }
 """Attacks by the name ``--attack`` takes."""
 

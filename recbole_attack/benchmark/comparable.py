@@ -41,6 +41,12 @@ def _norm_budget(record: Record) -> Any:
     return "none" if limit is None else limit
 
 
+def _claims(record: Record) -> Any:
+    """How much data malicious clients claim; records from before they could lie tell of the truth."""
+    attacked = record["config"]["attack"] != "none" and "malicious_clients" in record["budget"]
+    return (record["budget"].get("claimed_interactions") or "the truth") if attacked else None
+
+
 ASPECTS: dict[str, Callable[[Record], Any]] = {
     "dataset": _dataset,
     "filters": _filters,
@@ -58,6 +64,7 @@ ASPECTS: dict[str, Callable[[Record], Any]] = {
     "malicious_clients": _budget("mode"),
     "gradient_scale": _budget("gradient_scale"),
     "norm_budget": _norm_budget,
+    "claimed_interactions": _claims,
 }
 """Protocol, aim, knowledge and budget of a record, by name; ``None`` says nothing and differs from nothing."""
 

@@ -21,7 +21,10 @@ from recbole_attack.utils.files import plain
 
 _OF_A_CPU = load_defaults("device/cpu")
 
-NEUTRAL: dict[str, Any] = {"rounds_per_epoch": None, "eval_users": None, "pre_aggregator": "none"}
+NEUTRAL: dict[str, Any] = {
+    **{"rounds_per_epoch": None, "eval_users": None, "claimed_interactions": None},
+    **{"pre_aggregator": "none", "upload": "computed"},
+}
 """Parameter that came after stores had been written -> the value with which everything is as it was without it.
 
 An arm with that value is the arm that was stored before. A parameter that has no such value changes what is stored, and

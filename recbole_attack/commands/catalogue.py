@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from recbole.evaluator import metrics as metrics_of_recbole
 from recbole.evaluator.register import metrics_dict
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS
 from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
@@ -48,6 +48,7 @@ def sections() -> dict[str, Section]:
         "model": Section("models", MODELS, "model"),
         "baseline": Section("models of RecBole's for scenario recbole", _baselines(), "baseline", brief=True),
         "attack": Section("attacks", ATTACKS, "attack"),
+        "upload": Section("what malicious clients upload", UPLOADS, "upload"),
         "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
         "profile": Section("profiles of fake users, attacks in scenario recbole", PROFILES, "profile"),
         "platform": Section("platforms", PLATFORMS),

@@ -46,6 +46,7 @@ _GROUPS = {
     "profile": "parameters of profiles of fake users",
     "scenario": "parameters of scenarios",
     "attack": "parameters of attacks",
+    "upload": "parameters of uploads",
     "aggregator": "parameters of aggregators",
     "pre_aggregator": "parameters of pre-aggregators",
     "client_defense": "parameters of client defenses",

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+from math import inf
+from typing import Any
+
+from recbole_attack.attack import UPLOADS
+from recbole_attack.attack.crafted import PERTURBATIONS
 from recbole_attack.attack.field_objectives import DIRECTIONS
-from recbole_attack.config.checks import MANY, Option
+from recbole_attack.config.checks import LAST_SEED, MANY, Option
+from recbole_attack.utils.errors import ConfigError, shown
+
+
+def _check_lengths(value: list[Any]) -> None:
+    if not value or not all(type(length) in (int, float) and 0 < length < inf for length in value):
+        raise ConfigError(f"tried_lengths must be {ATTACK_OPTIONS['tried_lengths'].form}: found {shown(value)}")
+
+
+def _check_shares(value: list[Any]) -> None:
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in value):
+        raise ConfigError(f"tried_shares must be {ATTACK_OPTIONS['tried_shares'].form}: found {shown(value)}")
+
+
+THREAT_OPTIONS: dict[str, Option] = {
+    "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
+    "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
+    "malicious_seed": Option("draws who is malicious", int, low=0, high=LAST_SEED, optional=True),
+    "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
+    "norm_budget": Option(
+        "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
+    ),
+    "upload": Option("what malicious clients make of their updates", str, UPLOADS),
+    "claimed_interactions": Option("how much data malicious clients claim", str, ("round", "data"), optional=True),
+}
+"""Of all attacks of clients."""
 
 ATTACK_OPTIONS: dict[str, Option] = {
     "attack_weight": Option("factor alpha on the malicious loss", float, above=0.0),
@@ -29,5 +59,25 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "competing_items": Option("items that compete with a target, in all", int, low=1, high=MANY),
     "profile_size": Option("items of a fake user, the targets included", int, low=2, high=MANY, optional=True),
     "segment_items": Option("items like the targets, as a share of the catalogue", float, above=0.0, high=1.0),
+    "tried_lengths": Option(
+        "lengths of the upload that are tried", list, parse=_check_lengths, form="a list of numbers above 0"
+    ),
+    "tried_shares": Option(
+        "shares of targets' rows that are tried", list, parse=_check_shares, form="a list of numbers from 0 to 1"
+    ),
+    "simulated_clients": Option("most honest clients of a simulated round", int, low=1, high=MANY),
+    "simulated_length": Option("items of the histories made up for them", int, low=1, high=MANY),
+    "popularity_weight": Option("factor alpha on the alignment with popular items", float, low=0.0),
+    "estimator_steps": Option("steps of training the estimator of popularity", int, low=1, high=MANY),
+    "upload_distance": Option("longest distance from an honest gradient", float, above=0.0),
+    "known_share": Option("share xi of all interactions that is known", float, above=0.0, high=1.0),
+    "approximated_users": Option("most known users in a step", int, low=1, high=MANY),
+    "paired_items": Option("best items of a known user a target is to beat", int, low=1, high=MANY),
+    "uploaded_rows": Option("rows kappa a malicious client uploads", int, low=1, high=MANY),
+    "row_limit": Option("longest row it uploads", float, above=0.0),
+    "ipm_scale": Option("factor tau on the mean of honest updates", float, above=0.0),
+    "alie_deviations": Option("standard deviations z from their mean", float),
+    "perturbation": Option("direction away from their mean", str, PERTURBATIONS),
+    "search_evaluations": Option("aggregations in which the factor is searched for", int, low=1, high=MANY),
     "upload_share": Option("length of the upload over that of an honest one", float, above=0.0),
 }

@@ -14,6 +14,9 @@ from recbole_attack.utils.errors import ConfigError, lookup, shown
 LARGEST = 2**31 - 1
 """Largest integer where an option names no other."""
 
+LAST_SEED = 2**32 - 1
+"""Largest seed that all random number generators take."""
+
 MANY = 100_000
 """Most of what is counted in memory: far above what is of use, and below what exhausts a machine."""
 

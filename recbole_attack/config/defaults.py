@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
@@ -16,11 +16,8 @@ from recbole_attack.utils.errors import ConfigError, lookup
 from recbole_attack.utils.yaml_files import YamlLoader
 
 RECIPES = {
-    "scenario": "scenario",
-    "attack": "attack",
-    "aggregator": "defense",
-    "pre_aggregator": "pre_aggregator",
-    "client_defense": "defense",
+    **{"scenario": "scenario", "attack": "attack", "upload": "upload"},
+    **{"aggregator": "defense", "pre_aggregator": "pre_aggregator", "client_defense": "defense"},
 }
 """Parameters that name a recipe -> the folder of its default parameters."""
 
@@ -106,9 +103,8 @@ def chosen_recipes(given: Mapping[str, Any]) -> dict[str, Any]:
         fitting = [name for name, attacks in ATTACKS_OF.items() if attack in attacks]
         raise ConfigError(f"attack '{attack}': expected scenario '{fitting[0]}', found '{scenario}'")
     tables: dict[str, Mapping[str, Any]] = {
-        "aggregator": AGGREGATORS,
-        "pre_aggregator": PRE_AGGREGATORS,
-        "client_defense": CLIENT_DEFENSES,
+        **{"upload": UPLOADS, "aggregator": AGGREGATORS},
+        **{"pre_aggregator": PRE_AGGREGATORS, "client_defense": CLIENT_DEFENSES},
     }
     others = {key: _known(table, given.get(key, overall[key]), key) for key, table in tables.items()}
     return {"scenario": scenario, "attack": attack, **others}

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES, PROFILES
-from recbole_attack.config.attack_options import ATTACK_OPTIONS
-from recbole_attack.config.checks import LARGEST, MANY, Option, are_names, check_each
+from recbole_attack.attack import ATTACKS, BACKDOORS, NEGATIVES, PROFILES, configured_attack
+from recbole_attack.config.attack_options import ATTACK_OPTIONS, THREAT_OPTIONS
+from recbole_attack.config.checks import LARGEST, LAST_SEED, MANY, Option, are_names, check_each
 from recbole_attack.config.defense_options import DEFENSE_OPTIONS
 from recbole_attack.config.host_options import check_host_options
 from recbole_attack.config.plugins import FORM, plugin_names
@@ -55,7 +55,7 @@ def _check_size(value: Any) -> None:
         )
 
 
-_WIDE, _DEEP, _LONGEST_LIST, _LAST_SEED = 16_384, 128, 10_000, 2**32 - 1
+_WIDE, _DEEP, _LONGEST_LIST = 16_384, 128, 10_000
 """Bounds far above what is of use, and below what exhausts a machine or an integer."""
 
 _ALL_ATTACKS: Mapping[str, Any] = ChainMap[str, Any](BACKDOORS, ATTACKS, PROFILES)
@@ -72,14 +72,8 @@ OPTIONS: dict[str, Option] = {
     "target_items": Option(
         "the promoted items", parse=as_tokens, form="tokens, or a selector such as popular:5", names=True
     ),
-    "target_seed": Option("draws the targets if they are random", int, low=0, high=_LAST_SEED, optional=True),
-    "malicious_ratio": Option("malicious clients as a share of all users", float, low=0.0, high=1.0),
-    "malicious_clients": Option("extra clients or turned users", str, ("clone", "compromise")),
-    "malicious_seed": Option("draws who is malicious", int, low=0, high=_LAST_SEED, optional=True),
-    "gradient_scale": Option("factor on what malicious clients upload", float, above=0.0),
-    "norm_budget": Option(
-        "longest malicious update, as a quantile of honest ones", float, low=0.0, high=1.0, optional=True
-    ),
+    "target_seed": Option("draws the targets if they are random", int, low=0, high=LAST_SEED, optional=True),
+    **THREAT_OPTIONS,
     "clients_per_round": Option("clients per step of the server", int, low=1),
     "rounds_per_epoch": Option("rounds of clients at random in an epoch", int, low=1, optional=True),
     "local_epochs": Option("local steps of a client", int, low=1),
@@ -161,7 +155,7 @@ OPTIONS: dict[str, Option] = {
     "synthetic_size": Option(
         "size of the dataset synthetic", parse=_check_size, form="a name, or a mapping of users, items and so on"
     ),
-    "seed": Option("random seed", int, low=0, high=_LAST_SEED),
+    "seed": Option("random seed", int, low=0, high=LAST_SEED),
     "train_batch_size": Option("training positions per step, central scenario", int, low=1),
     "eval_batch_size": Option("users scored at once", int, low=1),
     "eval_step": Option("epochs between evaluations", int, low=1),
@@ -176,9 +170,9 @@ OPTIONS: dict[str, Option] = {
 """Parameters with checked values, in the order ``--help`` shows them; RecBole's own are in ``host_options.py``."""
 
 WITHOUT_FEDERATION = frozenset(
-    {"malicious_ratio", "malicious_clients", "gradient_scale", "norm_budget", "clients_per_round", "local_epochs"}
+    {*THREAT_OPTIONS, "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives", "malicious_seed", "rounds_per_epoch", "pre_aggregator"}
+    | {"shared_negatives", "rounds_per_epoch", "pre_aggregator"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),
@@ -226,17 +220,27 @@ def check_options(values: Mapping[str, Any]) -> None:
         )
     if values["shared_negatives"] and values["rounds_per_epoch"] is not None:
         raise ConfigError("shared_negatives needs epochs that ask every client: found rounds_per_epoch, too")
-    if values["scenario"] == "federated" and values["train_rows"] != "users":
-        raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
     if values["scenario"] == "federated":
-        configured_aggregator(values)
-    if values["scenario"] == "federated" and values["attack"] != "none" and values["malicious_ratio"] == 0:
+        _check_federation(values)
+    if values["scenario"] == "recbole" and values["attack"] != "none" and values["malicious_clients"] != "clone":
+        raise ConfigError("fake users join the real ones: expected malicious_clients 'clone', found 'compromise'")
+
+
+def _check_federation(values: Mapping[str, Any]) -> None:
+    configured_aggregator(values)
+    if values["upload"] != "computed":
+        configured_attack(values)
+    if values["claimed_interactions"] is not None and values["client_weighting"] != "examples":
+        raise ConfigError(
+            "claimed_interactions needs weights that go by them: expected client_weighting 'examples', "
+            f"found '{values['client_weighting']}'"
+        )
+    if values["train_rows"] != "users":
+        raise ConfigError(f"train_rows of clients: expected 'users', found '{values['train_rows']}'")
+    if values["attack"] != "none" and values["malicious_ratio"] == 0:
         raise ConfigError(
             f"attack '{values['attack']}' needs malicious clients: malicious_ratio must be above 0, found 0"
         )
-
-    if values["scenario"] == "recbole" and values["attack"] != "none" and values["malicious_clients"] != "clone":
-        raise ConfigError("fake users join the real ones: expected malicious_clients 'clone', found 'compromise'")
 
 
 def _check_negatives(values: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ PLACE = frozenset({"checkpoint_dir", "data_path", "gpu_id", "show_progress", "st
 """Parameters that say where and how loudly an arm is trained."""
 
 _ONLY_WRITTEN = frozenset({"log_wandb", "wandb_project", "tensorboard_dir", "save_client_weights"})
-_OF_THE_ATTACKER = frozenset({"gradient_scale", "malicious_ratio", "malicious_seed"})
+_OF_THE_ATTACKER = frozenset({"claimed_interactions", "gradient_scale", "malicious_ratio", "malicious_seed", "upload"})
 
 
 def arm_parameters(config: AttackConfig) -> dict[str, Parameters]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from recbole_attack.attack import ATTACKS, LEVELS
+from recbole_attack.attack import LEVELS, configured_attack
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
@@ -48,7 +48,7 @@ class TrainingExperiment(Experiment):
 
     def describe_threat(self) -> dict[str, Any]:
         """Target and malicious-user tokens and what the attacker knows and controls."""
-        dataset, attack = self.dataset, ATTACKS[self.config["attack"]](self.config.final_config_dict)
+        dataset, attack = self.dataset, configured_attack(self.config.final_config_dict)
         users = self.threat.malicious_users if attack else self.threat.malicious_users[:0]
         return {
             "attack": self.config["attack"],
@@ -56,6 +56,7 @@ class TrainingExperiment(Experiment):
             "knowledge_level": attack.level if attack else None,
             "gradient_scale": self.config["gradient_scale"],
             "norm_budget": self.config["norm_budget"],
+            "claimed_interactions": self.config["claimed_interactions"],
             "target_items": dataset.tokens(dataset.iid_field, self.threat.targets),
             "mode": self.config["malicious_clients"],
             "malicious_clients": len(users),

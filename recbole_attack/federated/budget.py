@@ -1,8 +1,29 @@
-"""How loud malicious clients may be."""
+"""How loud malicious clients may be, and how much weight they may ask for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+
+from recbole_attack.data.sequences import Int
+
+CLAIMS: dict[str, Callable[[Int, Int, int], Int]] = {
+    "round": lambda malicious, honest, largest: np.maximum(malicious, honest.max(initial=0)),
+    "data": lambda malicious, honest, largest: np.full_like(malicious, largest),
+}
+"""What malicious clients claim to have, by the name ``claimed_interactions`` takes.
+
+``(what they have [M], what the round's honest clients have [H], the most any client has) -> [M]``. Clients count their
+examples themselves, and more than any honest one has is seen to be a lie. Like a norm budget, the bench tells the
+attacker how much that is. In ``round`` who has more than any honest client of it tells the truth.
+"""
+
+
+def claimed(claim: str | None, malicious: Int, honest: Int, largest: int) -> Int:
+    """What malicious clients say they have, see :data:`CLAIMS`; the truth without a ``claim``."""
+    return malicious if claim is None else CLAIMS[claim](malicious, honest, largest)
 
 
 def upload_factors(

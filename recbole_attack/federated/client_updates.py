@@ -94,8 +94,7 @@ class ClientUpdates:
 
     def without_zero_rows(self) -> ClientUpdates:
         """The same updates, with rows of zeros not listed: what a client did not touch and what it left are alike."""
-        real = self.rows.any(dim=1).nonzero().squeeze(1)
-        return replace(self, client=self.client[real], item=self.item[real], rows=self.rows[real])
+        return self._with_rows(self.rows.any(dim=1))
 
     def reordered(self, order: torch.Tensor) -> ClientUpdates:
         """Client ``c`` becomes client ``order[c]``; ``order`` is a permutation, ``[N]``."""
@@ -110,6 +109,54 @@ class ClientUpdates:
         if memory.data_ptr() != self.dense.data_ptr():
             memory.copy_(self.dense)
         return replace(self, dense=memory)
+
+    def times(self, factors: torch.Tensor) -> ClientUpdates:
+        """Client ``c``'s update times ``factors[c]`` (``[N]``), with a dense part of its own."""
+        return replace(self, dense=self.dense.clone()).scaled(factors)
+
+    def only_items(self, items: torch.Tensor) -> ClientUpdates:
+        """These items' rows of the updates, and zero for all else."""
+        listed = torch.isin(self.item, items)
+        return replace(self._with_rows(listed), dense=torch.zeros_like(self.dense))
+
+    def without_items(self, items: torch.Tensor) -> ClientUpdates:
+        """The updates without these items' rows."""
+        return self._with_rows(~torch.isin(self.item, items))
+
+    def _with_rows(self, listed: torch.Tensor) -> ClientUpdates:
+        place = listed.nonzero().squeeze(1)
+        return replace(self, client=self.client[place], item=self.item[place], rows=self.rows[place])
+
+    def plus(self, other: ClientUpdates) -> ClientUpdates:
+        """The sums of the same clients' updates."""
+        n_items = self.shapes[ITEM_TABLE][0]
+        keys = torch.cat([self.client * n_items + self.item, other.client * n_items + other.item])
+        keys, place = torch.unique(keys, return_inverse=True)
+        rows = sum_rows(place, torch.cat([self.rows, other.rows]), len(keys))
+        return replace(self, dense=self.dense + other.dense, client=keys // n_items, item=keys % n_items, rows=rows)
+
+    def followed_by(self, *others: ClientUpdates) -> ClientUpdates:
+        """These clients and then those of ``others``."""
+        return concatenate([self, *others])
+
+    def moments(self) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """Mean and standard deviation over clients: of the dense part, ``[P]``, and of the item table, ``[V, H]``.
+
+        Rows that are not listed count as zeros. The deviation is that of a sample, and 0 of one client.
+        """
+        n, n_items = len(self), self.shapes[ITEM_TABLE][0]
+        table = sum_rows(self.item, self.rows, n_items) / n
+        untouched = n - torch.bincount(self.item, minlength=n_items)
+        squares = sum_rows(self.item, (self.rows - table[self.item]).square(), n_items)
+        squares += untouched[:, None] * table.square()
+        mean = self.dense.mean(dim=0)
+        spread = ((self.dense - mean).square().sum(dim=0), squares)
+        of_dense, of_table = ((part / max(n - 1, 1)).sqrt() for part in spread)
+        return (mean, table), (of_dense, of_table)
+
+    def filled(self, dense: torch.Tensor, table: torch.Tensor) -> ClientUpdates:
+        """The same clients with the same rows listed, all with the numbers of ``dense`` ``[P]`` and ``table``."""
+        return replace(self, dense=dense.repeat(len(self), 1), rows=table[self.item])
 
     def scaled(self, factors: torch.Tensor) -> ClientUpdates:
         """Client ``c``'s update times ``factors[c]`` (``[N]``); the dense part is changed where it stands."""
@@ -130,7 +177,7 @@ class ClientUpdates:
 
     def squared_norms(self) -> torch.Tensor:
         """``[N]`` squares of :meth:`norms`, float64."""
-        rows = self.rows.double().square_().sum(dim=1)
+        rows = self.rows.to(torch.float64, copy=True).square_().sum(dim=1)
         return squared_norms(self.dense).index_add_(0, self.client, rows)
 
     def gram(self) -> torch.Tensor:
@@ -163,11 +210,15 @@ class ClientUpdates:
         pieces = iter(dense.split([shape.numel() for shape in others.values()]))
         return {name: table if name == ITEM_TABLE else next(pieces).view(shape) for name, shape in self.shapes.items()}
 
-    def to_dense(self) -> torch.Tensor:
-        """``[N, all parameters]``, in ``named_parameters`` order. Of size ``N x V x H``: for small models only."""
+    def separate(self) -> list[dict[str, torch.Tensor]]:
+        """Every client's whole update by parameter name. Of size ``N x V x H``: for small models only."""
         tables = self.rows.new_zeros(len(self), *self.shapes[ITEM_TABLE])
         tables[self.client, self.item] = self.rows
-        whole = [self.unflatten(dense, table) for dense, table in zip(self.dense, tables, strict=True)]
+        return [self.unflatten(dense, table) for dense, table in zip(self.dense, tables, strict=True)]
+
+    def to_dense(self) -> torch.Tensor:
+        """``[N, all parameters]``, in ``named_parameters`` order; as :meth:`separate`."""
+        whole = self.separate()
         if not whole:
             return self.dense.new_zeros(0, sum(shape.numel() for shape in self.shapes.values()))
         return torch.stack([torch.cat([value.flatten() for value in update.values()]) for update in whole])

@@ -52,6 +52,12 @@ def upload_norms(model: Any, group: ClientGroup, count: int, config: Any) -> tor
 
 def loudness(norms: torch.Tensor, malicious: torch.Tensor, config: Any) -> Loudness:
     """What :func:`measure` returns, of norms ``[N]`` that are known, of clients that are ``malicious`` (``[N]``)."""
-    uploaded = norms * upload_factors(norms, malicious, config["gradient_scale"], config["norm_budget"])
+    factors = upload_factors(norms, malicious, config["gradient_scale"], config["norm_budget"])
+    return medians(norms * factors, malicious)
+
+
+def medians(uploaded: torch.Tensor, malicious: torch.Tensor) -> Loudness:
+    """Of what clients sent, by its lengths ``[N]``; ``malicious`` is ``[N]``."""
+    malicious = malicious.to(uploaded.device)
     parts = (uploaded[~malicious], uploaded[malicious])
     return Loudness(*(float(part.median()) if len(part) else None for part in parts))

@@ -49,17 +49,30 @@ class RoundUpdate(NamedTuple):
     Attributes:
         losses: ``[N]`` losses of the clients.
         aggregated: What the server makes of their updates.
+        norms: ``[N]`` lengths of what they sent, where that was crafted.
     """
 
     losses: torch.Tensor
     aggregated: Aggregated
+    norms: torch.Tensor | None = None
 
 
-Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any, Memory], RoundUpdate]
-"""``(model, groups, aggregator, config, memory) -> RoundUpdate``."""
+Craft = Callable[[Any, ClientUpdates, torch.Tensor, torch.Tensor], ClientUpdates]
+"""``(model, updates, malicious [N], weights [N]) -> updates``: what clients send, before ``gradient_scale`` and
+``norm_budget``; those of honest clients are what they were."""
+
+Backend = Callable[[Any, Sequence[ClientGroup], Aggregator, Any, Memory, Craft | None], RoundUpdate]
+"""``(model, groups, aggregator, config, memory, craft) -> RoundUpdate``."""
 
 
-def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory) -> RoundUpdate:
+def loop(
+    model: Any,
+    groups: Sequence[ClientGroup],
+    aggregator: Aggregator,
+    config: Any,
+    memory: Memory,
+    craft: Craft | None = None,
+) -> RoundUpdate:
     """One client after the other, whole updates side by side: slow and obvious, the oracle of :func:`vectorised`."""
     weights = torch.cat([group.weights for group in groups])
     sent, losses = [], []
@@ -68,12 +81,18 @@ def loop(model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, conf
         for update, loss in looped_updates(model, group.losses, len(group.weights), epochs, rate):
             sent.append(update)
             losses.append(loss)
+    if craft is not None:
+        single = [ClientUpdates.from_stacked({name: u[None] for name, u in update.items()}) for update in sent]
+        sent = craft(model, concatenate(single), _malicious(groups), weights).separate()
     if _is_limited(config):
-        norms = torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
-        factors = _factors(norms, _malicious(groups), config).tolist()
+        factors = _factors(_norms(sent), _malicious(groups), config).tolist()
         sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors, sent, strict=True)]
     found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
-    return RoundUpdate(torch.tensor(losses), found)
+    return RoundUpdate(torch.tensor(losses), found, _norms(sent) if craft else None)
+
+
+def _norms(sent: Sequence[Update]) -> torch.Tensor:
+    return torch.stack([torch.cat([u.flatten().double() for u in update.values()]).norm() for update in sent])
 
 
 def client_path(model: Any, local_epochs: int) -> PerClient:
@@ -84,24 +103,35 @@ def client_path(model: Any, local_epochs: int) -> PerClient:
 
 
 def round_path(
-    model: Any, aggregator: Aggregator, local_epochs: int, norm_budget: float | None = None
+    model: Any, aggregator: Aggregator, local_epochs: int, norm_budget: float | None = None, crafted: bool = False
 ) -> PerClient | Literal["summed"]:
     """How :func:`vectorised` computes what honest clients send; ``summed`` if no client's own update has to exist."""
-    one_pass = aggregator.one_pass and norm_budget is None
+    one_pass = aggregator.one_pass and norm_budget is None and not crafted
     return "summed" if one_pass else client_path(model, local_epochs)
 
 
 def vectorised(
-    model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory
+    model: Any,
+    groups: Sequence[ClientGroup],
+    aggregator: Aggregator,
+    config: Any,
+    memory: Memory,
+    craft: Craft | None = None,
 ) -> RoundUpdate:
     """Many clients at once.
 
     Rules whose factors depend on the weights alone need no client's own update, unless a norm budget asks for its
-    length; all others get updates with sparse item rows, by layer or stacked where the model allows it.
+    length or malicious clients craft theirs; all others get updates with sparse item rows, by layer or stacked where
+    the model allows it.
     """
-    if round_path(model, aggregator, config["local_epochs"], config["norm_budget"]) == "summed":
+    if round_path(model, aggregator, config["local_epochs"], config["norm_budget"], craft is not None) == "summed":
         return _linear(model, groups, aggregator, config)
-    return _client_by_client(model, groups, aggregator, config, memory)
+    weights = torch.cat([group.weights for group in groups])
+    updates, losses = single_updates(model, groups, config, memory)
+    if craft is not None:
+        updates = craft(model, updates, _malicious(groups), weights)
+    sent = uploaded(updates, _malicious(groups), config)
+    return RoundUpdate(losses, aggregate(sent, weights, aggregator), sent.norms() if craft else None)
 
 
 BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}
@@ -131,14 +161,6 @@ def summed_updates(
     parts = [_weighted_sum(model, group, share, config) for group, share in zip(groups, shares, strict=True)]
     update = {name: sum((part[name] for part, _ in parts[1:]), start=value) for name, value in parts[0][0].items()}
     return update, torch.cat([losses.cpu() for _, losses in parts])
-
-
-def _client_by_client(
-    model: Any, groups: Sequence[ClientGroup], aggregator: Aggregator, config: Any, memory: Memory
-) -> RoundUpdate:
-    weights = torch.cat([group.weights for group in groups])
-    updates, losses = single_updates(model, groups, config, memory)
-    return RoundUpdate(losses, aggregate(uploaded(updates, _malicious(groups), config), weights, aggregator))
 
 
 def single_updates(

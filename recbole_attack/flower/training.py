@@ -20,8 +20,8 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.experiment import TrainingExperiment, data_hashes, prepare_training
 from recbole_attack.federated import ClientPool
 from recbole_attack.federated.client_updates import concatenate
-from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness
-from recbole_attack.federated.rounds import round_path, uploaded
+from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, medians
+from recbole_attack.federated.rounds import Craft, round_path, uploaded
 from recbole_attack.federated.server import Aggregated, aggregate
 from recbole_attack.flower.codec import Answer, Question, read_answer, write_question
 from recbole_attack.flower.nodes import Nodes, find_nodes
@@ -77,7 +77,7 @@ class FlowerTrainer(FederatedTrainer):
             clients = np.concatenate([honest, malicious])
             users = pool.users[clients]
             loud = np.concatenate([np.arange(len(part)) < SAMPLE * measured for part in (honest, malicious)])
-            weights = torch.from_numpy(self.client_side.weights(train_data, users))
+            weights = torch.from_numpy(self.client_side.weights(train_data, pool.users[honest], pool.users[malicious]))
             asked = Round(epoch, index, users, pool.malicious[clients], weights, loud)
             before = (self.nodes.sent, self.nodes.received)
             came = self._answers(asked)
@@ -92,7 +92,11 @@ class FlowerTrainer(FederatedTrainer):
             for places, answer in came:
                 losses[places] = answer.losses
             of = clients[kept]
-            result, loud_ones = self._aggregated(asked, kept, came), self._loudness(asked, came)
+            craft = self.client_side.crafting(train_data, self.aggregator, epoch, index)
+            result, norms = self._aggregated(asked, kept, came, craft)
+            loud_ones = self._loudness(asked, came)
+            if norms is not None:
+                loud_ones = medians(norms, torch.from_numpy(asked.hostile[kept])) if measured else Loudness(None, None)
             hostile = pool.malicious[of]
             return Computed(of[~hostile], of[hostile], losses[kept], result, loud_ones, notes)
 
@@ -101,7 +105,8 @@ class FlowerTrainer(FederatedTrainer):
     @property
     def _single(self) -> bool:
         local_epochs, budget = self.config["local_epochs"], self.config["norm_budget"]
-        return round_path(self.model, self.aggregator, local_epochs, budget) != "summed"
+        crafted = self.attack is not None and self.attack.upload is not None
+        return round_path(self.model, self.aggregator, local_epochs, budget, crafted) != "summed"
 
     def _answers(self, asked: Round) -> list[Came]:
         """What came of a round's clients.
@@ -147,23 +152,30 @@ class FlowerTrainer(FederatedTrainer):
         self.logger.warning(f"{where}: {len(failures)} of {len(self.nodes)} nodes lost, {what}: {reasons}")
         self.nodes.drop(failures)
 
-    def _aggregated(self, asked: Round, kept: Int, came: list[Came]) -> Aggregated:
+    def _aggregated(
+        self, asked: Round, kept: Int, came: list[Came], craft: Craft | None
+    ) -> tuple[Aggregated, torch.Tensor | None]:
+        """What the server makes of the clients that came, and their lengths where they are crafted."""
         if not came:
             nothing = {name: torch.zeros_like(value) for name, value in self.model.named_parameters()}
-            return Aggregated(nothing, torch.zeros(0, dtype=torch.bool), {}, None, 0, 0.0)
+            return Aggregated(nothing, torch.zeros(0, dtype=torch.bool), {}, None, 0, 0.0), None
         weights = asked.weights[kept].to(self.device)
         if self._single:
             places = torch.from_numpy(np.searchsorted(kept, np.concatenate([places for places, _ in came])))
             updates = concatenate([answer.update for _, answer in came]).reordered(places)  # type: ignore[misc]
-            sent = uploaded(updates.to(self.device), torch.from_numpy(asked.hostile[kept]), self.config)
-            return aggregate(sent, weights, self.aggregator.in_round(asked.epoch, asked.index))
+            rule = self.aggregator.in_round(asked.epoch, asked.index)
+            updates, hostile = updates.to(self.device), torch.from_numpy(asked.hostile[kept])
+            if craft is not None:
+                updates = craft(self.model, updates, hostile, weights)
+            sent = uploaded(updates, hostile, self.config)
+            return aggregate(sent, weights, rule), sent.norms() if craft else None
         sums = [answer.update for _, answer in came]
         update = {
             name: torch.stack([part[name] for part in sums]).sum(dim=0).to(self.device)  # type: ignore[index]
             for name, _ in self.model.named_parameters()
         }
         everyone = torch.ones(len(kept), dtype=torch.bool)
-        return Aggregated(update, everyone, {}, self.aggregator.factors(weights).double(), 0, 0.0)
+        return Aggregated(update, everyone, {}, self.aggregator.factors(weights).double(), 0, 0.0), None
 
     def _loudness(self, asked: Round, came: list[Came]) -> Loudness:
         norms = [answer.norms for _, answer in came]

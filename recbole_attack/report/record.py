@@ -34,6 +34,7 @@ _BUDGET = {
 _CLIENTS = {
     **{"malicious_clients": int, "malicious_share": float, "malicious_interactions": int},
     **{"mode": frozenset({"clone", "compromise"}), "?gradient_scale": float, "?norm_budget": (float, None)},
+    "?claimed_interactions": (str, None),
 }
 _FAKE_USERS = {"fake_users": int, "malicious_share": float, "fake_interactions": int}
 RECORD = {

@@ -18,13 +18,13 @@ RULE = ("aggregator", "pre_aggregator", "client_defense")
 MAIN = (*PLACE, *RULE, "attack", SHARE)
 """Parameters that tell rows apart before any other does."""
 
-_OWNERS = ("scenario", "model", "attack", "aggregator")
+_OWNERS = ("scenario", "model", "attack", "aggregator", "upload")
 """What decides which other parameters a run has."""
 
-_ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget"}
+_ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget", "claimed_interactions", "upload"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
 
-_NOTHING = (("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1))
+_NOTHING = (("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1), ("upload", "computed"))
 """Values with which a parameter does nothing."""
 
 _DECIDED = {"three_steps"}

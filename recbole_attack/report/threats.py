@@ -56,13 +56,15 @@ def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _limits(budget: Mapping[str, Any]) -> str:
-    """How loud uploads may be."""
+    """How loud uploads may be, and how much they may ask to count."""
     if "malicious_clients" not in budget:
         return ""
     scale, quantile = budget.get("gradient_scale", 1), budget.get("norm_budget")
     times = "uploads as computed" if scale == 1 else f"uploads times {rounded(scale)}"
     limit = "of any length" if quantile is None else f"no longer than the {rounded(quantile)} quantile of honest ones"
-    return f"{times}, {limit}"
+    claim = budget.get("claimed_interactions")
+    lie = f", claiming as much data as any honest client of the {claim}" if claim else ""
+    return f"{times}, {limit}{lie}"
 
 
 def _upload(records: Iterable[Record], key: str, scale: float) -> str:

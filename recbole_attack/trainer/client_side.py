@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
+from recbole_attack.attack import Attack, AttackContext, Profile, configured_attack
 from recbole_attack.data import TrainData
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import CLIENT_DEFENSES
+from recbole_attack.defense import CLIENT_DEFENSES, Aggregator
 from recbole_attack.federated import ClientGroup
+from recbole_attack.federated.budget import claimed
+from recbole_attack.federated.crafting import Crafting
+from recbole_attack.federated.updates import LossFunction
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.client_draws import Drawn, honest_draws
 
@@ -36,7 +39,7 @@ class ClientSide:
     def __init__(self, config: Any, model: Any, threat: Threat) -> None:
         self.config, self.model = config, model
         self.seed, self.device = int(config["seed"]), config["device"]
-        self.attack = ATTACKS[config["attack"]](config.final_config_dict)
+        self.attack = configured_attack(config.final_config_dict)
         self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.targets = torch.from_numpy(threat.targets).to(self.device)
 
@@ -53,21 +56,37 @@ class ClientSide:
         drawn = honest_draws(train_data, period, self.config, self.model.needs_draws, self.defense is not None)
 
         def groups(honest: Int, malicious: Int) -> list[ClientGroup]:
+            factors = torch.from_numpy(self.weights(train_data, honest, malicious)).to(self.device)
+            of_honest, of_malicious = factors.split([len(honest), len(malicious)])
             found = []
             if len(honest):
-                found.append(self._honest_group(train_data, honest, drawn(honest)))
+                found.append(self._honest_group(train_data, honest, drawn(honest), of_honest))
             if len(malicious):
                 assert self.attack is not None
-                found.append(self._malicious_group(self.attack, train_data, malicious, period, before))
+                losses, cost = self._hostile(self.attack, train_data, malicious, period, before)
+                found.append(ClientGroup(of_malicious, cost, losses, malicious=True))
             return found
 
         return groups
 
-    def weights(self, train_data: TrainData, users: Int) -> NDArray[np.float32]:
-        """``[N]`` weight of each user's client, before normalisation."""
-        if self.config["client_weighting"] == "examples":
-            return train_data.examples_of(users).astype(np.float32)
-        return np.ones(len(users), dtype=np.float32)
+    def weights(self, train_data: TrainData, honest: Int, malicious: Int) -> NDArray[np.float32]:
+        """``[H + M]`` weight of the clients of a round before normalisation, honest ones first.
+
+        By the examples they say they have, which of malicious ones need not be the truth
+        (:data:`~recbole_attack.federated.budget.CLAIMS`).
+        """
+        if self.config["client_weighting"] == "uniform":
+            return np.ones(len(honest) + len(malicious), dtype=np.float32)
+        known, own = train_data.examples_of(honest), train_data.examples_of(malicious)
+        said = claimed(self.config["claimed_interactions"], own, known, int(train_data.examples.max()))
+        return np.concatenate([known, said]).astype(np.float32)
+
+    def crafting(self, train_data: TrainData, aggregator: Aggregator, epoch: int, index: int) -> Crafting | None:
+        """How malicious clients choose what they upload in one round; ``None`` where it is what they computed."""
+        if self.attack is None or self.attack.upload is None:
+            return None
+        context = self._context(train_data, self.period(epoch, index), 0)
+        return Crafting(self.attack.upload, context, aggregator, self.config, (epoch, index))
 
     def candidates(self, train_data: TrainData, users: Int, period: int) -> float | None:
         """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""
@@ -76,11 +95,12 @@ class ClientSide:
         context = self._context(train_data, period, 0)
         return self.attack.candidates(self.model, _profile(train_data, users).to(self.device), users, context)
 
-    def _honest_group(self, train_data: TrainData, users: Int, drawn: list[Drawn]) -> ClientGroup:
+    def _honest_group(
+        self, train_data: TrainData, users: Int, drawn: list[Drawn], factors: torch.Tensor
+    ) -> ClientGroup:
         held = [train_data.aligned_batch(users, step.negatives, step.masks) for step in drawn]
         defense, tokens = self.defense, self.model.tokens(held[0].lengths)
         batches = [batch.to(self.device) for batch in held]
-        factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
             return model.client_losses(batches[step].rows(rows))
@@ -94,9 +114,10 @@ class ClientSide:
 
         return ClientGroup(factors, tokens, defended)
 
-    def _malicious_group(
+    def _hostile(
         self, attack: Attack, train_data: TrainData, users: Int, period: int, before: torch.Tensor | None
-    ) -> ClientGroup:
+    ) -> tuple[LossFunction, torch.Tensor]:
+        """Losses of malicious clients, and the ``[M]`` tokens each goes through."""
         held = _profile(train_data, users)
         profile = held.to(self.device)
 
@@ -107,14 +128,13 @@ class ClientSide:
             context = self._context(train_data, period, step, before)
             return attack.losses(model, part, users[clients.numpy()], context)
 
-        cost = held.item_seq_len * attack.rows(len(self.targets))
-        factors = torch.from_numpy(self.weights(train_data, users)).to(self.device)
-        return ClientGroup(factors, cost, losses, malicious=True)
+        return losses, held.item_seq_len * attack.rows(len(self.targets))
 
     def _context(
         self, train_data: TrainData, period: int, step: int, before: torch.Tensor | None = None
     ) -> AttackContext:
-        return AttackContext(self.targets, train_data.outside, self.seed, period, step, before)
+        known = (self.targets, train_data.outside, self.seed, period, step, before)
+        return AttackContext(*known, sequences=train_data.sequences)
 
 
 def _profile(train_data: TrainData, users: Int) -> Profile:

@@ -20,7 +20,7 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.federated import ClientPool, client_pool
 from recbole_attack.federated.client_updates import Memory
-from recbole_attack.federated.loudness import Loudness, measure
+from recbole_attack.federated.loudness import Loudness, measure, medians
 from recbole_attack.federated.rounds import BACKENDS
 from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update
@@ -150,8 +150,13 @@ class FederatedTrainer(AttackTrainer):
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
             rule = self.aggregator.in_round(epoch, index)
-            losses, result = self.backend(self.model, groups, rule, self.config, self.memory)
-            loudness = measure(self.model, groups, self.config) if measured else Loudness(None, None)
+            craft = side.crafting(train_data, self.aggregator, epoch, index)  # the rule, not the server's coins
+            losses, result, norms = self.backend(self.model, groups, rule, self.config, self.memory, craft)
+            loudness = Loudness(None, None)
+            if measured and norms is not None:
+                loudness = medians(norms, torch.arange(len(norms), device=norms.device) >= len(honest))
+            elif measured:
+                loudness = measure(self.model, groups, self.config)
             return Computed(honest, malicious, losses, result, loudness)
 
         return ask

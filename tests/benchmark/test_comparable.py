@@ -51,6 +51,7 @@ CHANGES = {
     "malicious_clients": lambda r: r["budget"].update(mode="compromise"),
     "gradient_scale": lambda r: r["budget"].update(gradient_scale=10.0),
     "norm_budget": lambda r: r["budget"].update(norm_budget=0.0),
+    "claimed_interactions": lambda r: r["budget"].update(claimed_interactions="round"),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import recbole
 
 from recbole_attack import __version__
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS
 from recbole_attack.commands.main import COMMANDS, main
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
@@ -32,6 +32,7 @@ TABLES = {
     "model": MODELS,
     "baseline": RECBOLE_MODELS,
     "attack": ATTACKS,
+    "upload": UPLOADS,
     "backdoor": BACKDOORS,
     "profile": PROFILES,
     "platform": PLATFORMS,
@@ -132,7 +133,7 @@ def test_the_list_as_json_holds_every_table(capsys):
 
 
 FOLDERS = {"scenario": "scenario", "attack": "attack", "backdoor": "attack", "aggregator": "defense"}
-FOLDERS |= {"profile": "profile", "pre_aggregator": "pre_aggregator", "client_defense": "defense"}
+FOLDERS |= {"profile": "profile", "pre_aggregator": "pre_aggregator", "client_defense": "defense", "upload": "upload"}
 PARTS = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 
@@ -188,7 +189,7 @@ def test_every_default_of_the_help_is_that_of_a_configuration(capsys):
     out = printed(capsys, "run", "--help")
     config, groups = AttackConfig(), re.split(r"\n\n(?=parameters of )", out)[1:]
     assert [group.splitlines()[0].removeprefix("parameters of ") for group in groups] == [
-        *("every run", "scenarios", "attacks", "profiles of fake users", "aggregators", "pre-aggregators"),
+        *("every run", "scenarios", "attacks", "uploads", "profiles of fake users", "aggregators", "pre-aggregators"),
         *("client defenses", "models", "--engine=flower"),
     ]
     shown = re.findall(r"^  --(\w+) .*; default (.*)\)$", groups[0], re.MULTILINE)

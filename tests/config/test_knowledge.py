@@ -8,6 +8,7 @@ import pytest
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, LEVELS, Attack
+from recbole_attack.attack.crafted import CRAFTED_ATTACKS
 from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.transform import keep
 from recbole_attack.commands.main import main
@@ -19,7 +20,9 @@ from recbole_attack.report.record import check_record
 def test_fake_profiles_of_popular_items_need_popularity_and_all_others_the_model_alone() -> None:
     levels = knowledge_levels()
     assert list(levels) == list(ATTACKS)
-    assert {name for name, level in levels.items() if level == "K1"} == {"bandwagon", "popular"}
+    assert {name for name, level in levels.items() if level == "K1"} == {"bandwagon", "popular", "pip_attack"}
+    assert {name for name, level in levels.items() if level == "K2"} == {"fed_rec_attack"}
+    assert {name for name, level in levels.items() if level == "K4"} == set(CRAFTED_ATTACKS)
     assert {name for name, level in levels.items() if level is None} == {"none"}
     assert set(levels.values()) - {None} <= set(LEVELS)
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, Log
+from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS, Log
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, UNSUPPORTED, Option, check_options
@@ -43,6 +43,7 @@ def test_every_default_is_an_option(path):
     [("attack", ATTACKS, name) for name in ATTACKS]
     + [("attack", BACKDOORS, name) for name in BACKDOORS]
     + [("profile", PROFILES, name) for name in PROFILES]
+    + [("upload", UPLOADS, name) for name in UPLOADS if name != "computed"]
     + [("defense", AGGREGATORS, name) for name in AGGREGATORS]
     + [("defense", CLIENT_DEFENSES, name) for name in CLIENT_DEFENSES if name != "none"],
 )
@@ -84,6 +85,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "profile").glob("*.yaml")} == set(PROFILES)
     defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
     assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
+    assert {p.stem for p in (properties() / "upload").glob("*.yaml")} == {*UPLOADS} - {"computed"}
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
 
 
@@ -92,6 +94,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     [{"attack": a} for a in [*ATTACKS, *BACKDOORS]]
     + [{"scenario": "pretrain", "attack": a, "platform": p} for a in BACKDOORS for p in PLATFORMS]
     + [{"scenario": "recbole", "attack": a} for a in PROFILES]
+    + [{"upload": u} for u in UPLOADS]
     + [{"aggregator": a} for a in AGGREGATORS]
     + [{"client_defense": d} for d in CLIENT_DEFENSES],
     ids=str,

@@ -17,6 +17,10 @@ RULES = {"aggregator": "trimmed_mean", "trim_ratio": 0.3, "client_defense": "adv
 RUNS = {
     "federated": {**ATTACKER, "attack": "eb", "aggregator": "geometric_median", "weiszfeld_iterations": 9},
     "loud": {**ATTACKER, "attack": "ra", "norm_budget": 0.5},
+    "adaptive": {
+        **{**ATTACKER, "attack": "margin", "upload": "adaptive", "simulated_clients": 3, "tried_lengths": [0.1, 1.0]},
+        **{"client_weighting": "examples", "claimed_interactions": "data"},
+    },
     "compromise": {**ATTACKER, "attack": "ra", "malicious_clients": "compromise"},
     "central": {**FEDERATION, **RULES, "scenario": "central", "malicious_ratio": 0.2, "norm_budget": 0.5},
     "fake users": {
@@ -72,7 +76,8 @@ def test_the_parameters_of_an_arm_are_those_of_a_run_that_has_it(configured, sma
 
 def test_what_an_arm_does_not_read_is_left_out_and_no_more(configured):
     clean, attacked = arm_parameters(configured("federated")).values()
-    assert clean.keys() == attacked.keys() - {"malicious_ratio", "malicious_seed", "gradient_scale", "attack_weight"}
+    attackers = {"malicious_ratio", "malicious_seed", "gradient_scale", "attack_weight"}
+    assert clean.keys() == attacked.keys() - {*attackers, "claimed_interactions", "upload"}
     assert {key for key in clean if clean[key] != attacked[key]} == {"attack"}
     assert clean["weiszfeld_iterations"] == 9 and "train_batch_size" not in attacked
     assert "norm_budget" in arm_parameters(configured("loud"))["clean"], "it changes the order of sums"

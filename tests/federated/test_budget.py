@@ -11,9 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_attack.config.options import OPTIONS
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import prepare_training
-from recbole_attack.federated.budget import upload_factors
+from recbole_attack.federated.budget import CLAIMS, claimed, upload_factors
+from recbole_attack.trainer.client_side import ClientSide
+from recbole_attack.utils.errors import ConfigError
 
 NORMS = st.lists(st.tuples(st.floats(0.0, 1e6), st.booleans()), min_size=1, max_size=12)
 LARGE = {"malicious_ratio": 0.2, "malicious_clients": "compromise", "epochs": 1, "learner": "sgd", "learning_rate": 0.1}
@@ -85,3 +88,47 @@ def test_the_budget_of_a_run_is_recorded(config: Callable[..., Any]) -> None:
     assert (told["gradient_scale"], told["norm_budget"]) == (2.0, 0.9)
     assert "popularity of the items" in told["knowledge"]
     assert "popularity of the items" not in prepare_training(config(attack="eb")).describe_threat()["knowledge"]
+
+
+def test_claims_by_hand() -> None:
+    honest, malicious = np.array([3, 9, 4]), np.array([2, 11, 9])
+    assert claimed(None, malicious, honest, 20).tolist() == [2, 11, 9]
+    assert claimed("round", malicious, honest, 20).tolist() == [9, 11, 9]
+    assert claimed("round", malicious, honest[:0], 20).tolist() == [2, 11, 9], "nobody to be compared with"
+    assert claimed("data", malicious, honest, 20).tolist() == [20, 20, 20]
+    assert set(CLAIMS) == set(OPTIONS["claimed_interactions"].choices)
+
+
+@pytest.mark.parametrize("claim", [None, *CLAIMS])
+def test_malicious_clients_weigh_what_they_claim_and_honest_ones_what_they_have(
+    config: Callable[..., Any], claim: str | None
+) -> None:
+    settings = config(client_weighting="examples", claimed_interactions=claim, malicious_ratio=0.2)
+    experiment = prepare_training(settings)
+    data, malicious = experiment.train_data, experiment.threat.malicious_users
+    side = ClientSide(settings, experiment.model(settings), experiment.threat)
+    honest = data.trainable_users[:9]
+    count = {user: min(len(data.sequences[user]) - 1, 12) for user in data.trainable_users.tolist()}
+    most = {None: 0, "round": max(count[user] for user in honest), "data": max(count.values())}[claim]
+    expected = [count[user] for user in honest] + [max(count[user], most) for user in malicious]
+    assert side.weights(data, honest, malicious).tolist() == expected
+    groups = side.grouping(data, 0)(honest, malicious)
+    assert torch.cat([group.weights for group in groups]).tolist() == expected
+    assert claim is None or sum(expected) > sum(count[user] for user in [*honest, *malicious])
+
+
+@pytest.mark.parametrize("aggregator", ["mean", "mixed_rfa", "trimmed_mean"])
+def test_backends_agree_on_what_liars_count(config: Callable[..., Any], aggregator: str) -> None:
+    quiet = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0, "client_weighting": "examples"}
+    common = {**LARGE, **quiet, "aggregator": aggregator, "claimed_interactions": "round"}
+    fast, slow = (weights_after(config(**common, backend=backend)) for backend in ("vectorised", "loop"))
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    truth = weights_after(config(**{**common, "claimed_interactions": None}))
+    assert torch.allclose(fast, truth, atol=1e-6) == (aggregator == "trimmed_mean"), "that rule weights nobody"
+
+
+def test_claims_that_nobody_asks_for_are_refused(config: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match="expected client_weighting 'examples', found 'uniform'"):
+        config(claimed_interactions="data")
+    told = prepare_training(config(claimed_interactions="data", client_weighting="examples")).describe_threat()
+    assert told["claimed_interactions"] == "data"

@@ -60,6 +60,37 @@ def test_gram_and_norms_are_those_of_the_dense_updates(n: int, share: float, see
     torch.testing.assert_close(ClientUpdates.from_stacked(whole).norms(), matrix.norm(dim=1), rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norms_leave_updates_of_any_type_as_they_are(dtype: torch.dtype) -> None:
+    whole = {name: value.to(dtype) for name, value in stacked(5, 0.5, 1).items()}
+    updates = ClientUpdates.from_stacked(whole)
+    assert torch.equal(updates.norms(), updates.norms())
+    assert torch.equal(updates.to_dense(), flat(whole))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_taken_apart_and_put_together(seed: int) -> None:
+    whole, items = stacked(5, 0.5, seed), torch.tensor([0, 3, 4])
+    updates, dense = ClientUpdates.from_stacked(whole), flat(whole)
+    here = torch.zeros_like(whole[ITEM_TABLE], dtype=torch.bool)
+    here[:, items] = True
+    zero = {name: torch.zeros_like(value) for name, value in whole.items()}
+    alone = flat({**zero, ITEM_TABLE: torch.where(here, whole[ITEM_TABLE], 0.0)})
+    assert torch.equal(updates.only_items(items).to_dense(), alone)
+    assert torch.equal(updates.without_items(items).to_dense(), dense - alone)
+    assert torch.equal(updates.only_items(items).plus(updates.without_items(items)).to_dense(), dense)
+    other = stacked(5, 0.3, seed + 10)
+    total = updates.plus(ClientUpdates.from_stacked(other))
+    torch.testing.assert_close(total.to_dense(), dense + flat(other))
+    keys = (total.client * 1000 + total.item).tolist()
+    assert keys == sorted(set(keys)), "each pair once, in order"
+    factors = torch.tensor([0.0, 1.0, -2.0, 0.5, 3.0])
+    assert torch.equal(updates.times(factors).to_dense(), factors[:, None] * dense)
+    assert torch.equal(updates.to_dense(), dense)
+    for one, row in zip(updates.separate(), range(5), strict=True):
+        assert all(torch.equal(one[name], value[row]) for name, value in whole.items())
+
+
 def test_gram_of_more_clients_and_columns_than_a_tile_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {"weight": torch.randn(71, 5000), ITEM_TABLE: torch.randn(71, 20, HIDDEN)}
     matrix = flat(whole).double()

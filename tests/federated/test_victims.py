@@ -60,6 +60,8 @@ def trained(small: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str
         {"attack": "margin", "chunk_tokens": 40},
         {"attack": "quiet", "aggregator": "krum", "clients_per_round": 70},
         {"attack": "a_hum", "local_epochs": 2, "clients_per_round": 70},
+        {"attack": "pip_attack", "local_epochs": 2, "clients_per_round": 70},
+        {"attack": "fed_rec_attack", "known_share": 0.1, "aggregator": "median", "clients_per_round": 70},
         {"attack": "none", "aggregator": "norm_clipping", "local_epochs": 2, "chunk_tokens": 40},
         {"attack": "ra", "local_epochs": 2, "client_weighting": "examples", "clients_per_round": 70},
     ],

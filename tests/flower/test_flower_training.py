@@ -22,6 +22,7 @@ RULES: dict[str, dict[str, Any]] = {
     "mean": {"aggregator": "mean"},
     "mixed_rfa": {"aggregator": "mixed_rfa"},
     "mean, few clients": {"aggregator": "mean", "rounds_per_epoch": 2, "clients_per_round": 24},
+    "mean, liars": {"client_weighting": "examples", "claimed_interactions": "round", "malicious_ratio": 0.2},
     "median, per item": {"aggregator": "median", "per_item": True},
 }
 NUMBERS = ("loss", "malicious_loss", "update_norm", "honest_norm", "malicious_norm", "malicious_weight")
@@ -77,6 +78,25 @@ def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path:
     expected, found = rounds(tmp_path / "here", "attacked"), rounds(tmp_path / "there", "attacked")
     assert list(found["malicious_loss"]) == pytest.approx(list(expected["malicious_loss"]), rel=1e-4, nan_ok=True)
     assert (expected["malicious_loss"][expected["epoch"] == 1] > 0).any()
+
+
+KNOWING: dict[str, dict[str, Any]] = {
+    "mean": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},
+    "multi_krum": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},
+    "median": {"attack": "min_max"},
+    "sum": {"attack": "fed_rec_attack", "known_share": 0.1},
+}
+
+
+@pytest.mark.parametrize("rule", KNOWING)
+def test_attackers_know_more_behind_nodes(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
+    changes = {"epochs": 1, "malicious_ratio": 0.1, **KNOWING[rule]}
+    config = settings(**changes, compare_clean=False, aggregator=rule, clients_per_round=40)
+    here = arms(prepare(config), tmp_path / "here")
+    same(here, arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there"))
+    expected, found = rounds(tmp_path / "here", "attacked"), rounds(tmp_path / "there", "attacked")
+    for column in ("update_norm", "honest_norm", "malicious_norm"):
+        assert list(found[column]) == pytest.approx(list(expected[column]), rel=1e-4, nan_ok=True), column
 
 
 def test_a_run_goes_on_where_it_stopped(settings: Settings, grid: Any, tmp_path: Path) -> None:

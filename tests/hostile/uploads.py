@@ -96,7 +96,9 @@ def spoiling(spoil: Spoil, side_by_side: bool = False) -> Any:
         side_by_side: Whether updates are aggregated so, which takes tensors of their shapes and nothing else.
     """
 
-    def backend(model: Any, groups: Sequence[Any], aggregator: Any, config: Any, memory: Any) -> RoundUpdate:
+    def backend(
+        model: Any, groups: Sequence[Any], aggregator: Any, config: Any, memory: Any, craft: Any
+    ) -> RoundUpdate:
         sent, losses = [], []
         for group in groups:
             for update, loss in looped_updates(model, group.losses, len(group.weights), 1, 0.0):

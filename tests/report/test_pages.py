@@ -258,14 +258,15 @@ def test_a_threat_card_says_the_level_of_what_is_known_where_a_record_has_it(mad
 def test_a_threat_card_says_what_the_attacker_knows_controls_and_may_do(made):
     loud = made(uploads={"malicious_weight": 0.01, "norm_ratio": 15.0})
     again = made(seed=2021, uploads={"malicious_weight": 0.03, "norm_ratio": None})
-    loud["budget"] |= {"gradient_scale": 3.0, "norm_budget": 0.9}
+    loud["budget"] |= {"gradient_scale": 3.0, "norm_budget": 0.9, "claimed_interactions": "round"}
     table = texts.threat_table(cells({"a": [loud, again], "b": [made("none")]}))
     assert dict(zip(table.head, *table.body, strict=True)) == {
         "row": "a",
         "knows": "the model; its clients",
         "controls": "3 malicious clients (5 % of the users, cloned) with 45 interactions",
         "promotes": "item i22 (popular:1)",
-        "budget": "uploads times 3, no longer than the 0.9 quantile of honest ones",
+        "budget": "uploads times 3, no longer than the 0.9 quantile of honest ones, "
+        "claiming as much data as any honest client of the round",
         "weight share, %": "2",
         "norm ratio": "15",
     }

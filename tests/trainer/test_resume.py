@@ -26,6 +26,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "robust": {"aggregator": "mixed_rfa", "clients_per_round": 32},
     "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
     "remembering": {"attack": "pieck_uea", "malicious_ratio": 0.2, "clients_per_round": 32},
+    "adaptive": {"attack": "margin", "upload": "adaptive", "aggregator": "krum", "clients_per_round": 32},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
     "test_only": {
         "eval_args": {"split": {"LS": "test_only"}, "group_by": "user", "order": "TO", "mode": "full"},

@@ -1,0 +1,79 @@
+"""Malicious clients that choose what they upload after all updates of a round are computed.
+
+What they get to see is an :class:`~recbole_attack.attack.attack.Uploading`; what they do with it is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_attack.attack import AttackContext, Clients, Profile, Upload, Uploading
+from recbole_attack.attack.objective import training_batch
+from recbole_attack.defense import Aggregator
+from recbole_attack.federated.client_updates import ClientUpdates, Memory, concatenate
+from recbole_attack.federated.rounds import ClientGroup, single_updates, uploaded
+from recbole_attack.federated.server import aggregate
+from recbole_attack.federated.updates import Update
+from recbole_attack.utils.rng import torch_stream
+
+
+@dataclass(frozen=True)
+class Crafting:
+    """What the attacker makes of its clients' updates in one round; see :data:`~recbole_attack.federated.rounds.Craft`.
+
+    Attributes:
+        upload: How.
+        context: What it sees.
+        aggregator: The rule of the server.
+        config: The run's configuration.
+        round: Epoch, and number of the round in it.
+    """
+
+    upload: Upload
+    context: AttackContext
+    aggregator: Aggregator
+    config: Any
+    round: tuple[int, int]
+
+    def __call__(
+        self, model: Any, updates: ClientUpdates, malicious: torch.Tensor, weights: torch.Tensor
+    ) -> ClientUpdates:
+        malicious = malicious.to(updates.client.device)
+        if not malicious.any():
+            return updates
+        everyone = Clients(updates, weights.to(updates.client.device))
+        honest, own = everyone.only(~malicious), everyone.only(malicious)
+
+        def trained(profile: Profile) -> Clients:
+            return self._trained(model, profile)
+
+        crafted = self.upload(Uploading(model, own, honest, self.context, self.round, trained, self._served))
+        order = torch.cat([(~malicious).nonzero().squeeze(1), malicious.nonzero().squeeze(1)])
+        return concatenate([honest.updates, crafted]).reordered(order)
+
+    def _trained(self, model: Any, profile: Profile) -> Clients:
+        users, seed = np.arange(len(profile.item_seq)), self.context.seed
+        batches = [
+            training_batch(model, profile, users, 1, replace(self.context, step=step), "simulated")
+            for step in range(self.config["local_epochs"])
+        ]
+
+        def losses(local: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
+            return local.client_losses(batches[step].rows(rows))
+
+        counts = profile.item_seq_len - 1 if self.config["client_weighting"] == "examples" else torch.ones(len(users))
+        weights = counts.to(profile.item_seq.device, torch.float32)
+        group = ClientGroup(weights, model.tokens(batches[0].lengths.cpu()), losses, batches)
+        with torch_stream(weights.device, seed, "simulated dropout", *self.round):
+            updates, _ = single_updates(model, [group], self.config, Memory())
+        return Clients(updates.to(weights.device), weights)
+
+    def _served(self, honest: Clients, own: Clients) -> Update:
+        updates = concatenate([honest.updates, own.updates])
+        weights = torch.cat([honest.weights, own.weights])
+        malicious = torch.arange(len(updates), device=weights.device) >= len(honest.updates)
+        return dict(aggregate(uploaded(updates, malicious, self.config), weights, self.aggregator).update)
