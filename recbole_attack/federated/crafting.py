@@ -14,7 +14,8 @@ import torch
 from recbole_attack.attack import AttackContext, Clients, Profile, Upload, Uploading
 from recbole_attack.attack.objective import training_batch
 from recbole_attack.defense import Aggregator
-from recbole_attack.federated.client_updates import ClientUpdates, Memory, concatenate
+from recbole_attack.federated.client_updates import ClientUpdates, concatenate
+from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import ClientGroup, single_updates, uploaded
 from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import Update

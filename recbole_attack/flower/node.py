@@ -19,8 +19,8 @@ from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.data.sequences import Int
 from recbole_attack.experiment import TrainingExperiment, data_hashes, prepare_training
-from recbole_attack.federated.client_updates import Memory
 from recbole_attack.federated.loudness import upload_norms
+from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import single_updates, summed_updates
 from recbole_attack.flower.codec import Answer, Question, read_question, write_answer
 from recbole_attack.flower.own_plugins import load_own_plugins

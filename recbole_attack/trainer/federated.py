@@ -19,8 +19,8 @@ from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.federated import ClientPool, client_pool
-from recbole_attack.federated.client_updates import Memory
 from recbole_attack.federated.loudness import Loudness, measure, medians
+from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import BACKENDS
 from recbole_attack.federated.server import Aggregated
 from recbole_attack.federated.updates import Update

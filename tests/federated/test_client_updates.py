@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from recbole_attack.federated import client_updates
-from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates, Memory, concatenate
+from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates, concatenate
+from recbole_attack.federated.memory import Memory
 
 N_ITEMS, HIDDEN = 9, 3
 SHAPES = {"first.weight": (2, 3), ITEM_TABLE: (N_ITEMS, HIDDEN), "last.bias": (4,)}
