@@ -79,15 +79,15 @@ def _budget(of_arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
+    kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}
     if cell.config["scenario"] != "pretrain":
-        return {}
+        return {"detection": kept} if kept else {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
     shapes = {name: [*found["counts"].shape] for name, found in evidence.items()}
     if len(set(map(tuple, shapes.values()))) > 1:
         raise DataError(f"{arrays / 'exposure'}: expected arms of one catalogue for row '{cell.row}', found {shapes}")
-    kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}  # of runs without arrays
-    return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}
+    return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}  # kept: of runs without arrays
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:

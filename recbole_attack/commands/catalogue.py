@@ -16,7 +16,7 @@ from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, CLIENT_DETECTORS, DETECTORS, PRE_AGGREGATORS
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -55,7 +55,8 @@ def sections() -> dict[str, Section]:
         "aggregator": Section("aggregators", AGGREGATORS, "defense"),
         "pre_aggregator": Section("pre-aggregators", PRE_AGGREGATORS, "pre_aggregator"),
         "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
-        "detector": Section("detectors", DETECTORS, "detector"),
+        "client_detector": Section("detectors of malicious clients", CLIENT_DETECTORS),
+        "detector": Section("detectors of promoted items", DETECTORS, "detector"),
         "selector": Section("target selectors (name:count)", SELECTORS),
         "metric": Section("metrics, besides RecBole's", own_metrics()),
         "conversion": Section(

@@ -76,7 +76,7 @@ class Option:
         if self.choices:
             lookup(dict.fromkeys(self.choices), value, name)
             return
-        number = isinstance(value, Real) and not isinstance(value, bool) and _finite(value)
+        number = is_number(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
             raise ConfigError(f"{name} must be {self.expected}: found {shown(value)}")
@@ -113,9 +113,10 @@ class Option:
         return " ".join([words, " and ".join(bounds)]).strip()
 
 
-def _finite(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number and no truth value."""
     try:
-        return isfinite(value)
+        return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     except OverflowError:  # an integer beyond the range of floats
         return False
 

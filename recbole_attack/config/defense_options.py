@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from recbole_attack.config.checks import MANY, Option
-from recbole_attack.defense import MEAN_WEIGHTS, PARTS, STARTS, VOTES
+from typing import Any
+
+from recbole_attack.config.checks import MANY, Option, is_number
+from recbole_attack.defense import CLIENT_DETECTORS, MEAN_WEIGHTS, PARTS, STARTS, VOTES
+from recbole_attack.utils.errors import ConfigError, lookup, shown
+
+
+def _check_detectors(value: dict[Any, Any]) -> None:
+    for name, threshold in value.items():
+        lookup(CLIENT_DETECTORS, name, "client detector")
+        if not is_number(threshold):
+            raise ConfigError(
+                f"client_detectors must hold a number for each detector: found {shown({name: threshold})}"
+            )
+
 
 DEFENSE_OPTIONS: dict[str, Option] = {
+    "client_detectors": Option(
+        "detectors of malicious clients, and the score each flags from",
+        dict,
+        parse=_check_detectors,
+        form="a mapping of detectors to thresholds, such as {top_row: 0.5}",
+    ),
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),

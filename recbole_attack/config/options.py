@@ -172,7 +172,7 @@ OPTIONS: dict[str, Option] = {
 WITHOUT_FEDERATION = frozenset(
     {*THREAT_OPTIONS, "clients_per_round", "local_epochs"}
     | {"local_learning_rate", "client_weighting", "aggregator", "client_defense", "per_item", "backend"}
-    | {"shared_negatives", "rounds_per_epoch", "pre_aggregator"}
+    | {"shared_negatives", "rounds_per_epoch", "pre_aggregator", "client_detectors"}
 )
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "federated": frozenset({"train_batch_size"}),

@@ -3,6 +3,7 @@
 from recbole_attack.defense.aggregator import Aggregate, Aggregator
 from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
+from recbole_attack.defense.client_detection import CLIENT_DETECTORS, Sent
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
@@ -15,6 +16,7 @@ from recbole_attack.defense.weighting import Weighting, WeightingRule
 __all__ = [
     "AGGREGATORS",
     "CLIENT_DEFENSES",
+    "CLIENT_DETECTORS",
     "CUTOFFS",
     "DETECTORS",
     "MEAN_WEIGHTS",
@@ -31,6 +33,7 @@ __all__ = [
     "Evidence",
     "MixingRule",
     "Mixture",
+    "Sent",
     "Support",
     "Weighting",
     "WeightingRule",

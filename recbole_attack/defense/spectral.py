@@ -40,7 +40,7 @@ def dnc(
     gram, n = gram.double(), gram.shape[-1]
     kept = n - min(int(removed * taken_for_hostile(n, byzantine_ratio) + 1e-9), n - 1)
     equal = torch.ones_like(gram[..., 0]) / n
-    scores, _ = _projections(gram, equal)
+    scores, _ = projections(gram, equal)
     best = scores.sort(dim=-1, stable=True).indices[..., :kept]
     return Weighting(normalised(torch.zeros_like(equal).scatter(-1, best, weights.double().gather(-1, best))))
 
@@ -69,7 +69,7 @@ def caf(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None
     while len(going):
         own = left[going]
         shares = own / own.sum(dim=-1, keepdim=True)
-        squared, spread = _projections(grams[going], shares)
+        squared, spread = projections(grams[going], shares)
         best[going] = torch.where(spread < calmest[going], shares, best[going])
         calmest[going] = calmest[going].minimum(spread)
         most = squared.where(own > 0, 0.0).amax(dim=-1, keepdim=True)
@@ -78,7 +78,7 @@ def caf(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None
     return Weighting(best.view(gram.shape[:-1]))
 
 
-def _projections(gram: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def projections(gram: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared projections ``[..., N]`` on the main direction around the mean, and the variance in it, ``[..., 1]``.
 
     All are 0 where updates are equal.

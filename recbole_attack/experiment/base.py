@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ class ArmResult:
         tested_epoch: Epoch after which the tested model stood as it is, from 0, as in ``history``.
         uploads: See :meth:`~recbole_attack.trainer.AttackTrainer.uploads`.
         item_exposure: How many test users were shown each item, where a scenario asks for it.
+        detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
     """
 
     best_valid_score: float
@@ -54,6 +55,7 @@ class ArmResult:
     tested_epoch: int
     uploads: dict[str, float | None] | None = None
     item_exposure: ItemExposure | None = None
+    detection: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """What ``result.json`` says of the arm, by name."""
@@ -137,8 +139,9 @@ class Experiment(ABC):
         return {}
 
     def findings(self, arms: Mapping[str, ArmResult]) -> Findings:
-        """What there is to say besides the arms' metrics."""
-        return Findings({}, {})
+        """What there is to say besides the arms' metrics: what detectors found."""
+        found = {name: arm.detection for name, arm in arms.items() if arm.detection}
+        return Findings({"detection": found} if found else {}, {})
 
 
 def create_dataset(

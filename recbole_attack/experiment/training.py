@@ -120,4 +120,5 @@ def run_arm(
     tested = final_metrics(trainer, experiment.test_data, load_best_model=saved, folder=folder)
     seconds = perf_counter() - start
     epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
-    return ArmResult(float(score), valid_result, *tested, trainer.history, seconds, epoch, trainer.uploads())
+    measured = (float(score), valid_result, *tested, trainer.history, seconds, epoch)
+    return ArmResult(*measured, uploads=trainer.uploads(), detection=trainer.detection())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from recbole_attack.federated.client_gradients import client_gradients, is_suppo
 from recbole_attack.federated.client_updates import ClientUpdates, concatenate
 from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
+from recbole_attack.federated.suspicion import client_scores
 from recbole_attack.federated.updates import (
     LossFunction,
     Update,
@@ -51,11 +52,14 @@ class RoundUpdate(NamedTuple):
         losses: ``[N]`` losses of the clients.
         aggregated: What the server makes of their updates.
         norms: ``[N]`` lengths of what they sent, where that was crafted.
+        scores: What the configured client detectors say of what they sent, see
+            :func:`~recbole_attack.federated.suspicion.client_scores`.
     """
 
     losses: torch.Tensor
     aggregated: Aggregated
     norms: torch.Tensor | None = None
+    scores: Mapping[str, torch.Tensor] = {}
 
 
 Craft = Callable[[Any, ClientUpdates, torch.Tensor, torch.Tensor], ClientUpdates]
@@ -83,13 +87,19 @@ def loop(
             sent.append(update)
             losses.append(loss)
     if craft is not None:
-        single = [ClientUpdates.from_stacked({name: u[None] for name, u in update.items()}) for update in sent]
-        sent = craft(model, concatenate(single), _malicious(groups), weights).separate()
+        sent = craft(model, _side_by_side(sent), _malicious(groups), weights).separate()
     if _is_limited(config):
         factors = _factors(_norms(sent), _malicious(groups), config).tolist()
         sent = [{name: f * u for name, u in update.items()} for f, update in zip(factors, sent, strict=True)]
     found = aggregate_one_by_one(sent, weights, aggregator, dict(model.named_parameters()))
-    return RoundUpdate(torch.tensor(losses), found, _norms(sent) if craft else None)
+    scores: Mapping[str, torch.Tensor] = {}
+    if config["client_detectors"]:
+        scores = client_scores(_side_by_side(sent), config["client_detectors"])
+    return RoundUpdate(torch.tensor(losses), found, _norms(sent) if craft else None, scores)
+
+
+def _side_by_side(sent: Sequence[Update]) -> ClientUpdates:
+    return concatenate([ClientUpdates.from_stacked({name: u[None] for name, u in one.items()}) for one in sent])
 
 
 def _norms(sent: Sequence[Update]) -> torch.Tensor:
@@ -104,11 +114,22 @@ def client_path(model: Any, local_epochs: int) -> PerClient:
 
 
 def round_path(
-    model: Any, aggregator: Aggregator, local_epochs: int, norm_budget: float | None = None, crafted: bool = False
+    model: Any, aggregator: Aggregator, local_epochs: int, seen: bool = False
 ) -> PerClient | Literal["summed"]:
-    """How :func:`vectorised` computes what honest clients send; ``summed`` if no client's own update has to exist."""
-    one_pass = aggregator.one_pass and norm_budget is None and not crafted
-    return "summed" if one_pass else client_path(model, local_epochs)
+    """How :func:`vectorised` computes what honest clients send; ``summed`` if no client's own update has to exist.
+
+    Args:
+        model: The victim.
+        aggregator: The rule.
+        local_epochs: Local steps of a client.
+        seen: Whether anything but the rule looks at single updates; see :func:`looks_at_updates`.
+    """
+    return "summed" if aggregator.one_pass and not seen else client_path(model, local_epochs)
+
+
+def looks_at_updates(config: Any, crafted: bool) -> bool:
+    """Whether a norm budget, attackers who craft their uploads, or client detectors need clients' own updates."""
+    return crafted or config["norm_budget"] is not None or bool(config["client_detectors"])
 
 
 def vectorised(
@@ -121,18 +142,20 @@ def vectorised(
 ) -> RoundUpdate:
     """Many clients at once.
 
-    Rules whose factors depend on the weights alone need no client's own update, unless a norm budget asks for its
-    length or malicious clients craft theirs; all others get updates with sparse item rows, by layer or stacked where
-    the model allows it.
+    Rules whose factors depend on the weights alone need no client's own update, unless something else does
+    (:func:`looks_at_updates`); all others get updates with sparse item rows, by layer or stacked where the model allows
+    it.
     """
-    if round_path(model, aggregator, config["local_epochs"], config["norm_budget"], craft is not None) == "summed":
+    seen = looks_at_updates(config, craft is not None)
+    if round_path(model, aggregator, config["local_epochs"], seen) == "summed":
         return _linear(model, groups, aggregator, config)
     weights = torch.cat([group.weights for group in groups])
     updates, losses = single_updates(model, groups, config, memory)
     if craft is not None:
         updates = craft(model, updates, _malicious(groups), weights)
     sent = uploaded(updates, _malicious(groups), config)
-    return RoundUpdate(losses, aggregate(sent, weights, aggregator), sent.norms() if craft else None)
+    scores = client_scores(sent, config["client_detectors"])
+    return RoundUpdate(losses, aggregate(sent, weights, aggregator), sent.norms() if craft else None, scores)
 
 
 BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}

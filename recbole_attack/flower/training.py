@@ -21,8 +21,9 @@ from recbole_attack.experiment import TrainingExperiment, data_hashes, prepare_t
 from recbole_attack.federated import ClientPool
 from recbole_attack.federated.client_updates import concatenate
 from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, medians
-from recbole_attack.federated.rounds import Craft, round_path, uploaded
+from recbole_attack.federated.rounds import Craft, RoundUpdate, looks_at_updates, round_path, uploaded
 from recbole_attack.federated.server import Aggregated, aggregate
+from recbole_attack.federated.suspicion import client_scores
 from recbole_attack.flower.codec import Answer, Question, read_answer, write_question
 from recbole_attack.flower.nodes import Nodes, find_nodes
 from recbole_attack.threat import Threat
@@ -93,20 +94,19 @@ class FlowerTrainer(FederatedTrainer):
                 losses[places] = answer.losses
             of = clients[kept]
             craft = self.client_side.crafting(train_data, self.aggregator, epoch, index)
-            result, norms = self._aggregated(asked, kept, came, craft)
+            _, result, norms, scores = self._aggregated(asked, kept, came, losses[kept], craft)
             loud_ones = self._loudness(asked, came)
             if norms is not None:
                 loud_ones = medians(norms, torch.from_numpy(asked.hostile[kept])) if measured else Loudness(None, None)
             hostile = pool.malicious[of]
-            return Computed(of[~hostile], of[hostile], losses[kept], result, loud_ones, notes)
+            return Computed(of[~hostile], of[hostile], losses[kept], result, loud_ones, scores, notes)
 
         return ask
 
     @property
     def _single(self) -> bool:
-        local_epochs, budget = self.config["local_epochs"], self.config["norm_budget"]
-        crafted = self.attack is not None and self.attack.upload is not None
-        return round_path(self.model, self.aggregator, local_epochs, budget, crafted) != "summed"
+        seen = looks_at_updates(self.config, self.attack is not None and self.attack.upload is not None)
+        return round_path(self.model, self.aggregator, self.config["local_epochs"], seen) != "summed"
 
     def _answers(self, asked: Round) -> list[Came]:
         """What came of a round's clients.
@@ -153,12 +153,12 @@ class FlowerTrainer(FederatedTrainer):
         self.nodes.drop(failures)
 
     def _aggregated(
-        self, asked: Round, kept: Int, came: list[Came], craft: Craft | None
-    ) -> tuple[Aggregated, torch.Tensor | None]:
-        """What the server makes of the clients that came, and their lengths where they are crafted."""
+        self, asked: Round, kept: Int, came: list[Came], losses: torch.Tensor, craft: Craft | None
+    ) -> RoundUpdate:
+        """What the server makes of the clients that came, and what it sees of them."""
         if not came:
             nothing = {name: torch.zeros_like(value) for name, value in self.model.named_parameters()}
-            return Aggregated(nothing, torch.zeros(0, dtype=torch.bool), {}, None, 0, 0.0), None
+            return RoundUpdate(losses, Aggregated(nothing, torch.zeros(0, dtype=torch.bool), {}, None, 0, 0.0))
         weights = asked.weights[kept].to(self.device)
         if self._single:
             places = torch.from_numpy(np.searchsorted(kept, np.concatenate([places for places, _ in came])))
@@ -168,14 +168,16 @@ class FlowerTrainer(FederatedTrainer):
             if craft is not None:
                 updates = craft(self.model, updates, hostile, weights)
             sent = uploaded(updates, hostile, self.config)
-            return aggregate(sent, weights, rule), sent.norms() if craft else None
+            scores = client_scores(sent, self.config["client_detectors"])
+            return RoundUpdate(losses, aggregate(sent, weights, rule), sent.norms() if craft else None, scores)
         sums = [answer.update for _, answer in came]
         update = {
             name: torch.stack([part[name] for part in sums]).sum(dim=0).to(self.device)  # type: ignore[index]
             for name, _ in self.model.named_parameters()
         }
         everyone = torch.ones(len(kept), dtype=torch.bool)
-        return Aggregated(update, everyone, {}, self.aggregator.factors(weights).double(), 0, 0.0), None
+        factors = self.aggregator.factors(weights).double()
+        return RoundUpdate(losses, Aggregated(update, everyone, {}, factors, 0, 0.0))
 
     def _loudness(self, asked: Round, came: list[Came]) -> Loudness:
         norms = [answer.norms for _, answer in came]

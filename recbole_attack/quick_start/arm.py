@@ -60,9 +60,10 @@ def train_arm(parameters: Mapping[str, Any], arm: str, folder: Path) -> TrainedA
     outcome = runs[arm](folder / arm, True, verbose=False)
     history: list[dict[str, Any]] = plain(outcome.history)
     seconds = [epoch.pop("seconds") for epoch in history]
+    found = {"detection": outcome.detection} if outcome.detection else {}
     version = {"evaluator": EVALUATOR_VERSION, "version": __version__}
     return TrainedArm(
-        plain({**version, "dataset": data, "budget": experiment.describe_threat(), **outcome.report()}),
+        plain({**version, **found, "dataset": data, "budget": experiment.describe_threat(), **outcome.report()}),
         history,
         {"seconds": outcome.seconds, "epochs": seconds, "environment": environment(config)},
         _arrays(experiment, outcome, folder / arm),

@@ -30,7 +30,8 @@ def result_table(record: Mapping[str, Any]) -> str:
     if record["config"]["exposure_candidates"] != "full":
         tables.append("the same models under full ranking:\n" + _table(record, "test_result_full"))
     if record.get("detection"):
-        tables.append("can the platform find the promoted items?\n" + _detection_table(record["detection"]))
+        sought = "promoted items" if record["config"]["scenario"] == "pretrain" else "malicious clients"
+        tables.append(f"can the {sought} be found?\n" + _detection_table(record["detection"]))
     known = any((record.get(name) or {}).get("standard_error") for name in ARMS)
     sign = "\N{PLUS-MINUS SIGN} one standard error over test users" if known else ""
     return "\n".join([*filter(None, [caption(record), details(record), sign]), *tables])

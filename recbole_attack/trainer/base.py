@@ -222,6 +222,10 @@ class AttackTrainer(Trainer):
         """What malicious clients uploaded beside honest ones; ``None`` where nobody uploads or nobody is malicious."""
         return None
 
+    def detection(self) -> dict[str, dict[str, float | None]]:
+        """What detectors of malicious clients found, by name; nothing where there are no clients."""
+        return {}
+
     def item_exposure(self, eval_data: Any, cutoffs: Sequence[int]) -> ItemExposure:
         """Count for every item the users whose top N holds it.
 

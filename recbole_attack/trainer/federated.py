@@ -29,6 +29,7 @@ from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 from recbole_attack.trainer.resuming import check_epochs, check_like
+from recbole_attack.trainer.sums import detection_columns, detection_summary, uploads_summary
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.growing_csv import GrowingCSV
 from recbole_attack.utils.rng import torch_stream
@@ -46,6 +47,7 @@ class Computed(NamedTuple):
         losses: Losses of both, honest clients first.
         aggregated: What the server makes of their updates.
         loudness: How long their updates are, where it is measured.
+        scores: What client detectors say of both.
         notes: What else ``rounds.csv`` says of the round.
     """
 
@@ -54,6 +56,7 @@ class Computed(NamedTuple):
     losses: torch.Tensor
     aggregated: Aggregated
     loudness: Loudness
+    scores: Mapping[str, torch.Tensor] = {}
     notes: Mapping[str, Any] = {}
 
 
@@ -151,13 +154,13 @@ class FederatedTrainer(AttackTrainer):
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
             rule = self.aggregator.in_round(epoch, index)
             craft = side.crafting(train_data, self.aggregator, epoch, index)  # the rule, not the server's coins
-            losses, result, norms = self.backend(self.model, groups, rule, self.config, self.memory, craft)
+            losses, result, norms, scores = self.backend(self.model, groups, rule, self.config, self.memory, craft)
             loudness = Loudness(None, None)
             if measured and norms is not None:
                 loudness = medians(norms, torch.arange(len(norms), device=norms.device) >= len(honest))
             elif measured:
                 loudness = measure(self.model, groups, self.config)
-            return Computed(honest, malicious, losses, result, loudness)
+            return Computed(honest, malicious, losses, result, loudness, scores)
 
         return ask
 
@@ -173,7 +176,9 @@ class FederatedTrainer(AttackTrainer):
     ) -> dict[str, Any]:
         start = perf_counter()
         hostile = pool.malicious[clients]
-        honest, malicious, losses, result, loudness, notes = ask(clients[~hostile], clients[hostile], index, measured)
+        came = ask(clients[~hostile], clients[hostile], index, measured)
+        honest, malicious, losses, result, loudness, scores, notes = came
+        hostile_ones = torch.arange(len(honest) + len(malicious)) >= len(honest)
         candidates = self.client_side.candidates(
             train_data, pool.users[malicious], self.client_side.period(epoch, index)
         )
@@ -194,6 +199,7 @@ class FederatedTrainer(AttackTrainer):
             "residual": result.residual,
             "update_norm": norm,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **detection_columns(scores, hostile_ones, self.config["client_detectors"]),
             **notes,
             "seconds": perf_counter() - start,
         }
@@ -238,25 +244,13 @@ class FederatedTrainer(AttackTrainer):
         return n_clients <= MANY_CLIENTS if wanted is None else bool(wanted)
 
     def uploads(self) -> dict[str, float | None] | None:
-        """How much malicious clients' uploads counted and how long they were, over all rounds so far.
+        """What malicious clients uploaded over all rounds so far: :func:`~recbole_attack.trainer.sums.uploads_summary`;
+        ``None`` without an attack."""
+        return None if self.attack is None else uploads_summary(self.rounds)
 
-        Returns:
-            ``malicious_weight``, their mean share of a round's weight (``None`` for rules on coordinates, which have no
-            weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one
-            (:mod:`~recbole_attack.federated.loudness`); ``valid_candidates``, the median over rounds of how many items
-            the substitution had to choose from (``None`` without one).
-        """
-        if self.attack is None:
-            return None
-        shares = [row["malicious_weight"] for row in self.rounds]
-        pairs = [(row["malicious_norm"], row["honest_norm"]) for row in self.rounds]
-        ratios = [malicious / honest for malicious, honest in pairs if malicious is not None and honest]
-        candidates = [row["valid_candidates"] for row in self.rounds if row["valid_candidates"] is not None]
-        return {
-            "malicious_weight": None if None in shares else float(np.mean(shares)),
-            "norm_ratio": float(np.median(ratios)) if ratios else None,
-            "valid_candidates": float(np.median(candidates)) if candidates else None,
-        }
+    def detection(self) -> dict[str, dict[str, float | None]]:
+        """How well client detectors did: :func:`~recbole_attack.trainer.sums.detection_summary`."""
+        return detection_summary(self.rounds, self.config["client_detectors"])
 
     def _warn_of_frozen(self, epoch: int, rounds: int) -> None:
         """Say which parameters hardly learn: one line an epoch, since it is often every round."""
@@ -275,6 +269,7 @@ class FederatedTrainer(AttackTrainer):
         self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         self.uploads()
+        self.detection()
 
     def _save_state(self) -> None:
         if self.client_weights:

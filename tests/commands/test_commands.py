@@ -20,7 +20,7 @@ from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, SCENARIOS
 from recbole_attack.data import SELECTORS
 from recbole_attack.data.convert import CONVERSIONS
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, PRE_AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, CLIENT_DETECTORS, DETECTORS, PRE_AGGREGATORS
 from recbole_attack.evaluator import EXPOSURE_METRICS
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
@@ -39,6 +39,7 @@ TABLES = {
     "aggregator": AGGREGATORS,
     "pre_aggregator": PRE_AGGREGATORS,
     "client_defense": CLIENT_DEFENSES,
+    "client_detector": CLIENT_DETECTORS,
     "detector": DETECTORS,
     "selector": SELECTORS,
     "metric": EXPOSURE_METRICS,

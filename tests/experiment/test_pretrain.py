@@ -141,7 +141,7 @@ def test_the_record_says_how_well_targets_are_found(finished):
         assert all(set(quality) == QUALITIES for quality in detectors.values())
         assert all(0 <= quality["recall"] <= 1 for quality in detectors.values())
     table = result_table(record_of(finished))
-    assert "can the platform find the promoted items?" in table and "attack pea for users gender=M" in table
+    assert "can the promoted items be found?" in table and "attack pea for users gender=M" in table
     header = next(line.split() for line in table.splitlines() if line.strip().startswith("metric"))
     assert header == ["metric", "local", "clean", "attacked", "delta"]
 

@@ -23,6 +23,7 @@ RULES: dict[str, dict[str, Any]] = {
     "mixed_rfa": {"aggregator": "mixed_rfa"},
     "mean, few clients": {"aggregator": "mean", "rounds_per_epoch": 2, "clients_per_round": 24},
     "mean, liars": {"client_weighting": "examples", "claimed_interactions": "round", "malicious_ratio": 0.2},
+    "mean, watched": {"aggregator": "mean", "client_detectors": {"top_row": 0.5, "norm": 2.0}},
     "median, per item": {"aggregator": "median", "per_item": True},
 }
 NUMBERS = ("loss", "malicious_loss", "update_norm", "honest_norm", "malicious_norm", "malicious_weight")
@@ -44,6 +45,8 @@ def same(here: dict[str, Any], there: dict[str, Any]) -> None:
         assert there[name].test_result == pytest.approx(arm.test_result, rel=1e-4, abs=1e-5, nan_ok=True), name
         for one, other in zip(arm.history, there[name].history, strict=True):
             assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+        for detector, values in arm.detection.items():
+            assert there[name].detection[detector] == pytest.approx(values, rel=1e-4)
         known = {key: value for key, value in (arm.uploads or {}).items() if value is not None}
         found = {key: value for key, value in (there[name].uploads or {}).items() if value is not None}
         assert found == pytest.approx(known, rel=1e-4)

@@ -24,6 +24,7 @@ from recbole_attack.utils.growing_csv import GrowingCSV
 ARMS: dict[str, dict[str, Any]] = {
     "federated": {"learner": "adam", "lr_decay_step": 1, "clients_per_round": 32},
     "robust": {"aggregator": "mixed_rfa", "clients_per_round": 32},
+    "watched": {"attack": "margin", "client_detectors": {"top_row": 0.5, "clone": 0.9}, "clients_per_round": 32},
     "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
     "remembering": {"attack": "pieck_uea", "malicious_ratio": 0.2, "clients_per_round": 32},
     "adaptive": {"attack": "margin", "upload": "adaptive", "aggregator": "krum", "clients_per_round": 32},

@@ -1,0 +1,94 @@
+"""What rounds.csv says of client detectors, by hand, and in runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_attack import AttackConfig
+from recbole_attack.experiment import prepare
+from recbole_attack.trainer.sums import detection_columns, detection_summary
+
+THRESHOLDS = {"top_row": 0.4, "clone": 2.0, "spectral": 0.2, "norm": 3.0}
+
+
+def test_one_round_by_hand() -> None:
+    malicious = torch.tensor([False, False, False, True, True])
+    scores = {"top_row": torch.tensor([0.1, 0.2, 0.6, 0.5, torch.inf]).double()}
+    assert detection_columns(scores, malicious, {"top_row": 0.5}) == {
+        "top_row_flagged": 3,
+        "top_row_caught": 2,
+        "top_row_auroc": pytest.approx(5 / 6),
+        "top_row_honest_99": pytest.approx(0.592),
+    }
+    honest = detection_columns(scores, torch.zeros(5, dtype=torch.bool), {"top_row": 9.0})
+    assert honest["top_row_auroc"] is None and honest["top_row_flagged"] == 1
+    nobody = detection_columns({}, malicious[:0], {"norm": 1.0})
+    assert nobody == {"norm_flagged": 0, "norm_caught": 0, "norm_auroc": None, "norm_honest_99": None}
+
+
+def test_all_rounds_by_hand() -> None:
+    first = {"honest": 9, "malicious": 1, "norm_flagged": 2, "norm_caught": 1, "norm_auroc": 0.8, "norm_honest_99": 1.0}
+    second = {**first, "malicious": 3, "norm_flagged": 1, "norm_caught": 1, "norm_auroc": 0.6, "norm_honest_99": 3.0}
+    alone = {**first, "malicious": 0, "norm_flagged": 0, "norm_caught": 0, "norm_auroc": None, "norm_honest_99": 4.0}
+    assert detection_summary([first, second, alone], ["norm"]) == {
+        "norm": {
+            "precision": pytest.approx(2 / 3),
+            "recall": pytest.approx(2 / 4),
+            "false_alarms": pytest.approx(1 / 27),
+            "auroc": pytest.approx(0.7),
+            "threshold_at_1": 3.0,
+        }
+    }
+    assert set(detection_summary([alone], ["norm"])["norm"].values()) == {None, 0.0, 4.0}
+
+
+@pytest.fixture
+def ran(small: Callable[..., dict[str, Any]], tmp_path: Any) -> Callable[..., dict[str, Any]]:
+    """Arm -> its rounds and its detection; ``ran(**changes)``."""
+
+    def run(**changes: Any) -> dict[str, Any]:
+        common = {"attack": "margin", "malicious_ratio": 0.1, "epochs": 1, "clients_per_round": 30}
+        settings = AttackConfig(config_dict=small(**{**common, "client_detectors": THRESHOLDS, **changes}))
+        experiment, found = prepare(settings), {}
+        for name in experiment.arms():
+            trainer = experiment.trainer(settings.replace(attack="none" if name == "clean" else settings["attack"]))
+            trainer.fit(experiment.train_data, verbose=False, saved=False)
+            found[name] = (trainer.rounds, trainer.detection())
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize("changes", [{}, {"aggregator": "krum"}, {"norm_budget": 0.5}, {"local_epochs": 2}], ids=str)
+def test_both_backends_see_the_same_clients(ran: Any, changes: dict[str, Any]) -> None:
+    no_dropout = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
+    fast, slow = ran(**no_dropout, **changes), ran(**no_dropout, **changes, backend="loop")
+    for arm, (rounds, detection) in fast.items():
+        for one, other in zip(rounds, slow[arm][0], strict=True):
+            keys = [key for key in one if key.startswith(tuple(THRESHOLDS))]
+            assert len(keys) == 4 * len(THRESHOLDS)
+            assert [one[key] or 0.0 for key in keys] == pytest.approx([other[key] or 0.0 for key in keys], rel=1e-3)
+        assert (detection["top_row"]["auroc"] is None) == (arm == "clean")
+
+
+def test_an_attack_on_one_row_is_seen_and_an_honest_round_is_not(ran: Any) -> None:
+    found = ran()
+    assert found["attacked"][1]["top_row"]["recall"] == 1.0
+    assert found["attacked"][1]["top_row"]["auroc"] == 1.0
+    assert found["clean"][1]["top_row"] | {"threshold_at_1": 0} == {
+        **{"precision": None, "recall": None, "false_alarms": 0.0, "auroc": None, "threshold_at_1": 0}
+    }
+
+
+def test_looking_changes_nothing_but_what_is_seen(ran: Any) -> None:
+    seen, unseen = ran(aggregator="median"), ran(aggregator="median", client_detectors={})
+    for arm, (rounds, _) in seen.items():
+        for one, other in zip(rounds, unseen[arm][0], strict=True):
+            assert {key: one[key] for key in other if key != "seconds"} == {
+                k: other[k] for k in other if k != "seconds"
+            }
+        assert unseen[arm][1] == {}
