@@ -82,8 +82,15 @@ def common(attacked: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst(attacked: pd.DataFrame) -> pd.DataFrame:
-    """By rule and malicious share, the run with the most exposure."""
-    return attacked.loc[attacked.groupby([*RULE, "malicious_ratio"])[EXPOSURE].idxmax()]
+    """By rule and malicious share, the run with the most exposure; of several the one with the least accuracy.
+
+    >>> line = {"aggregator": "mean", "per_item": False, "malicious_ratio": 0.01}
+    >>> frame = pd.DataFrame([{**line, EXPOSURE: 0.2, ACCURACY: a} for a in (0.3, 0.1)] + [{**line, EXPOSURE: 0.1}])
+    >>> worst(frame)[[EXPOSURE, ACCURACY]].values.tolist()
+    [[0.2, 0.1]]
+    """
+    found = attacked.sort_values([EXPOSURE, ACCURACY], ascending=[False, True], kind="stable")
+    return found.drop_duplicates([*RULE, "malicious_ratio"]).sort_values([*RULE, "malicious_ratio"])
 
 
 def table(accurate: pd.DataFrame, shared: pd.DataFrame, seconds: pd.DataFrame) -> str:
@@ -101,7 +108,8 @@ def table(accurate: pd.DataFrame, shared: pd.DataFrame, seconds: pd.DataFrame) -
     exposed = of_share[shares[-1]][EXPOSURE].reindex(accuracy.index)
     order = pd.DataFrame({"exposed": exposed, "lost": -accuracy}).sort_values(["exposed", "lost"])
     took = seconds.set_index(RULE)["seconds"]
-    head = ["rule", "per item", "single updates", "rate", f"{ACCURACY} without attack, %", "less than the best"]
+    head = ["rule", "per item", "server sees single updates", "learning rate"]
+    head += [f"{ACCURACY} without attack, %", "points below the best"]
     head += [f"worst {EXPOSURE} at {100 * share:g} %" for share in shares]
     head += [f"{ACCURACY} then, %", "seconds a round"]
     lines = [
@@ -146,12 +154,10 @@ def tried(accurate: pd.DataFrame, shared: pd.DataFrame, planned: int) -> str:
     if (left > HALF * accuracy.max()).any():
         raise DataError(f"{left.idxmax()} was not attacked: expected every rule that keeps half of the best {ACCURACY}")
     of_one = shared.drop_duplicates(ATTACK).sort_values(ATTACK)
-    names = dict.fromkeys(attack_name(run) for _, run in of_one.iterrows())
-    targets = ", ".join(sorted(of_one["target_items"].unique()))
     said = (
         f"The worst case is over {len(of_one)} of {planned} combinations of attack, malicious share, target and seed,"
-        f" those that all {len(accuracy) - len(left)} attacked rules have been through: {', '.join(names)}; targets"
-        f" {targets}; seeds {_listed(of_one['seed'])}. Without an attack: seeds {_listed(seeds.explode())}"
+        f" those that all {len(accuracy) - len(left)} attacked rules have been through: {_combinations(of_one)}."
+        f" {ACCURACY} then is that of the one worst run. Without an attack: mean of seeds {_listed(seeds.explode())}"
     )
     if not len(left):
         return f"{said}."
@@ -159,6 +165,16 @@ def tried(accurate: pd.DataFrame, shared: pd.DataFrame, planned: int) -> str:
         f"{said}, of rules that were not attacked {_listed(seeds[left.index].explode())}. A dash: not attacked, as it"
         f" keeps less than half of the best {ACCURACY} without an attack."
     )
+
+
+def _combinations(of_one: pd.DataFrame) -> str:
+    """By share, the attacks with their targets and seeds."""
+    named = of_one.assign(name=[attack_name(run) for _, run in of_one.iterrows()])
+    parts = [
+        f"at {100 * share:g} % {name} (targets {targets}, seeds {_listed(found['seed'])})"
+        for (share, name, targets), found in named.groupby(["malicious_ratio", "name", "target_items"])
+    ]
+    return "; ".join(parts)
 
 
 def _listed(seeds: pd.Series) -> str:
