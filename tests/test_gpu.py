@@ -40,6 +40,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "a coordinate rule, attacked": {**SASREC, **DVFSR, "aggregator": "median"},
     "per item, clean": {**SASREC, "attack": "none", "aggregator": "mixed_rfa", "per_item": True},
     "per item, attacked": {**SASREC, **DVFSR, "aggregator": "mixed_rfa", "per_item": True, "norm_budget": 0.5},
+    "mixed before": {**SASREC, **FEW, "attack": "ra", "pre_aggregator": "bucketing", "aggregator": "krum"},
     "watched": {**SASREC, **DVFSR, "client_detectors": {"top_row": 0.5, "clone": 0.9, "spectral": 0.2, "norm": 2.0}},
     "rejected": {**SASREC, "attack": "ra", "gradient_scale": 1e30, "aggregator": "krum"},
     "rejected, per item": {**SASREC, "attack": "ra", "gradient_scale": 1e30, "aggregator": "median", "per_item": True},

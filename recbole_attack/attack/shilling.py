@@ -38,7 +38,7 @@ class Log:
         sequences: Training interactions of the real users.
         targets: ``[T]`` ids of the promoted items, ascending.
         categories: ``[n_items]`` or ``[n_items, W]`` categories of every item, see
-            :func:`~recbole_attack.data.item_categories`; ``None`` where none are configured.
+            ``item_categories``; ``None`` where none are configured.
     """
 
     sequences: UserSequences

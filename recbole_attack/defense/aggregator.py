@@ -92,7 +92,9 @@ class Aggregator:
         return replace(self, key=(self.key[0], epoch, index))
 
     def places(self, weights: torch.Tensor) -> torch.Tensor:
-        """``[N]`` each client's place in this round's random order."""
+        """``[N]`` each client's place in this round's random order, which only what mixes them may ask for."""
+        if not self.mixes:
+            return torch.arange(len(weights), device=weights.device)
         seed, *keys = self.key
         order = stream(seed, "order of clients", *keys).permutation(len(weights))
         return torch.from_numpy(order).to(weights.device)
@@ -128,7 +130,7 @@ class Aggregator:
         return torch.ones_like(squared_norms, dtype=torch.bool) if self.linear else screen(squared_norms, dtype)
 
     def mixture(self, gram: torch.Tensor, weights: torch.Tensor, places: torch.Tensor) -> Mixture:
-        """What :attr:`mixes` make of updates with the inner products ``gram [..., N, N]``, one after the other."""
+        """What ``mixes`` make of updates with the inner products ``gram [..., N, N]``, one after the other."""
         total: torch.Tensor | None = None
         for mix in self.mixes:
             matrix, weights = mix(gram, weights, places)

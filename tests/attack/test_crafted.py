@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from peers import of_byzfl
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, Attack, AttackContext, Clients, Uploading
@@ -37,13 +34,8 @@ N_ITEMS, HIDDEN = 9, 3
 
 @pytest.fixture(scope="module")
 def byzfl() -> tuple[Any, Any]:
-    """byzfl's attacks and rules without its benchmarks, which want a torchvision that fits."""
-    spec = importlib.util.find_spec("byzfl")
-    assert spec is not None
-    bare = ModuleType("byzfl")
-    bare.__path__ = list(spec.submodule_search_locations or [])
-    sys.modules.setdefault("byzfl", bare)
-    return importlib.import_module("byzfl.attacks.attacks"), importlib.import_module("byzfl.aggregators")
+    """byzfl's attacks and rules."""
+    return of_byzfl("attacks.attacks"), of_byzfl("aggregators")
 
 
 def some(n: int, share: float, seed: int) -> ClientUpdates:

@@ -541,8 +541,14 @@ def test_a_parameter_of_another_recipe_says_whose_it_is(given, words):
         ({"scenario": "central", "malicious_ratio": 0.5, "malicious_clients": "compromise"}, []),
         ({"attack": "bra", "malicious_clients": "compromise"}, ["malicious_clients"]),
         (
-            {"scenario": "recbole", "model": "BPR", "malicious_ratio": 0.5, "train_rows": "prefixes"},
-            ["malicious_ratio", "train_rows"],
+            {
+                "scenario": "recbole",
+                "model": "BPR",
+                "malicious_ratio": 0.5,
+                "norm_budget": 0.5,
+                "train_rows": "prefixes",
+            },
+            ["norm_budget", "train_rows"],
         ),
         ({"aggregator": "krum", "epochs": 3, "train_batch_size": 7}, ["train_batch_size"]),
     ],

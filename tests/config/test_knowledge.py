@@ -65,6 +65,7 @@ def test_list_shows_levels_and_none_where_an_attack_from_outside_has_none(
 
     monkeypatch.setitem(ATTACKS, "odd", odd)
     assert main(["list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    attacks = capsys.readouterr().out.split("\nattacks\n")[1].split("\n\n")[0]
+    lines = {line.split()[0]: line for line in attacks.splitlines()}
     assert lines["margin"].endswith(" (K0)") and lines["bandwagon"].endswith(" (K1)")
     assert lines["odd"].endswith("Odd attack.")

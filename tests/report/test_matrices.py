@@ -77,7 +77,7 @@ def test_one_cell_or_no_measure_of_exposure_makes_no_matrix(made):
 def test_a_provider_has_no_share_of_malicious_clients(made):
     records = [made("bra", scenario="pretrain"), made("pea", scenario="pretrain", malicious_ratio=0.5)]
     for record in records:
-        del record["budget"]["malicious_clients"]
+        del record["budget"]["malicious_clients"], record["budget"]["malicious_share"]
     found = cells(records)
     assert matrices(found) == []
     assert [row.name for row in found.rows] == ["bra", "pea"]
