@@ -69,7 +69,7 @@ CLIENT_DETECTORS: dict[str, Callable[[Sent], torch.Tensor]] = {
     "spectral": spectral,
     "norm": norm,
 }
-"""Scores of clients by name: ``Sent -> [N]``."""
+"""How suspicious clients are, by the name ``--client_detectors`` takes: ``Sent -> [N]``."""
 
 
 def _share(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:

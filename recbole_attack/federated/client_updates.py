@@ -52,7 +52,7 @@ class ClientUpdates:
     """Updates of ``N`` clients, all on one device.
 
     Attributes:
-        shapes: Every parameter's shape by name, in ``named_parameters`` order; one of them is :data:`ITEM_TABLE`.
+        shapes: Every parameter's shape by name, in ``named_parameters`` order; ``item_embedding.weight`` is one.
         dense: ``[N, P]`` all parameters but the item table, flattened and in that order.
         client: ``[M]`` whose row it is, in ascending order.
         item: ``[M]`` which item's row it is, ascending within a client; no (client, item) twice.
@@ -182,7 +182,7 @@ class ClientUpdates:
     def gram(self) -> torch.Tensor:
         """``[N, N]`` inner products of the whole updates, float64.
 
-        Dense parts are multiplied by :func:`~recbole_attack.defense.gram_matrix`; the products of item rows are
+        Dense parts are multiplied by ``gram_matrix``; the products of item rows are
         float64 throughout.
         """
         n = len(self)

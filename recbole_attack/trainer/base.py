@@ -43,8 +43,7 @@ class AttackTrainer(Trainer):
         history: One dict per epoch: epoch, train_loss, learning_rate, and every metric of the evaluated ones.
     """
 
-    state: tuple[str, ...]
-    state = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
+    state: tuple[str, ...] = ("start_epoch", "cur_step", "best_valid_score", "best_valid_result", "history", "finished")
 
     logger: Any
     tensorboard: SummaryWriter
@@ -64,17 +63,14 @@ class AttackTrainer(Trainer):
         self.wandblogger = tracking
         self.label, self.curves = ", ".join(names), curves_folder(folder, names)
         self.logger = NamedLog(self.logger, self.label)
-        self.threat = threat
-        self.seed = int(config["seed"])
-        self.saved_model_file = str(folder / f"{config['model']}.pth")
-        self.resume_file = folder / "last.pth"
+        self.threat, self.seed = threat, int(config["seed"])
+        self.saved_model_file, self.resume_file = str(folder / f"{config['model']}.pth"), folder / "last.pth"
         self.scheduler = torch.optim.lr_scheduler.StepLR(
             self.optimizer, config["lr_decay_step"] or self.epochs, config["lr_decay_gamma"]
         )
         self.evaluator = ListEvaluator(config)
         self.eval_collector = AttackCollector(config, threat.targets, split.full, threat.target_users)
-        sampled = config["exposure_candidates"]
-        common = (split.full, threat.targets, config["mask_history"])
+        common, sampled = (split.full, threat.targets, config["mask_history"]), config["exposure_candidates"]
         self.full_protocol = RankingProtocol(*common, None, self.seed)
         self.protocol = self.full_protocol if sampled == "full" else RankingProtocol(*common, sampled, self.seed)
         self.history: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 QUANTILE = 0.99
-"""Of the honest clients' scores: the threshold that would flag one honest client in a hundred."""
+"""The quantile of honest clients' scores that as a threshold flags one honest client in a hundred."""
 
 
 def uploads_summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -22,7 +22,7 @@ def uploads_summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float | No
     Returns:
         ``malicious_weight``, their mean share of a round's weight (``None`` for rules on coordinates, which have no
         weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one
-        (:mod:`~recbole_attack.federated.loudness`); ``valid_candidates``, the median over rounds of how many items
+        (``federated/loudness.py``); ``valid_candidates``, the median over rounds of how many items
         the substitution had to choose from (``None`` without one).
     """
     shares = [row["malicious_weight"] for row in rounds]
