@@ -46,7 +46,9 @@ def same(here: dict[str, Any], there: dict[str, Any]) -> None:
         for one, other in zip(arm.history, there[name].history, strict=True):
             assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
         for detector, values in arm.detection.items():
-            assert there[name].detection[detector] == pytest.approx(values, rel=1e-4)
+            seen = there[name].detection[detector]
+            assert [seen[key] is None for key in values] == [value is None for value in values.values()]
+            assert [seen[key] or 0.0 for key in values] == pytest.approx([v or 0.0 for v in values.values()], rel=1e-4)
         known = {key: value for key, value in (arm.uploads or {}).items() if value is not None}
         found = {key: value for key, value in (there[name].uploads or {}).items() if value is not None}
         assert found == pytest.approx(known, rel=1e-4)
