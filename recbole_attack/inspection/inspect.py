@@ -109,9 +109,8 @@ def inspect_model(
     _tell(platform, file.path, items)
     given = restored(config, platform.dataset, file, items)
     cutoffs(given)  # refuses what cannot be compared before anything is trained
-    local = _local(platform, asked["local"])
-    evidence = platform.evidence(given, local, platform.users)
-    clean = clean_maxima(platform, given, asked["clean_models"])
+    evidence = platform.evidence(given, _local(platform, asked["local"]), platform.users)
+    clean = _clean_scores(platform, given, evidence, asked, file.path)
     record = {
         "version": __version__,
         "evaluator": EVALUATOR_VERSION,
@@ -127,6 +126,23 @@ def inspect_model(
 def _check_new(output: str | None) -> None:
     if output is not None and Path(output).exists():
         raise DataError(f"output {output} exists already: expected a new folder")
+
+
+def _clean_scores(
+    platform: Platform, given: GivenModel, evidence: Evidence, asked: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
+    """Scores of clean models, once it is known that the detector that decides reads the given one; then, those."""
+    for able in (
+        lambda: detected(evidence, platform.config.final_config_dict),
+        lambda: clean_maxima(platform, given, asked["clean_models"]),
+    ):
+        found: dict[str, Any] = able()
+        if asked["detector"] not in found:
+            raise DataError(
+                f"detector '{asked['detector']}' cannot read {file} or a model beside it: expected one of "
+                f"{', '.join(found)}"
+            )
+    return found
 
 
 def _path(text: str | None) -> Path | None:
@@ -174,7 +190,8 @@ def _finish(
     record: Mapping[str, Any],
 ) -> Inspection:
     """Judge the model and write what there is to say."""
-    found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
+    said_by = detected(evidence, platform.config.final_config_dict)
+    found = {name: _among(of, given) for name, of in said_by.items() if name in clean}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)
     flagged = np.isfinite(found[first].scores) & is_flagged(p_of[first], rate)
