@@ -137,17 +137,20 @@ def _fits_pushes(pushes: NDArray[Any], items: int, users: int) -> bool:
 
 
 def _fits_lists(lists: NDArray[Any], items: int, users: int) -> bool:
-    shaped = lists.dtype == np.int32 and lists.ndim == 2 and len(lists) == users and 0 < lists.shape[1] <= items
+    shaped = lists.dtype == np.int32 and lists.ndim == 2 and len(lists) == users and 0 < lists.shape[1] <= _MOST
     return bool(shaped and lists.min() >= 0 and lists.max() < items)
 
 
 def _fits_groups(groups: NDArray[Any], items: int, users: int) -> bool:
-    shaped = groups.dtype == np.int32 and groups.ndim == 2 and len(groups) == users and groups.shape[1]
+    shaped = groups.dtype == np.int32 and groups.ndim == 2 and len(groups) == users and 0 < groups.shape[1] <= _MOST
     return bool(shaped and groups.min() >= 0)
 
 
 _WIDEST = 16_384
 """Longest embedding a configuration may ask for."""
+
+_MOST = 1000
+"""Places of a list, and divisions of users, that are read at most."""
 
 _BESIDE = {"rows": _fits_rows, "pushes": _fits_pushes, "lists": _fits_lists, "groups": _fits_groups}
 """Array that came later, and that an arm may lack -> whether it is one of so many items and users."""
