@@ -82,7 +82,7 @@ def inspect_model(
 ) -> Inspection:
     """Say whether a model promotes an item, and how sure that is; nothing in its file is run.
 
-    Every detector compares whom the model shows each item, and whom a model of the platform's own shows it. An item is
+    Every detector compares the model, or whom it shows each item, with a model of the platform's own. An item is
     flagged if hardly any clean model would have one as suspicious.
 
     Args:

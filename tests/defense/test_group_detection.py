@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -36,7 +37,26 @@ def scan_by_loops(evidence, least):
                 c = sum(own and not p for p, own in zip(*inside, strict=True))
                 p = binomtest(b, b + c, 0.5, alternative="greater").pvalue if b + c else 1.0
                 found[item, division, value] = p
+            deflate(found, (division, value), evidence.popularity.tolist())
     return found
+
+
+def deflate(found, group, popularity):
+    """Bring the p-values of a group to 1/20 in one of 20 items of a class, where they are smaller."""
+    items = range(1, len(popularity))
+    count = min(max(len(items) // 100, 1), 10)
+    classes = {}
+    for item in items:
+        below = sum(popularity[other] < popularity[item] for other in items)
+        same = sum(popularity[other] == popularity[item] for other in items)
+        classes.setdefault(int((below + same / 2) / len(items) * count), []).append(item)
+    for members in classes.values():
+        ordered = sorted(math.log(found[(item, *group)]) for item in members)
+        place = 0.05 * (len(ordered) - 1)
+        low = math.floor(place)
+        q = ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
+        for item in members:
+            found[(item, *group)] **= 1 / max(q / math.log(1 / 20), 1)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([0.05, 0.4]))
@@ -44,7 +64,8 @@ def test_scores_and_flags_by_loops(seed, least, rate):
     rng = np.random.default_rng(seed)
     n_items, users = int(rng.integers(3, 9)), int(rng.integers(1, 30))
     lists = tuple(np.array([rng.permutation(n_items)[:3] for _ in range(users)]) for _ in range(2))
-    evidence = seen(lists, rng.integers(0, 3, (users, 2)), n_items)
+    popularity = rng.integers(0, 5, n_items)
+    evidence = replace(seen(lists, rng.integers(0, 3, (users, 2)), n_items), popularity=popularity)
     found, expected = groups(evidence, 0, least, rate), scan_by_loops(evidence, least)
     adjusted = dict(zip(expected, false_discovery_control([*expected.values()]), strict=True)) if expected else {}
     for item in range(1, n_items):
@@ -53,6 +74,22 @@ def test_scores_and_flags_by_loops(seed, least, rate):
         distances = [abs(q - rate) for (of, *_), q in adjusted.items() if of == item]
         if min(distances, default=1.0) > 1e-9:
             assert found.flagged[item] == any(q <= rate for (of, *_), q in adjusted.items() if of == item)
+
+
+def test_what_is_common_among_popular_items_is_suspicious_of_a_rare_one():
+    """Models that differ in all popular items, and one rare item that is gained as they are."""
+    rng = np.random.default_rng(3)
+    n_items, users = 401, 300
+    popularity = np.r_[0, np.repeat([1, 100], 200)]
+    local = np.array([201 + rng.permutation(200)[:8] for _ in range(users)])
+    liked = 201 + rng.permutation(200)[:60]
+    given_lists = np.array([rng.permutation(liked)[:8] for _ in range(users)])
+    given_lists[:40, 0] = 7
+    evidence = replace(seen((given_lists, local), np.ones((users, 1), dtype=int), n_items), popularity=popularity)
+    found = groups(evidence, 0)
+    assert found.scores.argmax() == 7 and found.flagged[7]
+    blind = groups(replace(evidence, popularity=np.ones(n_items, dtype=int)), 0)
+    assert (blind.scores[liked] > blind.scores[7] / 2).any() and found.scores[7] > blind.scores[7]
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -103,7 +140,7 @@ def test_the_order_of_users_and_the_names_of_groups_do_not_matter(seed):
 def test_small_groups_and_unknown_users_are_not_looked_at():
     given_lists, local = np.full((30, 1), 3), np.full((30, 1), 5)
     codes = np.r_[np.zeros(15), np.ones(9), np.full(6, 2)].astype(int)[:, None]
-    evidence = seen((given_lists, local), codes, 8)
+    evidence = seen((given_lists, local), codes, 81)
     assert (groups(evidence, 0, 10).scores[1:] == 0).all()
     assert groups(evidence, 0, 9).scores[3] == pytest.approx(9 * math.log10(2))
     assert groups(evidence, 0, 6).scores[3] == pytest.approx(9 * math.log10(2)), "the best group's"

@@ -215,7 +215,7 @@ def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, m
     others = [name for name in DETECTORS if name != "margin"]
     assert set(found.record["clean_models"]) == {*others}
     assert {name.removesuffix("_score") for name in found.header if name.endswith("_score")} == {*others}
-    with pytest.raises(DataError, match="detector 'margin' cannot read .*: expected one of kmeans, excess_tail"):
+    with pytest.raises(DataError, match=r"detector 'margin' cannot read .*: expected one of kmeans, excess_tail"):
         inspect_model(file, "SASRec", "tiny", config_dict=mine, **{**QUICK, "detector": "margin"})
 
 
