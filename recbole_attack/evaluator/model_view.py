@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,6 @@ from sklearn.cluster import KMeans
 
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
-
-LOG = logging.getLogger("recbole_attack.detectors")
 
 Floats = NDArray[np.floating]
 
@@ -126,10 +123,6 @@ class ModelWatch:
         """What was seen; asked once a batch at least was added."""
         states = torch.cat(self._states).numpy()
         pushes = smallest_pushes(torch.cat(self._pushes).numpy()) if self._is_linear() else None
-        if pushes is None:
-            LOG.warning(
-                "detector margin is left out: the model's scores are no inner products of states and item embeddings"
-            )
         lists = torch.cat(self._lists).numpy()
         return ModelView(unit_rows(self._rows.cpu().numpy()), pushes, lists, clusters(states, self._seed))
 

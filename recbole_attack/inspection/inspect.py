@@ -13,7 +13,7 @@ import numpy as np
 from recbole.utils import get_local_time
 
 from recbole_attack import __version__
-from recbole_attack.defense import Detection, Evidence
+from recbole_attack.defense import DETECTORS, Detection, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment.detection import detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
@@ -142,6 +142,9 @@ def _clean_scores(
                 f"detector '{asked['detector']}' cannot read {file} or a model beside it: expected one of "
                 f"{', '.join(found)}"
             )
+    left_out = [name for name in DETECTORS if name not in found]
+    if left_out:
+        LOG.warning(f"detectors that cannot read {file} or a model beside it are left out: {', '.join(left_out)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from recbole_attack.data.batches import Poison
 from recbole_attack.evaluator import ItemExposure, ModelView, ModelWatch
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.central import CentralTrainer
+
+LOG = logging.getLogger("recbole_attack.detectors")
 
 TRAINED = {
     "all": lambda name: True,
@@ -57,4 +60,9 @@ class StageTrainer(CentralTrainer):
 
         with self.eval_collector.watched(look):
             exposure = self.item_exposure(eval_data, cutoffs)
-        return exposure, watch.view()
+        view = watch.view()
+        if view.pushes is None:
+            LOG.warning(
+                "detector margin is left out: the model's scores are no inner products of states and item embeddings"
+            )
+        return exposure, view

@@ -205,7 +205,7 @@ def test_other_detectors_can_decide(planted, mine, detector):
     assert found.record["shown_to_everybody"]["tried"] == 20
 
 
-def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, mine, monkeypatch):
+def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, mine, monkeypatch, caplog):
     """Scores that are no inner products of a state and a row: here, states that the scores are not made of."""
     _, file = planted
     states = GivenModel.states
@@ -214,6 +214,7 @@ def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, m
     assert found.flagged == ["i22"]
     others = [name for name in DETECTORS if name != "margin"]
     assert set(found.record["clean_models"]) == {*others}
+    assert caplog.text.count("left out: margin") == 1
     assert {name.removesuffix("_score") for name in found.header if name.endswith("_score")} == {*others}
     with pytest.raises(DataError, match=r"detector 'margin' cannot read .*: expected one of kmeans, excess_tail"):
         inspect_model(file, "SASRec", "tiny", config_dict=mine, **{**QUICK, "detector": "margin"})
