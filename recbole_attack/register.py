@@ -107,7 +107,8 @@ def register_detector(
 
     Args:
         name: What the table of detections will say. All detectors look at every model of the scenario ``pretrain``.
-        detector: ``(evidence, seed, **parameters) -> Detection``; its parameters come by the names in ``defaults``.
+        detector: ``(evidence, seed, **parameters) -> Detection``; its parameters come by the names in ``defaults``. It
+            returns ``None`` where the evidence lacks what it reads, and is left out there.
         defaults: Parameters of the scenario ``pretrain`` that are its own, with their default values.
         options: What these parameters may hold.
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.benchmark.plan import Cell
@@ -84,9 +85,13 @@ def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
         return {"detection": kept} if kept else {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
-    shapes = {name: [*found["counts"].shape] for name, found in evidence.items()}
-    if len(set(map(tuple, shapes.values()))) > 1:
-        raise DataError(f"{arrays / 'exposure'}: expected arms of one catalogue for row '{cell.row}', found {shapes}")
+    for kind in ("counts", "lists"):
+        shapes = {name: [*found[kind].shape] for name, found in evidence.items() if kind in found}
+        if len(set(map(tuple, shapes.values()))) > 1:
+            raise DataError(
+                f"{arrays / 'exposure'}: expected arms of one catalogue and the same users for row '{cell.row}', "
+                f"found {kind} of {shapes}"
+            )
     return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}  # kept: of runs without arrays
 
 
@@ -111,13 +116,44 @@ _EVIDENCE = {"counts": 2, "popularity": 1, "users": 0, "targets": 1}
 
 
 def _fits(found: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether these are whole numbers about the items of one catalogue."""
+    """Whether these are whole numbers about the items of one catalogue, and what else there is fits them."""
     for name, dimensions in _EVIDENCE.items():
         if name not in found or found[name].ndim != dimensions or found[name].dtype.kind not in "iu":
             return False
     items, targets = len(found["popularity"]), found["targets"]
     inside = not targets.size or (targets.min() > 0 and targets.max() < items)
-    return bool(len(found["counts"]) == items > 1 and found["counts"].shape[1] and found["users"] > 0 and inside)
+    counted = len(found["counts"]) == items > 1 and found["counts"].shape[1] and found["users"] > 0 and inside
+    users = int(found["users"])
+    return bool(counted) and all(fits(found[name], items, users) for name, fits in _BESIDE.items() if name in found)
+
+
+def _fits_rows(rows: NDArray[Any], items: int, users: int) -> bool:
+    shaped = rows.dtype == np.float16 and rows.ndim == 2 and len(rows) == items and 0 < rows.shape[1] <= _WIDEST
+    return bool(shaped and np.isfinite(rows).all())
+
+
+def _fits_pushes(pushes: NDArray[Any], items: int, users: int) -> bool:
+    return bool(pushes.dtype == np.float32 and pushes.shape == (items,) and not np.isinf(pushes).any())
+
+
+def _fits_lists(lists: NDArray[Any], items: int, users: int) -> bool:
+    shaped = lists.dtype == np.int32 and lists.ndim == 2 and len(lists) == users and 0 < lists.shape[1] <= _MOST
+    return bool(shaped and lists.min() >= 0 and lists.max() < items)
+
+
+def _fits_groups(groups: NDArray[Any], items: int, users: int) -> bool:
+    shaped = groups.dtype == np.int32 and groups.ndim == 2 and len(groups) == users and 0 < groups.shape[1] <= _MOST
+    return bool(shaped and groups.min() >= 0)
+
+
+_WIDEST = 16_384
+"""Longest embedding a configuration may ask for."""
+
+_MOST = 1000
+"""Places of a list, and divisions of users, that are read at most."""
+
+_BESIDE = {"rows": _fits_rows, "pushes": _fits_pushes, "lists": _fits_lists, "groups": _fits_groups}
+"""Array that came later, and that an arm may lack -> whether it is one of so many items and users."""
 
 
 def _epochs(history: Mapping[str, Any], timing: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -25,6 +25,13 @@ DEFENSE_OPTIONS: dict[str, Option] = {
         parse=_check_detectors,
         form="a mapping of detectors to thresholds, such as {top_row: 0.5}",
     ),
+    "spectral_head": Option("share of items tables of embeddings are aligned on", float, above=0.0, high=1.0),
+    "spectral_promoted": Option("items expected to be promoted, as a share", float, above=0.0, high=0.5),
+    "margin_index": Option("anomaly index above which an item is flagged", float, low=0.0),
+    "group_least": Option("fewest users of a group", int, low=1, high=MANY),
+    "group_false_discovery_rate": Option(
+        "wrong ones among flagged pairs of item and group", float, above=0.0, high=1.0
+    ),
     "weiszfeld_iterations": Option("most steps of the geometric median", int, low=1),
     "weiszfeld_tolerance": Option("gradient at which the geometric median stops", float, low=0.0),
     "weiszfeld_smoothing": Option("smallest distance, as a share of the typical one", float, above=0.0),

@@ -5,7 +5,8 @@ from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_ag
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense
 from recbole_attack.defense.client_detection import CLIENT_DETECTORS, Sent
 from recbole_attack.defense.coordinates import CoordinateRule
-from recbole_attack.defense.detection import CUTOFFS, DETECTORS, Detection, Detector, Evidence
+from recbole_attack.defense.detection import CUTOFFS, DETECTORS
+from recbole_attack.defense.evidence import Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.mixing import PRE_AGGREGATORS, MixingRule, Mixture
 from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS

@@ -2,61 +2,23 @@
 
 A platform knows its own interactions and can run two models over its users: the pre-trained one and a local one that it
 trained on its own data. A detector compares whom they show each item (:class:`Evidence`) and says how suspicious every
-item is and which ones to flag (:class:`Detection`). It never learns the targets.
+item is and which ones to flag (:class:`Detection`). It never learns the targets. Two detectors that read exposure stand
+here; those on item embeddings and those on groups of users in :mod:`~recbole_attack.defense.table_detection` and
+:mod:`~recbole_attack.defense.group_detection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import false_discovery_control
 from sklearn.cluster import KMeans
 
-from recbole_attack.data.sequences import Int
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a platform sees of a model it was given.
-
-    Attributes:
-        pretrained: ``[n_items, C]`` number of the platform's users whose top N holds the item under the pre-trained
-            model, for ``C`` cut-offs N, ascending and shorter than the catalogue; the padding item 0 is not read.
-        local: ``[n_items, C]`` the same under the platform's own model.
-        popularity: ``[n_items]`` interactions with each item on the platform.
-        users: Number of users counted, at least 1.
-    """
-
-    pretrained: Int
-    local: Int
-    popularity: Int
-    users: int
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What a detector says.
-
-    Attributes:
-        scores: ``[n_items]``, higher is more suspicious; minus infinity for the padding item.
-        flagged: ``[n_items]``; of two items the more suspicious one is flagged if the other is.
-    """
-
-    scores: Floats
-    flagged: Mask
-
+from recbole_attack.defense.evidence import Detection, Detector, Evidence, detection, popularity_classes
+from recbole_attack.defense.group_detection import groups
+from recbole_attack.defense.table_detection import margin, spectral
 
 CUTOFFS = (5, 10, 50, 100)
 """Lengths N of the lists that are compared ("Attacking Pre-trained Recommendation", section 4.5)."""
-
-Detector = Callable[[Evidence, int], Detection]
-"""``(evidence, seed) -> Detection``."""
 
 
 def kmeans(evidence: Evidence, seed: int) -> Detection:
@@ -79,11 +41,11 @@ def kmeans(evidence: Evidence, seed: int) -> Detection:
     """
     difference = (evidence.pretrained[1:] - evidence.local[1:]) / evidence.users
     if (difference == difference[:1]).all():
-        return _detection(np.zeros(len(difference)), np.zeros(len(difference), dtype=bool))
+        return detection(np.zeros(len(difference)), np.zeros(len(difference), dtype=bool))
     centres = KMeans(n_clusters=2, n_init=10, random_state=seed).fit(difference).cluster_centers_
     lost, gained = sorted(centres, key=lambda centre: (centre.mean(), *centre))
     scores = (difference - (lost + gained) / 2) @ (gained - lost) / np.linalg.norm(gained - lost)
-    return _detection(scores, scores > 0)
+    return detection(scores, scores > 0)
 
 
 def excess_tail(evidence: Evidence, seed: int, false_discovery_rate: float = 0.05) -> Detection:
@@ -115,30 +77,24 @@ def excess_tail(evidence: Evidence, seed: int, false_discovery_rate: float = 0.0
     """
     shown = 2 * np.sqrt(np.stack([evidence.pretrained[1:, -1], evidence.local[1:, -1]]) + 3 / 8)
     excess = shown[0] - shown[1]
-    classes = _popularity_classes(evidence.popularity[1:])
+    classes = popularity_classes(evidence.popularity[1:])
     scores = np.empty(len(excess))
     for members in (classes == c for c in np.unique(classes)):
         median, high = np.quantile(excess[members], [0.5, 0.95])
         scores[members] = (excess[members] - median) * np.log(10) / max(high - median, _NOISE)
     tail = np.minimum(np.exp(-scores) / 2, 1.0)
-    return _detection(scores, false_discovery_control(tail) <= false_discovery_rate)
+    return detection(scores, false_discovery_control(tail) <= false_discovery_rate)
 
 
 _NOISE = 1.645 * np.sqrt(2)
 """95th percentile of the difference of two normal variables of standard deviation 1."""
 
 
-def _popularity_classes(popularity: Int) -> NDArray[np.intp]:
-    """``[n]`` class of each item: equal parts of the popularity ranking, equally popular items together."""
-    count = min(max(len(popularity) // 100, 1), 10)
-    below = (rankdata(popularity) - 0.5) / len(popularity)
-    return (below * count).astype(np.intp)
-
-
-def _detection(scores: Floats, flagged: Mask) -> Detection:
-    """Scores and flags of all items from those of items 1 and up."""
-    return Detection(np.concatenate([[-np.inf], scores]), np.concatenate([[False], flagged]))
-
-
-DETECTORS: dict[str, Detector] = {"kmeans": kmeans, "excess_tail": excess_tail}
+DETECTORS: dict[str, Detector] = {
+    "kmeans": kmeans,
+    "excess_tail": excess_tail,
+    "spectral": spectral,
+    "margin": margin,
+    "groups": groups,
+}
 """Detectors by name."""

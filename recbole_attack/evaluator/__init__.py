@@ -13,6 +13,7 @@ from recbole_attack.evaluator.metrics import (
     result_keys,
     score_of,
 )
+from recbole_attack.evaluator.model_view import ModelView, ModelWatch
 from recbole_attack.evaluator.outcomes import OUTCOMES, Outcomes, read_outcomes, write_outcomes
 from recbole_attack.evaluator.protocol import RankingProtocol
 from recbole_attack.evaluator.significance import PairedTest, paired_t_test
@@ -24,6 +25,8 @@ __all__ = [
     "AttackCollector",
     "ItemExposure",
     "ListEvaluator",
+    "ModelView",
+    "ModelWatch",
     "Outcomes",
     "PairedTest",
     "RankingProtocol",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.evaluator.item_exposure import ItemExposure
 from recbole_attack.evaluator.outcomes import OutcomeRecorder
+
+Watcher = Callable[[torch.Tensor, Any], None]
+"""``(scores, interaction)`` of a batch, as :meth:`AttackCollector.eval_batch_collect` has them."""
 
 _KEPT = "data."
 _REDRAWN = "data.label"
@@ -46,6 +49,7 @@ class AttackCollector(Collector):
         everybody = np.ones(sequences.n_users, dtype=bool)
         self._target_users = torch.tensor(everybody if target_users is None else target_users)
         self._item_exposure: ItemExposure | None = None
+        self._watcher: Watcher | None = None
         self._recorder: OutcomeRecorder | None = None
 
     def eval_batch_collect(
@@ -62,6 +66,8 @@ class AttackCollector(Collector):
         """
         if self._item_exposure is not None:
             self._item_exposure.add(scores_tensor)
+        if self._watcher is not None:
+            self._watcher(scores_tensor, interaction)
         missing = max(self.topk) - scores_tensor.shape[1]
         if missing > 0:
             scores_tensor = F.pad(scores_tensor, (0, missing), value=-np.inf)
@@ -92,6 +98,15 @@ class AttackCollector(Collector):
             yield self._item_exposure
         finally:
             self._item_exposure = None
+
+    @contextmanager
+    def watched(self, watcher: Watcher) -> Iterator[None]:
+        """Also show a watcher all that is evaluated within the block."""
+        self._watcher = watcher
+        try:
+            yield
+        finally:
+            self._watcher = None
 
     @contextmanager
     def recording(self) -> Iterator[OutcomeRecorder]:

@@ -23,6 +23,9 @@ PLACE = frozenset({"checkpoint_dir", "data_path", "gpu_id", "show_progress", "st
 """Parameters that say where and how loudly an arm is trained."""
 
 _ONLY_WRITTEN = frozenset({"log_wandb", "wandb_project", "tensorboard_dir", "save_client_weights"})
+_OF_DETECTORS = frozenset(key for name in ("spectral", "margin", "groups") for key in load_defaults(f"detector/{name}"))
+"""What is said of arms after they are trained depends on them."""
+
 _OF_THE_ATTACKER = frozenset({"claimed_interactions", "gradient_scale", "malicious_ratio", "malicious_seed", "upload"})
 
 
@@ -94,4 +97,4 @@ def _without(config: AttackConfig, ignored: frozenset[str], **changes: Any) -> P
     values = config.replaced(compare_clean=False, **plain, **changes)
     of_device = load_defaults(f"device/{config['device'].type}")
     values |= {key: None for key, value in of_device.items() if values[key] == value}
-    return {key: value for key, value in values.items() if key not in ignored | PLACE | _ONLY_WRITTEN}
+    return {key: value for key, value in values.items() if key not in ignored | PLACE | _ONLY_WRITTEN | _OF_DETECTORS}

@@ -15,7 +15,7 @@ from recbole.utils import init_seed
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData, UserSequences
-from recbole_attack.evaluator import OUTCOMES, ItemExposure, Outcomes, standard_errors, write_outcomes
+from recbole_attack.evaluator import OUTCOMES, ItemExposure, ModelView, Outcomes, standard_errors, write_outcomes
 from recbole_attack.experiment.arms import atomic_hashes
 from recbole_attack.experiment.suspects import Table
 from recbole_attack.threat import Threat
@@ -41,6 +41,7 @@ class ArmResult:
         tested_epoch: Epoch after which the tested model stood as it is, from 0, as in ``history``.
         uploads: See :meth:`~recbole_attack.trainer.AttackTrainer.uploads`.
         item_exposure: How many test users were shown each item, where a scenario asks for it.
+        view: What else a platform sees of the model, there.
         detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
     """
 
@@ -55,6 +56,7 @@ class ArmResult:
     tested_epoch: int
     uploads: dict[str, float | None] | None = None
     item_exposure: ItemExposure | None = None
+    view: ModelView | None = None
     detection: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:

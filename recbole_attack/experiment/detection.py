@@ -35,12 +35,25 @@ def judged(arms: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> 
     local = arms.get("local")
     if not local:
         return {}
-    seen = {
-        name: Evidence(arm["counts"], local["counts"], arm["popularity"], int(arm["users"]))
-        for name, arm in arms.items()
-        if name != "local" and arm
-    }
+    seen = {name: _evidence(arm, local) for name, arm in arms.items() if name != "local" and arm}
     return {name: (evidence, detected(evidence, config)) for name, evidence in seen.items()}
+
+
+def _evidence(arm: Mapping[str, Any], local: Mapping[str, Any]) -> Evidence:
+    """What detectors read; old arms lack what came later."""
+    counted = (arm["counts"], local["counts"], arm["popularity"], int(arm["users"]))
+    return Evidence(*counted, **side_by_side(arm, local))
+
+
+def side_by_side(given: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of :class:`~recbole_attack.defense.Evidence` that both models' views have.
+
+    Args:
+        given: :meth:`~recbole_attack.evaluator.ModelView.arrays` of the model.
+        local: The same of the platform's own model, whose clusters of users count.
+    """
+    pairs = {key: (given[key], local[key]) for key in ("rows", "pushes", "lists") if key in given and key in local}
+    return {**pairs, "groups": local.get("groups")}
 
 
 def qualities(
@@ -54,7 +67,7 @@ def qualities(
 
 
 def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detection]:
-    """What every detector says.
+    """What every detector says that finds what it reads.
 
     Args:
         evidence: What the platform sees.
@@ -63,5 +76,7 @@ def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detecti
     found = {}
     for name, detect in DETECTORS.items():
         own = {key: config.get(key, value) for key, value in load_defaults(f"detector/{name}").items()}
-        found[name] = detect(evidence, config["seed"], **own)
+        said = detect(evidence, config["seed"], **own)
+        if said is not None:
+            found[name] = said
     return found

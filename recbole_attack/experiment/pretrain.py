@@ -144,11 +144,12 @@ class PretrainExperiment(Experiment):
         valid = deployed.evaluate(self.valid_data, load_best_model=False)
         tested = final_metrics(deployed, self.test_data, load_best_model=False, folder=folder if saved else None)
         score = score_of(valid, deployed.valid_metric) if valid else float("-inf")
-        shown = deployed.item_exposure(self.test_data, self._cutoffs) if self.test_data and self._cutoffs else None
+        asked = self.test_data and self._cutoffs
+        shown, view = deployed.model_view(self.test_data, self._cutoffs) if asked else (None, None)
         seconds, epoch = perf_counter() - start, history[-1]["epoch"]
-        return ArmResult(score, valid, *tested, history, seconds, epoch, item_exposure=shown)
+        return ArmResult(score, valid, *tested, history, seconds, epoch, item_exposure=shown, view=view)
 
-    def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> AttackTrainer:
+    def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> StageTrainer:
         """The trainer of the model users are served with; fake prompts are not part of it."""
         if last.prompted and not last.keeps_prompts:
             trainer = self.trainer(config, replace(last, prompted=False), folder / "shipped", trainer)
@@ -164,11 +165,13 @@ class PretrainExperiment(Experiment):
 
     def evidence(self, arm: ArmResult) -> dict[str, Any]:
         """What detectors read of one arm; see :func:`~recbole_attack.experiment.detection.detections`."""
-        shown = arm.item_exposure
-        if shown is None:
+        shown, view = arm.item_exposure, arm.view
+        if shown is None or view is None or self.test_data is None:
             return {}
         popularity, targets = self.train_data.sequences.popularity(), self.threat.targets
-        return {"counts": shown.counts, "users": shown.users, "popularity": popularity, "targets": targets}
+        counted = {"counts": shown.counts, "users": shown.users, "popularity": popularity, "targets": targets}
+        users = self.test_data.dataset.inter_feat[self.dataset.uid_field].numpy()
+        return {**counted, **view.arrays(self.dataset.user_fields, users)}
 
     def findings(self, arms: Mapping[str, ArmResult]) -> Findings:
         """How well detectors find the targets, and all items by how suspicious they are; one detector orders and flags.

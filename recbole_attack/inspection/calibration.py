@@ -42,6 +42,9 @@ Floats = NDArray[np.float64]
 
 _SEEDS = 2**32
 
+LEFT_OUT = "left out"
+"""What is kept of a detector that found nothing to read."""
+
 
 def p_values(scores: Floats, clean: Floats) -> Floats:
     """``[n]`` p-values of ``[n]`` scores, corrected for the number of items.
@@ -80,6 +83,8 @@ def cache_folder(config: AttackConfig) -> Path:
 def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str, Floats]:
     """Detector -> ``[count]`` the highest score each clean model has for an item the given model has.
 
+    A detector that could not read one of them is left out.
+
     Each is kept as it is found, so an interruption costs one model at most, and whoever asks again is answered at once.
 
     Args:
@@ -102,11 +107,12 @@ def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str,
                 write_json(file, clean_scores(platform, given, number))
                 bar.update()
             found.append(_kept(file))
-    return {name: np.array([of[name] for of in found]) for name in DETECTORS}
+    able = [name for name in DETECTORS if all(of[name] != LEFT_OUT for of in found)]
+    return {name: np.array([of[name] for of in found]) for name in able}
 
 
-def clean_scores(platform: Platform, given: GivenModel, number: int) -> dict[str, float]:
-    """Detector -> the highest score of clean model ``number`` for an item the given model has."""
+def clean_scores(platform: Platform, given: GivenModel, number: int) -> dict[str, float | str]:
+    """Detector -> the highest score of clean model ``number`` for an item the given model has, or :data:`LEFT_OUT`."""
     seed = platform.config["seed"]
     users = stream(seed, "clean models", number).permutation(np.flatnonzero(platform.users))
     provider = np.isin(np.arange(len(platform.users)), users[: len(users) // 2])
@@ -116,10 +122,10 @@ def clean_scores(platform: Platform, given: GivenModel, number: int) -> dict[str
     return highest(platform.evidence(clean, local, platform.users & ~provider), given, platform.config)
 
 
-def highest(evidence: Evidence, given: GivenModel, config: AttackConfig) -> dict[str, float]:
-    """Detector -> the highest score of an item the given model has."""
+def highest(evidence: Evidence, given: GivenModel, config: AttackConfig) -> dict[str, float | str]:
+    """Detector -> the highest score of an item the given model has; :data:`LEFT_OUT` if it lacks what it reads."""
     known, found = given.known.cpu().numpy(), detected(evidence, config.final_config_dict)
-    return {name: float(of.scores[known].max()) for name, of in found.items()}
+    return {name: float(found[name].scores[known].max()) if name in found else LEFT_OUT for name in DETECTORS}
 
 
 def _catalogue_name(given: GivenModel) -> str:
@@ -133,10 +139,10 @@ def _kept(file: Path) -> Mapping[str, Any]:
         values = json.loads(read_text(file))
     except ValueError:
         values = None
-    if not isinstance(values, dict) or not all(_is_number(values.get(name)) for name in DETECTORS):
+    if not isinstance(values, dict) or not all(_is_told(values.get(name)) for name in DETECTORS):
         raise DataError(f"{file} is damaged: expected a number for each detector; remove it to have it computed anew")
     return values
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _is_told(value: Any) -> bool:
+    return value == LEFT_OUT or (type(value) in (int, float) and math.isfinite(value))

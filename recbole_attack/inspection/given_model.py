@@ -168,12 +168,26 @@ class GivenModel:
         Args:
             interaction: Histories, of which the model sees the items it has; each with one at least.
         """
+        found = self.model.full_sort_predict(self._asked(interaction)).view(len(interaction), -1)
+        return torch.where(self.known, found[:, self.rows], -torch.inf)
+
+    @torch.no_grad()
+    def states(self, interaction: Any) -> torch.Tensor:
+        """``[B, H]`` states of which :meth:`scores` are made."""
+        found: torch.Tensor = self.model.user_states(self._asked(interaction))
+        return found
+
+    @torch.no_grad()
+    def item_rows(self) -> torch.Tensor:
+        """``[n_items, H]`` embeddings of the platform's items, NaN of those the model lacks."""
+        return torch.where(self.known[:, None], self.model.item_embedding.weight[self.rows], torch.nan)
+
+    def _asked(self, interaction: Any) -> Interaction:
+        """The same histories with the items the model has, by its rows."""
         interaction = interaction.to(self.rows.device)
         rows = self.rows[interaction[self.model.ITEM_SEQ]]
         rows, lengths = _last(rows, self.model.max_seq_length)
-        asked = interaction.interaction | {self.model.ITEM_SEQ: rows, self.model.ITEM_SEQ_LEN: lengths}
-        found = self.model.full_sort_predict(Interaction(asked)).view(len(rows), -1)
-        return torch.where(self.known, found[:, self.rows], -torch.inf)
+        return Interaction(interaction.interaction | {self.model.ITEM_SEQ: rows, self.model.ITEM_SEQ_LEN: lengths})
 
 
 def _last(rows: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:

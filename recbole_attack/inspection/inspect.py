@@ -13,7 +13,7 @@ import numpy as np
 from recbole.utils import get_local_time
 
 from recbole_attack import __version__
-from recbole_attack.defense import Detection, Evidence
+from recbole_attack.defense import DETECTORS, Detection, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment.detection import detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
@@ -82,7 +82,7 @@ def inspect_model(
 ) -> Inspection:
     """Say whether a model promotes an item, and how sure that is; nothing in its file is run.
 
-    Every detector compares whom the model shows each item, and whom a model of the platform's own shows it. An item is
+    Every detector compares the model, or whom it shows each item, with a model of the platform's own. An item is
     flagged if hardly any clean model would have one as suspicious.
 
     Args:
@@ -109,9 +109,8 @@ def inspect_model(
     _tell(platform, file.path, items)
     given = restored(config, platform.dataset, file, items)
     cutoffs(given)  # refuses what cannot be compared before anything is trained
-    local = _local(platform, asked["local"])
-    evidence = platform.evidence(given, local, platform.users)
-    clean = clean_maxima(platform, given, asked["clean_models"])
+    evidence = platform.evidence(given, _local(platform, asked["local"]), platform.users)
+    clean = _clean_scores(platform, given, evidence, asked, file.path)
     record = {
         "version": __version__,
         "evaluator": EVALUATOR_VERSION,
@@ -127,6 +126,26 @@ def inspect_model(
 def _check_new(output: str | None) -> None:
     if output is not None and Path(output).exists():
         raise DataError(f"output {output} exists already: expected a new folder")
+
+
+def _clean_scores(
+    platform: Platform, given: GivenModel, evidence: Evidence, asked: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
+    """Scores of clean models, once it is known that the detector that decides reads the given one; then, those."""
+    for able in (
+        lambda: detected(evidence, platform.config.final_config_dict),
+        lambda: clean_maxima(platform, given, asked["clean_models"]),
+    ):
+        found: dict[str, Any] = able()
+        if asked["detector"] not in found:
+            raise DataError(
+                f"detector '{asked['detector']}' cannot read {file} or a model beside it: expected one of "
+                f"{', '.join(found)}"
+            )
+    left_out = [name for name in DETECTORS if name not in found]
+    if left_out:
+        LOG.warning(f"detectors that cannot read {file} or a model beside it are left out: {', '.join(left_out)}")
+    return found
 
 
 def _path(text: str | None) -> Path | None:
@@ -174,7 +193,8 @@ def _finish(
     record: Mapping[str, Any],
 ) -> Inspection:
     """Judge the model and write what there is to say."""
-    found = {name: _among(of, given) for name, of in detected(evidence, platform.config.final_config_dict).items()}
+    said_by = detected(evidence, platform.config.final_config_dict)
+    found = {name: _among(of, given) for name, of in said_by.items() if name in clean}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)
     flagged = np.isfinite(found[first].scores) & is_flagged(p_of[first], rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset
 from recbole_attack.defense import CUTOFFS, Evidence
-from recbole_attack.evaluator import ItemExposure, RankingProtocol
+from recbole_attack.evaluator import ItemExposure, ModelWatch, RankingProtocol
 from recbole_attack.experiment import create_dataset
 from recbole_attack.experiment.base import evaluation_loader, party_data
+from recbole_attack.experiment.detection import side_by_side
 from recbole_attack.inspection.catalogue import Catalogue
 from recbole_attack.inspection.given_model import GivenModel, build
 from recbole_attack.threat import Threat, configured_targets
@@ -106,17 +107,27 @@ class Platform:
         loader = evaluation_loader(self.config, self.test, np.flatnonzero(~users))
         models = (given, local)
         exposures = [ItemExposure(self.dataset.item_num, cutoffs(given)) for _ in models]
+        everybody = np.flatnonzero(users)
+        watches = [ModelWatch(model.item_rows(), everybody, self.config["seed"]) for model in models]
+        seen = []
         for interaction, _, _, positives in loader or ():
             asked = given.lengths(interaction[given.model.ITEM_SEQ]).cpu() > 0
-            if asked.any():
-                for model, exposure in zip(models, exposures, strict=True):
-                    exposure.add(self._ranked(model, given.known, interaction[asked], positives[asked]))
-        if not exposures[0].users:
+            if not asked.any():
+                continue
+            here = interaction[asked]
+            seen.append(here[self.dataset.uid_field].cpu().numpy())
+            for model, exposure, watch in zip(models, exposures, watches, strict=True):
+                scores = self._ranked(model, given.known, here, positives[asked])
+                exposure.add(scores)
+                watch.add(scores, model.states(here), here[self.dataset.uid_field])
+        if not seen:
             raise DataError(
                 f"dataset '{self.config['dataset']}' has no user to ask the model for: expected one with 3 items"
             )
         popularity = self.dataset.split.train.only(users).popularity()
-        return Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
+        counted = Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
+        views = [watch.view().arrays(self.dataset.user_fields, np.concatenate(seen)) for watch in watches]
+        return replace(counted, **side_by_side(*views))
 
     def _ranked(
         self, model: GivenModel, known: torch.Tensor, interaction: Any, positives: torch.Tensor

@@ -17,6 +17,9 @@ from recbole_attack.inspection.calibration import is_flagged, p_values
 TRIED = 20
 """Items that are tried, one at a time."""
 
+BLIND = frozenset({"spectral"})
+"""Detectors that do not read whom items are shown to."""
+
 
 def noticed(
     evidence: Evidence,
@@ -28,7 +31,8 @@ def noticed(
 ) -> tuple[int, int]:
     """How many of some items would be flagged if the model showed them to everybody, and how many were tried.
 
-    All else is as it is. Tried are items from the least to the most shown one, in equal steps.
+    All else is as it is. Tried are items from the least to the most shown one, in equal steps; none is with a detector
+    that does not read whom items are shown to.
 
     Args:
         evidence: What was seen of the model.
@@ -38,6 +42,8 @@ def noticed(
         rate: Largest p-value that is flagged.
         config: The seed, and the parameters of detectors.
     """
+    if detector in BLIND:
+        return 0, 0
     items = np.flatnonzero(known)
     items = items[np.argsort(evidence.local[items, -1], kind="stable")]
     tried = items[np.unique(np.linspace(0, len(items) - 1, TRIED).round().astype(int))]
@@ -47,6 +53,27 @@ def noticed(
 
 def _score(evidence: Evidence, item: int, detector: str, config: Mapping[str, Any]) -> NDArray[np.float64]:
     """``[1]`` what a detector says of an item that all users without it find in all their lists."""
+    return detected(shown_to_everybody(evidence, item), config)[detector].scores[[item]]
+
+
+def shown_to_everybody(evidence: Evidence, item: int) -> Evidence:
+    """What would be seen if a model showed an item to everybody who has not had it.
+
+    Counts grow to that, no push is needed any more, and it takes the last place of lists, in the order of users, since
+    nothing says who has had it.
+    """
+    wanted = evidence.users - evidence.popularity[item]
     shown = evidence.pretrained.copy()
-    shown[item] = np.maximum(shown[item], evidence.users - evidence.popularity[item])
-    return detected(replace(evidence, pretrained=shown), config)[detector].scores[[item]]
+    shown[item] = np.maximum(shown[item], wanted)
+    changed = replace(evidence, pretrained=shown)
+    if evidence.pushes is not None:
+        pushes = evidence.pushes[0].copy()
+        pushes[item] = np.minimum(pushes[item], 0.0)
+        changed = replace(changed, pushes=(pushes, evidence.pushes[1]))
+    if evidence.lists is not None:
+        lists, own = evidence.lists[0].copy(), evidence.lists[1]
+        having = (lists == item).any(axis=1)
+        more = np.flatnonzero(~having)[: max(int(wanted) - int(having.sum()), 0)]
+        lists[more, -1] = item
+        changed = replace(changed, lists=(lists, own))
+    return changed

@@ -119,10 +119,15 @@ class PromptSASRec(SASRec):
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """RecBole's evaluation entry: ``[B, n_items]`` scores with the prompts of the batch's users."""
+        return self.item_scores(self.user_states(interaction))
+
+    def user_states(self, interaction: Any) -> torch.Tensor:
+        """``[B, H]`` states with the prompts of the batch's users."""
         lengths = interaction[self.ITEM_SEQ_LEN]
         item_seq = interaction[self.ITEM_SEQ][:, : int(lengths.max())]
         hidden = self.encode(item_seq, self.embed(item_seq), self.prompts(interaction[self.USER_ID].long()))
-        return self.item_scores(self.gather_indexes(hidden, lengths - 1))
+        states: torch.Tensor = self.gather_indexes(hidden, lengths - 1)
+        return states
 
 
 def user_attributes(dataset: Any, fields: Sequence[str]) -> tuple[np.ndarray, list[int]]:

@@ -82,6 +82,11 @@ class Victim:
         """``[B, n_items]`` scores of every item as the next one."""
         return self.item_scores(self.forward(item_seq, item_seq_len))
 
+    def user_states(self: Any, interaction: Any) -> torch.Tensor:
+        """``[B, H]`` states of which :meth:`full_sort_predict` makes the scores of a batch."""
+        lengths = interaction[self.ITEM_SEQ_LEN]
+        return self.forward(interaction[self.ITEM_SEQ][:, : int(lengths.max())], lengths)
+
     def full_sort_predict(self: Any, interaction: Any) -> torch.Tensor:
         """RecBole's evaluation entry: ``[B, n_items]`` scores; padding beyond the longest row is skipped."""
         lengths = interaction[self.ITEM_SEQ_LEN]

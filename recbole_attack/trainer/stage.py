@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from recbole_attack.data import Split
 from recbole_attack.data.batches import Poison
+from recbole_attack.evaluator import ItemExposure, ModelView, ModelWatch
 from recbole_attack.threat import Threat
 from recbole_attack.trainer.central import CentralTrainer
+
+LOG = logging.getLogger("recbole_attack.detectors")
 
 TRAINED = {
     "all": lambda name: True,
@@ -41,3 +48,21 @@ class StageTrainer(CentralTrainer):
     @staticmethod
     def _names(folder: Path) -> tuple[str, ...]:
         return (folder.parent.name, folder.name)
+
+    def model_view(self, eval_data: Any, cutoffs: Sequence[int]) -> tuple[ItemExposure, ModelView]:
+        """As :meth:`item_exposure`, and what else a platform sees of the model."""
+        model, user_field = self.model, self.config["USER_ID_FIELD"]
+        users = eval_data.dataset.inter_feat[user_field].numpy()
+        watch = ModelWatch(model.item_embedding.weight[: model.n_items], users, self.config["seed"])
+
+        def look(scores: torch.Tensor, interaction: Any) -> None:
+            watch.add(scores, model.user_states(interaction.to(self.device)), interaction[user_field])
+
+        with self.eval_collector.watched(look):
+            exposure = self.item_exposure(eval_data, cutoffs)
+        view = watch.view()
+        if view.pushes is None:
+            LOG.warning(
+                "detector margin is left out: the model's scores are no inner products of states and item embeddings"
+            )
+        return exposure, view

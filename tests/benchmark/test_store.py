@@ -16,6 +16,7 @@ from recbole_attack.benchmark import store as stores
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.plan import make_plan
 from recbole_attack.benchmark.store import writing
+from recbole_attack.defense import DETECTORS
 from recbole_attack.evaluator import read_outcomes
 from recbole_attack.quick_start import TrainedArm
 from recbole_attack.utils import files
@@ -335,8 +336,25 @@ EVIDENCE = {"counts": np.arange(8).reshape(4, 2), "popularity": np.arange(4), "u
         {"targets": np.array([4])},
         {"targets": np.array([0])},
         {"users": None},
+        {"rows": np.zeros((4, 2))},
+        {"rows": np.zeros((3, 2), dtype=np.float16)},
+        {"rows": np.zeros((4, 0), dtype=np.float16)},
+        {"rows": np.full((4, 2), np.inf, dtype=np.float16)},
+        {"rows": np.zeros((4, 16385), dtype=np.float16)},
+        {"pushes": np.zeros(5, dtype=np.float32)},
+        {"pushes": np.zeros(4, dtype=np.float64)},
+        {"pushes": np.full(4, -np.inf, dtype=np.float32)},
+        {"lists": np.zeros((4, 2), dtype=np.int32)},
+        {"lists": np.full((5, 2), 4, dtype=np.int32)},
+        {"lists": np.full((5, 2), -1, dtype=np.int32)},
+        {"lists": np.zeros((5, 1001), dtype=np.int32)},
+        {"groups": np.zeros((5, 2))},
+        {"groups": np.full((5, 2), -1, dtype=np.int32)},
+        {"groups": np.zeros(5, dtype=np.int32)},
+        {"groups": np.zeros((4, 1), dtype=np.int32)},
+        {"groups": np.zeros((5, 1001), dtype=np.int32)},
     ],
-    ids=str,
+    ids=lambda change: ", ".join(f"{name} {np.shape(values)}" for name, values in change.items()),
 )
 def test_exposure_of_another_catalogue_is_never_read(tmp_path, change):
     np.savez(tmp_path / "a.npz", **EVIDENCE)
@@ -344,3 +362,57 @@ def test_exposure_of_another_catalogue_is_never_read(tmp_path, change):
     np.savez(tmp_path / "a.npz", **{k: v for k, v in {**EVIDENCE, **change}.items() if v is not None})
     with pytest.raises(DataError, match=r"a\.npz holds no exposure: expected counts, .* of one catalogue, found"):
         records._arrays(tmp_path / "a.npz")
+
+
+BESIDE = {
+    "rows": np.ones((4, 3), dtype=np.float16),
+    "pushes": np.array([np.nan, 1, 2, 3], dtype=np.float32),
+    "lists": np.ones((5, 2), dtype=np.int32),
+    "groups": np.ones((5, 2), dtype=np.int32),
+}
+
+
+def test_what_came_later_is_read_where_it_is(tmp_path):
+    for names in ([], ["rows"], ["pushes", "lists"], [*BESIDE]):
+        np.savez(tmp_path / "a.npz", **EVIDENCE, **{name: BESIDE[name] for name in names})
+        assert records._arrays(tmp_path / "a.npz").keys() == {*EVIDENCE, *names}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arm", "left"),
+    [
+        ([*BESIDE], "attacked", set()),
+        ([*BESIDE], "local", set()),
+        (["pushes"], "local", {"spectral", "groups"}),
+        (["rows", "lists"], "attacked", {"margin"}),
+        (["groups"], "local", {"spectral", "margin"}),
+        (["groups"], "attacked", {"spectral", "margin", "groups"}),
+    ],
+    ids=str,
+)
+def test_of_arms_that_were_stored_before_what_they_hold_is_judged(pretrain, run, lacking, arm, left):
+    """And what is said of it is what was said."""
+    store = Store(run(make_plan([Row("a", pretrain(epochs=1, attack="bra", compare_clean=False), None)])))
+    (whole,) = store.records()["a"]
+    assert set(whole["detection"]["attacked"]) == {*DETECTORS}
+    (cell,) = store.rows
+    file = store.folder / "exposure" / f"{cell.arms[arm]}.npz"
+    with np.load(file) as arrays:
+        kept = {name: arrays[name] for name in arrays if name not in lacking}
+    np.savez_compressed(file, **kept)
+    (record,) = Store(store.folder).records()["a"]
+    assert set(record["detection"]["attacked"]) == {"kmeans", "excess_tail", *left}
+    for name, quality in record["detection"]["attacked"].items():
+        assert quality == whole["detection"]["attacked"][name]
+
+
+def test_lists_of_other_users_are_never_compared(pretrain, run):
+    store = Store(run(make_plan([Row("a", pretrain(epochs=1, attack="bra", compare_clean=False), None)])))
+    (cell,) = store.rows
+    file = store.folder / "exposure" / f"{cell.arms['local']}.npz"
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    fewer = {name: kept[name][1:] for name in ("lists", "groups")}
+    np.savez_compressed(file, **{**kept, **fewer, "users": kept["users"] - 1})
+    with pytest.raises(DataError, match=r"expected arms of one catalogue and the same users .* found lists of"):
+        Store(store.folder).records()

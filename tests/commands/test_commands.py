@@ -135,6 +135,7 @@ def test_the_list_as_json_holds_every_table(capsys):
 
 FOLDERS = {"scenario": "scenario", "attack": "attack", "backdoor": "attack", "aggregator": "defense"}
 FOLDERS |= {"profile": "profile", "pre_aggregator": "pre_aggregator", "client_defense": "defense", "upload": "upload"}
+FOLDERS |= {"detector": "detector"}
 PARTS = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 

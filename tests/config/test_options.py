@@ -15,7 +15,7 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
 from recbole_attack.config.options import OPTIONS, UNSUPPORTED, Option, check_options
 from recbole_attack.data.sequences import from_pairs
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.inspection.options import INSPECTION
 from recbole_attack.model import MODELS
 from recbole_attack.stages import PLATFORMS, plans
@@ -85,6 +85,7 @@ def test_there_is_no_file_for_a_recipe_or_model_that_does_not_exist():
     assert {p.stem for p in (properties() / "profile").glob("*.yaml")} == set(PROFILES)
     defenses = {*AGGREGATORS, *CLIENT_DEFENSES} - {"none"}
     assert {p.stem for p in (properties() / "defense").glob("*.yaml")} == defenses
+    assert {p.stem for p in (properties() / "detector").glob("*.yaml")} <= set(DETECTORS)
     assert {p.stem for p in (properties() / "upload").glob("*.yaml")} == {*UPLOADS} - {"computed"}
     assert {p.stem for p in (properties() / "model").glob("*.yaml")} <= set(MODELS)
 

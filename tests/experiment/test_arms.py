@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from recbole_attack import AttackConfig
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.options import SCENARIOS, WITHOUT_EFFECT
+from recbole_attack.defense import DETECTORS
 from recbole_attack.experiment import arm_parameters, prepare
 from recbole_attack.quick_start import train_arm
 from recbole_attack.utils.errors import ConfigError
@@ -106,6 +108,14 @@ def test_clean_arms_of_providers_are_shared_where_their_stages_are_the_same(pret
     assert bra["clean"] == none["clean"] != pea["clean"]
     assert bra["local"] == none["local"] == pea["local"] == arms(attack="bra", platform="fine_tune")["local"]
     assert arms(attack="pea", three_steps=True, replacement_ratio=0.1)["clean"] == pea["clean"]
+
+
+def test_what_is_said_of_an_arm_later_decides_no_arm(pretrain):
+    """Every parameter of a detector of this package: what detectors read is the same whatever they hold."""
+    plain = arm_parameters(AttackConfig(config_dict=pretrain(attack="bra")))
+    changes = {key: 0.25 for name in DETECTORS for key in load_defaults(f"detector/{name}")} | {"group_least": 3}
+    assert len(changes) == 5
+    assert arm_parameters(AttackConfig(config_dict=pretrain(attack="bra", **changes))) == plain
 
 
 def test_every_scenario_says_what_it_does_not_read():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,20 @@ def test_the_cache_is_that_of_data_parameters_and_catalogue(platform, tmp_path):
     clean_maxima(at, model, 1)
     (file,) = folder.iterdir()
     assert file.name.startswith("clean-0-")
+
+
+def test_a_detector_that_could_not_read_a_clean_model_is_left_out(platform, monkeypatch):
+    at = platform()
+    model = at.trained(at.users, 7)
+    kept = clean_maxima(at, model, 2)
+    file = cache_folder(at.config) / "clean-1.json"
+    file.write_text(file.read_text().replace(str(kept["margin"][1]), '"left out"'))
+    again = clean_maxima(at, model, 2)
+    assert set(again) == {*DETECTORS} - {"margin"} and set(clean_maxima(at, model, 1)) == {*DETECTORS}
+    assert all(again[name].tolist() == kept[name].tolist() for name in again)
+    seen = at.evidence(model, model, at.users)
+    found = calibration.highest(replace(seen, pushes=None, rows=None), model, at.config)
+    assert {name for name, value in found.items() if value == "left out"} == {"margin", "spectral"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"kmeans": 1.0}', '{"kmeans": 1.0, "excess_tail": null}'])

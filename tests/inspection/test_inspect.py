@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from recbole_attack import inspect_model
 from recbole_attack.defense import DETECTORS
 from recbole_attack.inspection import inspect
+from recbole_attack.inspection.given_model import GivenModel
 from recbole_attack.inspection.inspect import _rate, _verdict
 from recbole_attack.inspection.options import inspection_options
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -192,6 +193,38 @@ def test_the_stated_rate_is_what_so_many_models_can_tell(models, allowed, rate, 
 
 def test_the_detector_that_decides_is_the_one_whose_rate_held():
     assert inspection_options({})["detector"] == "kmeans", "see docs/usage.md"
+
+
+@pytest.mark.parametrize("detector", ["margin", "groups"])
+def test_other_detectors_can_decide(planted, mine, detector):
+    """The planted item is nearer to users, and shown to more of each group, than any of a clean model."""
+    _, file = planted
+    found = inspect_model(file, "SASRec", "tiny", config_dict=mine, **{**QUICK, "detector": detector})
+    assert found.rows[0][0] == "i22" and "i22" in found.flagged
+    assert found.header[2:4] == [f"{detector}_score", f"{detector}_p"]
+    assert found.record["shown_to_everybody"]["tried"] == 20
+
+
+def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, mine, monkeypatch, caplog):
+    """Scores that are no inner products of a state and a row: here, states that the scores are not made of."""
+    _, file = planted
+    states = GivenModel.states
+    monkeypatch.setattr(GivenModel, "states", lambda self, batch: states(self, batch).tanh())
+    found = inspect_model(file, "SASRec", "tiny", config_dict=mine, **QUICK)
+    assert found.flagged == ["i22"]
+    others = [name for name in DETECTORS if name != "margin"]
+    assert set(found.record["clean_models"]) == {*others}
+    assert caplog.text.count("left out: margin") == 1
+    assert {name.removesuffix("_score") for name in found.header if name.endswith("_score")} == {*others}
+    with pytest.raises(DataError, match=r"detector 'margin' cannot read .*: expected one of kmeans, excess_tail"):
+        inspect_model(file, "SASRec", "tiny", config_dict=mine, **{**QUICK, "detector": "margin"})
+
+
+def test_with_a_detector_of_the_table_nothing_is_said_of_what_exposure_would_show(planted, mine, caplog):
+    _, file = planted
+    found = inspect_model(file, "SASRec", "tiny", config_dict=mine, **{**QUICK, "detector": "spectral"})
+    assert found.record["shown_to_everybody"] == {"flagged": 0, "tried": 0}
+    assert "says little" not in caplog.text
 
 
 def test_the_sentence():
