@@ -7,7 +7,7 @@ any attack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -19,6 +19,9 @@ from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.states import sampled_histories
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream, without_dropout
+
+_TIE = 1e-4
+"""Share of the best gain within which gains are equal: under rules that clip, long uploads differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Adaptive:
 
     A candidate's gain is what the server's step along the aggregate ``A`` brings, to first order in its rate:
     ``-<A, grad of mean_x,t (score(x, t) - mean_j score(x, j))>`` over the same users ``x``, all items ``j`` and targets
-    ``t``, without dropout. The first of the best is uploaded. Where only the targets' rows move, it is the mean of
-    ``-h(x) A_t`` but for the mean item.
+    ``t``, without dropout. The first of the best, up to rounding, is uploaded. Where only the targets' rows move, it is
+    the mean of ``-h(x) A_t`` but for the mean item.
 
     A split gives the targets' rows a share of the squared length and the rest to the rest. Where a recipe uploads
     nothing but targets' rows, the rest is an honest update of one more such user: a cover.
@@ -65,7 +68,8 @@ class Adaptive:
         tried = self.candidates(at.own.updates, made.only(~simulated).updates, at.context.targets, unit)
         slope = slopes(at.model, histories, at.context.targets)
         gains = torch.stack([_gain(slope, at.served(others, at.own._replace(updates=one))) for one in tried])
-        return tried[int(gains.nan_to_num(nan=-torch.inf).argmax())]
+        gains = gains.nan_to_num(nan=-torch.inf)
+        return tried[int((gains >= gains.max() - _TIE * gains.max().abs()).int().argmax())]
 
     def candidates(self, own: Any, cover: Any, targets: torch.Tensor, unit: float) -> list[Any]:
         """What is tried, the updates as they were computed first; a length of 1 is ``unit``."""
@@ -132,15 +136,18 @@ def configured_attack(config: Mapping[str, Any]) -> Attack | None:
         ConfigError: It says itself what is uploaded.
     """
     attack, upload = ATTACKS[config["attack"]](config), UPLOADS[config["upload"]](config)
-    if attack is None or upload is None:
-        return attack
+    if attack is None:
+        return None
+    if upload is None:
+        return attack if attack.upload is None else _knowing(attack, attack.upload)
     if attack.upload is not None:
         raise ConfigError(
             f"attack '{config['attack']}' says itself what is uploaded: expected upload 'computed', "
             f"found '{config['upload']}'"
         )
-    return replace(attack, upload=upload, knowledge=_together(attack.knowledge, upload.knowledge))
+    return _knowing(attack, upload)
 
 
-def _together(*known: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(what for each in known for what in each))
+def _knowing(attack: Attack, upload: Upload) -> Attack:
+    """The attack with its upload, and what both have to know."""
+    return replace(attack, upload=upload, knowledge=tuple(dict.fromkeys([*attack.knowledge, *upload.knowledge])))

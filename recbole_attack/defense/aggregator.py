@@ -50,6 +50,7 @@ class Aggregator:
         per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
             see :meth:`rows`.
         whole_only: Whether the rule has no meaning per item.
+        weighted: Whether a client counts by its weight.
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
@@ -62,6 +63,7 @@ class Aggregator:
     additive: bool = False
     per_item: bool = False
     whole_only: bool = False
+    weighted: bool = True
     mixes: tuple[MixingRule, ...] = ()
     items: Aggregator | None = None
     support: Support | None = None

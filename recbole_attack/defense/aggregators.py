@@ -62,17 +62,17 @@ def mixed_rfa(config: Mapping[str, Any]) -> Aggregator:
 
 def median(config: Mapping[str, Any]) -> Aggregator:
     """Coordinate-wise median (Yin et al. 2018)."""
-    return Aggregator(combine=coordinates.median)
+    return Aggregator(combine=coordinates.median, weighted=False)
 
 
 def trimmed_mean(config: Mapping[str, Any]) -> Aggregator:
     """Coordinate-wise trimmed mean (Yin et al. 2018)."""
-    return Aggregator(combine=partial(coordinates.trimmed_mean, trim_ratio=config["trim_ratio"]))
+    return Aggregator(combine=partial(coordinates.trimmed_mean, trim_ratio=config["trim_ratio"]), weighted=False)
 
 
 def krum(config: Mapping[str, Any]) -> Aggregator:
     """Krum: the one update nearest to its neighbours (Blanchard et al. 2017)."""
-    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]))
+    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]), weighted=False)
 
 
 def multi_krum(config: Mapping[str, Any]) -> Aggregator:
@@ -100,14 +100,14 @@ def dnc(config: Mapping[str, Any]) -> Aggregator:
 
 def caf(config: Mapping[str, Any]) -> Aggregator:
     """Mean of the clients left when what stands out has faded (CAF, Allouah et al. 2025)."""
-    return Aggregator(partial(spectral.caf, byzantine_ratio=config["byzantine_ratio"]))
+    return Aggregator(partial(spectral.caf, byzantine_ratio=config["byzantine_ratio"]), weighted=False)
 
 
 def bulyan_(config: Mapping[str, Any]) -> Aggregator:
     """Mean around the median of what Krum selects again and again (Bulyan, El Mhamdi et al. 2018)."""
     options = {"byzantine_ratio": config["byzantine_ratio"]}
     select, combine = partial(bulyan.select, **options), partial(bulyan.around_median, **options)
-    return Aggregator(combine=combine, mixes=(select,))
+    return Aggregator(combine=combine, mixes=(select,), weighted=False)
 
 
 def flame(config: Mapping[str, Any]) -> Aggregator:

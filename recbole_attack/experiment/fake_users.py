@@ -60,9 +60,14 @@ def configured_poison(config: AttackConfig, dataset: RaggedSequentialDataset, th
         threat: What is promoted, and the real users whose lengths the fake ones have unless ``profile_size`` is set.
 
     Raises:
-        DataError: Profiles are larger than the catalogue, or the attack finds no items.
+        DataError: Profiles leave no item out, all items are targets, or the attack finds no items.
     """
     train, field = dataset.split.train, config.final_config_dict.get("category_field")
+    if len(threat.targets) >= train.n_items - 1:
+        raise DataError(
+            f"attack '{config['attack']}' needs other items than its targets: expected fewer targets than the "
+            f"{train.n_items - 1} items there are, found {len(threat.targets)}"
+        )
     log = Log(train, threat.targets, item_categories(dataset, field) if field else None)
     users = PROFILES[config["attack"]](config.final_config_dict, log)
     lengths = _lengths(config["profile_size"], train, threat.malicious_users)
@@ -72,9 +77,11 @@ def configured_poison(config: AttackConfig, dataset: RaggedSequentialDataset, th
 
 def _lengths(size: int | None, train: UserSequences, like: Int) -> Int:
     """Length of each profile: a number, or that of a history without the items that are there again."""
-    items = train.n_items - 1
-    if size is not None and size > items:
-        raise DataError(f"profile_size is larger than the catalogue: expected at most {items}, found {size}")
+    most = train.n_items - 2
+    if size is not None and size > most:
+        raise DataError(
+            f"profile_size leaves no item that a fake user does not have: expected at most {most}, found {size}"
+        )
     return np.maximum(train.as_sets().lengths[like], 2) if size is None else np.full(len(like), size)
 
 

@@ -19,6 +19,7 @@ from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import ClientGroup, single_updates, uploaded
 from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import Update
+from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import torch_stream
 
 
@@ -53,6 +54,9 @@ class Crafting:
             return self._trained(model, profile)
 
         crafted = self.upload(Uploading(model, own, honest, self.context, self.round, trained, self._served))
+        if not isinstance(crafted, ClientUpdates) or len(crafted) != len(own.updates):
+            found = f"{len(crafted)}" if isinstance(crafted, ClientUpdates) else type(crafted).__name__
+            raise ConfigError(f"the attack's upload must return updates of {len(own.updates)} clients: found {found}")
         order = torch.cat([(~malicious).nonzero().squeeze(1), malicious.nonzero().squeeze(1)])
         return concatenate([honest.updates, crafted]).reordered(order)
 

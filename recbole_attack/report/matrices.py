@@ -88,10 +88,13 @@ def matrices(cells: Cells) -> list[Matrix]:
     def attack_and_share(row: Row) -> str:
         return joined(of.attack(row), of.share(row) if several_shares else "")
 
+    def rule(row: Row) -> str:
+        return of.rule(row) or str(row.records[0]["config"].get("aggregator", "none"))
+
     by_share = _matrices(cells, "malicious share", shared, of.place, attack_and_rule, of.share)
     if not of.rules_differ:
         return by_share
-    return by_share + _matrices(cells, "aggregation rule", cells.rows, of.place, attack_and_share, of.rule)
+    return by_share + _matrices(cells, "aggregation rule", cells.rows, of.place, attack_and_share, rule)
 
 
 def share_of(row: Row) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
-from recbole_attack.report.words import clients_asked, fake_users, sampled_users, selected
+from recbole_attack.report.words import clients_asked, fake_users, rule, sampled_users, selected
 from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
@@ -23,7 +23,7 @@ def threat(row: Row) -> dict[str, str]:
         _knows(budget),
         _controls(budget),
         _promotes(budget, config),
-        _limits(budget),
+        _limits(budget, config),
         _upload(row.records, "malicious_weight", 100),
         _upload(row.records, "norm_ratio", 1),
     )
@@ -55,12 +55,14 @@ def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return f"{what} ({selected(config['target_items'])})" + (f" to users {group}" if group else "")
 
 
-def _limits(budget: Mapping[str, Any]) -> str:
+def _limits(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """How loud uploads may be, and how much they may ask to count."""
     if "malicious_clients" not in budget:
         return ""
     scale, quantile = budget.get("gradient_scale", 1), budget.get("norm_budget")
-    times = "uploads as computed" if scale == 1 else f"uploads times {rounded(scale)}"
+    upload = config.get("upload", "computed")
+    uploads = "uploads" if upload == "computed" else f"{upload} uploads"
+    times = f"{uploads} times {rounded(scale)}" if scale != 1 else uploads + " as computed" * (upload == "computed")
     limit = "of any length" if quantile is None else f"no longer than the {rounded(quantile)} quantile of honest ones"
     claim = budget.get("claimed_interactions")
     lie = f", claiming as much data as any honest client of the {claim}" if claim else ""
@@ -113,7 +115,7 @@ FACTS: Mapping[str, Callable[[Record], str | None]] = {
     "data": _data,
     "victim": _of("model"),
     "training": _training,
-    "rule": _of("aggregator", "federated"),
+    "rule": lambda record: rule(record) if record["config"]["scenario"] == "federated" else None,
     "ranking": _ranking,
     "targets": _of("target_items"),
     "attack": _of("attack"),

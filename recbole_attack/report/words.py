@@ -32,8 +32,24 @@ def caption(record: Mapping[str, Any]) -> str:
         f"{promoted} ({selected(config['target_items'])})",
     ]
     if config["attack"] != "none":
-        parts.append(f"attack {config['attack']}" + _attackers(budget))
+        parts.append(", ".join([f"attack {config['attack']}" + _attackers(budget), *_uploads(config)]))
     return printable("; ".join([*parts, f"seed {config['seed']}"]))
+
+
+def rule(record: Mapping[str, Any]) -> str:
+    """How the server combines updates, with what is special about it."""
+    config = record["config"]
+    before = config.get("pre_aggregator", "none")
+    special = [f"after {before}"] * (before != "none") + ["per item"] * bool(config.get("per_item"))
+    return " ".join([config["aggregator"], *special])
+
+
+def _uploads(config: Mapping[str, Any]) -> list[str]:
+    """What malicious clients make of their updates, where they do not upload them as computed."""
+    if config["scenario"] != "federated":
+        return []
+    usual = {"upload": "computed", "gradient_scale": 1, "norm_budget": None, "claimed_interactions": None}
+    return [f"{key} {config[key]}" for key, value in usual.items() if config.get(key, value) != value]
 
 
 def sampled_users(record: Mapping[str, Any]) -> str:
@@ -153,7 +169,7 @@ def _central(record: Mapping[str, Any], epochs: int) -> str:
 
 def _federated(record: Mapping[str, Any], epochs: int) -> str:
     config = record["config"]
-    return f"federated, {clients_asked(record)}, server {_optimiser(config, epochs)}, {config['aggregator']}"
+    return f"federated, {clients_asked(record)}, server {_optimiser(config, epochs)}, {rule(record)}"
 
 
 def _recbole(record: Mapping[str, Any], epochs: int) -> str:

@@ -29,7 +29,13 @@ from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
 from recbole_attack.trainer.resuming import check_epochs, check_like
-from recbole_attack.trainer.sums import detection_columns, detection_summary, uploads_summary
+from recbole_attack.trainer.sums import (
+    detection_columns,
+    detection_summary,
+    scored_clients,
+    uploads_summary,
+    weight_share,
+)
 from recbole_attack.utils.errors import TrainingError
 from recbole_attack.utils.growing_csv import GrowingCSV
 from recbole_attack.utils.rng import torch_stream
@@ -75,6 +81,8 @@ class FederatedTrainer(AttackTrainer):
         written_rounds: The mark of ``rounds.csv`` up to the last finished epoch.
         client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
         frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
+        detectors: Detectors of malicious clients, and the score each flags from.
+        scored: What they said of the clients of all rounds, see ``scored_clients``.
         before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
     """
 
@@ -94,6 +102,10 @@ class FederatedTrainer(AttackTrainer):
         self.before: torch.Tensor | None = None
         if self.attack and self.attack.remembers:
             self.state = (*self.state, "before")
+        self.detectors = dict(sorted(config["client_detectors"].items()))
+        self.scored = torch.zeros(1 + len(self.detectors), 0)
+        if self.detectors:
+            self.state = (*self.state, "scored")
 
     @property
     def attack(self) -> Attack | None:
@@ -110,6 +122,10 @@ class FederatedTrainer(AttackTrainer):
         found = super().fit(*args, **kwargs)
         if self.attack and not any(row["malicious"] for row in self.rounds):
             self.logger.warning(f"no malicious client was asked in any of {len(self.rounds)} rounds: nothing attacked")
+        alone = sum(1 for row in self.rounds if row["malicious"] and not row["honest"])
+        if alone and self.attack and (self.attack.upload or self.config["norm_budget"] is not None):
+            text = f"{alone} of {len(self.rounds)} rounds had no honest client: a norm_budget limits nothing there"
+            self.logger.warning(f"{text}, and uploads that are made of honest updates are sent as computed")
         return found
 
     def _train_epoch(
@@ -178,7 +194,9 @@ class FederatedTrainer(AttackTrainer):
         hostile = pool.malicious[clients]
         came = ask(clients[~hostile], clients[hostile], index, measured)
         honest, malicious, losses, result, loudness, scores, notes = came
-        hostile_ones = torch.arange(len(honest) + len(malicious)) >= len(honest)
+        hostile_ones = torch.arange(len(losses)) >= len(honest)
+        if self.detectors:
+            self.scored = torch.cat([self.scored, scored_clients(scores, hostile_ones, self.detectors)], dim=1)
         candidates = self.client_side.candidates(
             train_data, pool.users[malicious], self.client_side.period(epoch, index)
         )
@@ -191,7 +209,7 @@ class FederatedTrainer(AttackTrainer):
             "loss": float(losses[: len(honest)].mean()) if len(honest) else None,
             "malicious_loss": float(losses[len(honest) :].mean()) if len(malicious) else None,
             "rejected": int((~result.kept).sum()),
-            "malicious_weight": _share(result.client_weights, len(honest)),
+            "malicious_weight": weight_share(result.client_weights, len(honest)),
             "honest_norm": loudness.honest,
             "malicious_norm": loudness.malicious,
             "valid_candidates": candidates,
@@ -199,7 +217,7 @@ class FederatedTrainer(AttackTrainer):
             "residual": result.residual,
             "update_norm": norm,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            **detection_columns(scores, hostile_ones, self.config["client_detectors"]),
+            **detection_columns(scores, hostile_ones, self.detectors),
             **notes,
             "seconds": perf_counter() - start,
         }
@@ -250,7 +268,7 @@ class FederatedTrainer(AttackTrainer):
 
     def detection(self) -> dict[str, dict[str, float | None]]:
         """How well client detectors did: :func:`~recbole_attack.trainer.sums.detection_summary`."""
-        return detection_summary(self.rounds, self.config["client_detectors"])
+        return detection_summary(self.scored, self.detectors)
 
     def _warn_of_frozen(self, epoch: int, rounds: int) -> None:
         """Say which parameters hardly learn: one line an epoch, since it is often every round."""
@@ -268,8 +286,10 @@ class FederatedTrainer(AttackTrainer):
             check_like("before", self.before, self._item_rows())
         self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
+        if "scored" in self.state:
+            clients = sum(int(row["honest"] or 0) + int(row["malicious"] or 0) for row in self.rounds)
+            check_like("scored", self.scored, torch.zeros(1 + len(self.detectors), 1).expand(-1, clients))
         self.uploads()
-        self.detection()
 
     def _save_state(self) -> None:
         if self.client_weights:
@@ -277,10 +297,3 @@ class FederatedTrainer(AttackTrainer):
         self.rounds_file.append(row for row in self.rounds if row["epoch"] == self.start_epoch - 1)
         self.written_rounds = self.rounds_file.mark
         super()._save_state()  # last: a run that goes on from it has to find the files of all it has done
-
-
-def _share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:
-    """Malicious clients' share of the aggregation weight; ``None`` for rules on coordinates, which have no weights."""
-    if client_weights is None or not float(client_weights.sum()):
-        return None
-    return float(client_weights[n_honest:].sum() / client_weights.sum())

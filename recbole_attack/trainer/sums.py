@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-QUANTILE = 0.99
-"""The quantile of honest clients' scores that as a threshold flags one honest client in a hundred."""
+ONE_IN = 100
+"""Honest clients of which a threshold is to flag one at most."""
 
 
 def uploads_summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -21,17 +22,19 @@ def uploads_summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float | No
 
     Returns:
         ``malicious_weight``, their mean share of a round's weight (``None`` for rules on coordinates, which have no
-        weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one
+        weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one, of
+        epochs in which both are above 0 and finite
         (``federated/loudness.py``); ``valid_candidates``, the median over rounds of how many items
         the substitution had to choose from (``None`` without one).
     """
     shares = [row["malicious_weight"] for row in rounds]
     pairs = [(row["malicious_norm"], row["honest_norm"]) for row in rounds]
-    ratios = [malicious / honest for malicious, honest in pairs if malicious is not None and honest]
+    ratios = [malicious / honest for malicious, honest in pairs if malicious and honest]
+    finite = [ratio for ratio in ratios if isfinite(ratio)]
     candidates = [row["valid_candidates"] for row in rounds if row["valid_candidates"] is not None]
     return {
         "malicious_weight": None if None in shares else float(np.mean(shares)),
-        "norm_ratio": float(np.median(ratios)) if ratios else None,
+        "norm_ratio": float(np.median(finite)) if finite else None,
         "valid_candidates": float(np.median(candidates)) if candidates else None,
     }
 
@@ -48,56 +51,67 @@ def detection_columns(
 
     Returns:
         For each detector ``d`` of ``thresholds``: ``d_flagged`` and ``d_caught``, how many clients it flagged and how
-        many of these are malicious; ``d_auroc`` (``None`` unless there are clients of both kinds); ``d_honest_99``,
-        the 99 % quantile of the honest clients' scores (``None`` without any).
+        many of these are malicious; ``d_auroc`` (``None`` unless there are clients of both kinds).
     """
     columns: dict[str, float | None] = {}
     for name, threshold in thresholds.items():
         found = scores.get(name, torch.zeros(0))
-        flagged, honest = found >= threshold, found[~malicious]
-        both = 0 < len(honest) < len(found)
+        flagged = found >= threshold
         columns |= {
             f"{name}_flagged": int(flagged.sum()),
             f"{name}_caught": int((flagged & malicious).sum()),
-            f"{name}_auroc": _auroc(found, malicious) if both else None,
-            f"{name}_honest_99": float(honest.quantile(QUANTILE)) if len(honest) else None,
+            f"{name}_auroc": _auroc(found, malicious),
         }
     return columns
 
 
-def _auroc(scores: torch.Tensor, malicious: torch.Tensor) -> float:
+def _auroc(scores: torch.Tensor, malicious: torch.Tensor) -> float | None:
+    if not 0 < int(malicious.sum()) < len(malicious):
+        return None
     finite = scores.nan_to_num(posinf=torch.finfo(scores.dtype).max)
     return float(roc_auc_score(malicious.numpy(), finite.numpy()))
 
 
-def detection_summary(
-    rounds: Sequence[Mapping[str, Any]], detectors: Iterable[str]
-) -> dict[str, dict[str, float | None]]:
-    """Detector -> how well it did over all rounds.
+def scored_clients(
+    scores: Mapping[str, torch.Tensor], malicious: torch.Tensor, detectors: Iterable[str]
+) -> torch.Tensor:
+    """``[1 + D, N]`` of one round in float32: who is malicious (0 or 1), and what each of ``D`` detectors says."""
+    return torch.stack([malicious.float(), *(scores.get(name, malicious[:0]).float() for name in detectors)])
+
+
+def detection_summary(scored: torch.Tensor, thresholds: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
+    """Detector -> how well it did, over the clients of all rounds.
 
     Args:
-        rounds: Rows of ``rounds.csv``.
-        detectors: Their names.
+        scored: ``[1 + D, N]``, see :func:`scored_clients`.
+        thresholds: ``D`` detectors and the score from which on each flags a client.
 
     Returns:
-        ``precision`` of what was flagged and ``recall`` of the malicious clients, over clients of all rounds;
-        ``false_alarms``, the share of honest clients that were flagged; ``auroc``, the mean over rounds with clients
-        of both kinds; ``threshold_at_1``, the median over rounds of the honest clients' 99 % quantile. All but the last
-        in ``[0, 1]``; ``None`` where they are 0/0.
+        ``precision`` of what was flagged and ``recall`` of the malicious clients; ``false_alarms``, the share of honest
+        clients that were flagged; ``auroc``; ``threshold_at_1``, the smallest threshold that would have flagged one
+        honest client in a hundred at most. All but the last in ``[0, 1]``; ``None`` where there is nothing to count.
     """
-    return {name: _summary(rounds, name) for name in detectors}
-
-
-def _summary(rounds: Sequence[Mapping[str, Any]], name: str) -> dict[str, float | None]:
-    flagged, caught, honest, malicious = (
-        sum(row[column] for row in rounds) for column in (f"{name}_flagged", f"{name}_caught", "honest", "malicious")
-    )
-    areas = [row[f"{name}_auroc"] for row in rounds if row[f"{name}_auroc"] is not None]
-    quantiles = [row[f"{name}_honest_99"] for row in rounds if row[f"{name}_honest_99"] is not None]
+    malicious = scored[0] > 0
     return {
-        "precision": caught / flagged if flagged else None,
-        "recall": caught / malicious if malicious else None,
-        "false_alarms": (flagged - caught) / honest if honest else None,
-        "auroc": float(np.mean(areas)) if areas else None,
-        "threshold_at_1": float(np.median(quantiles)) if quantiles else None,
+        name: _summary(of, malicious, flag) for of, (name, flag) in zip(scored[1:], thresholds.items(), strict=True)
     }
+
+
+def _summary(scores: torch.Tensor, malicious: torch.Tensor, threshold: float) -> dict[str, float | None]:
+    flagged, honest = scores >= threshold, scores[~malicious]
+    caught, most = int((flagged & malicious).sum()), len(honest) // ONE_IN
+    above = honest.sort(descending=True).values[most : most + 1]
+    return {
+        "precision": caught / int(flagged.sum()) if flagged.any() else None,
+        "recall": caught / int(malicious.sum()) if malicious.any() else None,
+        "false_alarms": float(flagged[~malicious].double().mean()) if len(honest) else None,
+        "auroc": _auroc(scores, malicious),
+        "threshold_at_1": float(above.nextafter(torch.tensor(torch.inf))) if len(above) else None,
+    }
+
+
+def weight_share(client_weights: torch.Tensor | None, n_honest: int) -> float | None:
+    """Malicious clients' share of the aggregation weight; ``None`` for rules on coordinates, which have no weights."""
+    if client_weights is None or not float(client_weights.sum()):
+        return None
+    return float(client_weights[n_honest:].sum() / client_weights.sum())

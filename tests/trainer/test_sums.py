@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import prepare
-from recbole_attack.trainer.sums import detection_columns, detection_summary
+from recbole_attack.trainer.sums import detection_columns, detection_summary, scored_clients
 
 THRESHOLDS = {"top_row": 0.4, "clone": 2.0, "spectral": 0.2, "norm": 3.0}
 
@@ -22,28 +24,45 @@ def test_one_round_by_hand() -> None:
         "top_row_flagged": 3,
         "top_row_caught": 2,
         "top_row_auroc": pytest.approx(5 / 6),
-        "top_row_honest_99": pytest.approx(0.592),
     }
     honest = detection_columns(scores, torch.zeros(5, dtype=torch.bool), {"top_row": 9.0})
     assert honest["top_row_auroc"] is None and honest["top_row_flagged"] == 1
     nobody = detection_columns({}, malicious[:0], {"norm": 1.0})
-    assert nobody == {"norm_flagged": 0, "norm_caught": 0, "norm_auroc": None, "norm_honest_99": None}
+    assert nobody == {"norm_flagged": 0, "norm_caught": 0, "norm_auroc": None}
+    assert scored_clients(scores, malicious, ["top_row"]).tolist() == [
+        [0, 0, 0, 1, 1],
+        pytest.approx([0.1, 0.2, 0.6, 0.5, float("inf")]),
+    ]
+    assert scored_clients({}, malicious[:0], ["norm", "clone"]).shape == (3, 0)
 
 
 def test_all_rounds_by_hand() -> None:
-    first = {"honest": 9, "malicious": 1, "norm_flagged": 2, "norm_caught": 1, "norm_auroc": 0.8, "norm_honest_99": 1.0}
-    second = {**first, "malicious": 3, "norm_flagged": 1, "norm_caught": 1, "norm_auroc": 0.6, "norm_honest_99": 3.0}
-    alone = {**first, "malicious": 0, "norm_flagged": 0, "norm_caught": 0, "norm_auroc": None, "norm_honest_99": 4.0}
-    assert detection_summary([first, second, alone], ["norm"]) == {
+    scored = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1.0, 1.0], [1.0, 4.0, 5.0, 2.0, 2.0, 7.0]])
+    assert detection_summary(scored, {"norm": 4.0}) == {
         "norm": {
             "precision": pytest.approx(2 / 3),
-            "recall": pytest.approx(2 / 4),
-            "false_alarms": pytest.approx(1 / 27),
-            "auroc": pytest.approx(0.7),
-            "threshold_at_1": 3.0,
+            "recall": pytest.approx(2 / 3),
+            "false_alarms": pytest.approx(1 / 3),
+            "auroc": pytest.approx(7.5 / 9),
+            "threshold_at_1": pytest.approx(4.0),
         }
     }
-    assert set(detection_summary([alone], ["norm"])["norm"].values()) == {None, 0.0, 4.0}
+    assert set(detection_summary(scored[:, :0], {"norm": 1.0})["norm"].values()) == {None}
+    honest = detection_summary(scored[:, scored[0] == 0], {"norm": 9.0})["norm"]
+    assert honest["precision"] is honest["recall"] is honest["auroc"] is None and honest["false_alarms"] == 0
+
+
+@given(scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=450))
+def test_the_threshold_flags_one_honest_client_in_a_hundred_at_most_and_no_smaller_one_does(
+    scores: list[float],
+) -> None:
+    honest = torch.tensor(scores)
+    found = detection_summary(torch.stack([torch.zeros_like(honest), honest]), {"norm": 0.5})["norm"]
+    threshold = found["threshold_at_1"]
+    assert threshold is not None
+    assert int((honest >= threshold).sum()) <= len(scores) / 100
+    below = torch.tensor(threshold).nextafter(torch.tensor(-torch.inf))
+    assert int((honest >= below).sum()) > len(scores) / 100
 
 
 @pytest.fixture
@@ -70,7 +89,7 @@ def test_both_backends_see_the_same_clients(ran: Any, changes: dict[str, Any]) -
     for arm, (rounds, detection) in fast.items():
         for one, other in zip(rounds, slow[arm][0], strict=True):
             keys = [key for key in one if key.startswith(tuple(THRESHOLDS))]
-            assert len(keys) == 4 * len(THRESHOLDS)
+            assert len(keys) == 3 * len(THRESHOLDS)
             assert [one[key] or 0.0 for key in keys] == pytest.approx([other[key] or 0.0 for key in keys], rel=1e-3)
         assert (detection["top_row"]["auroc"] is None) == (arm == "clean")
 

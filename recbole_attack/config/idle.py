@@ -1,0 +1,32 @@
+"""Parameters that do nothing beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_attack.defense import configured_aggregator
+
+_OF_UPLOADS = ("upload", "claimed_interactions", "gradient_scale")
+
+
+def idle(values: Mapping[str, Any]) -> dict[str, str]:
+    """Parameter -> why it does nothing.
+
+    Args:
+        values: All parameters of a run, checked.
+    """
+    if values["scenario"] != "federated":
+        return {}
+    rule = configured_aggregator(values)
+    found: dict[str, str] = {}
+    if values["attack"] == "none":
+        found |= dict.fromkeys(_OF_UPLOADS, "there is no attack")
+    if not rule.weighted and values["pre_aggregator"] == "none":
+        found |= dict.fromkeys(
+            ("client_weighting", "claimed_interactions"),
+            f"aggregator '{values['aggregator']}' counts all clients alike",
+        )
+    if rule.support is not None and not values["per_item"]:
+        found["support_prior"] = "without per_item, the other clients of the round count as those that sent zeros"
+    return found

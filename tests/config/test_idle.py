@@ -1,0 +1,75 @@
+"""What does nothing is said to: by a run with and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_attack import AttackConfig
+from recbole_attack.config.idle import idle
+from recbole_attack.defense import AGGREGATORS, configured_aggregator
+from recbole_attack.experiment import prepare_training
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@given(seed=st.integers(0, 10**6))
+def test_a_rule_that_counts_all_alike_gives_the_same_with_other_weights(aggregator: str, seed: int) -> None:
+    config = AttackConfig(config_dict={"aggregator": aggregator}).final_config_dict
+    generator = torch.Generator().manual_seed(seed)
+    updates = torch.randn(9, 12, generator=generator, dtype=torch.float64)
+    weights = 0.2 + torch.rand(9, generator=generator, dtype=torch.float64)
+    rule = configured_aggregator(config)
+    same = torch.allclose(rule.apply(updates, weights).update, rule.apply(updates, torch.ones(9).double()).update)
+    assert same or rule.weighted
+    assert ("client_weighting" in idle(config)) == (not rule.weighted)
+
+
+def test_every_weighted_rule_shows_it_somewhere() -> None:
+    """A rule that is said to count clients by their weights does so in some round."""
+    for name in AGGREGATORS:
+        rule = configured_aggregator(AttackConfig(config_dict={"aggregator": name}).final_config_dict)
+        seen = []
+        for seed in range(8):
+            generator = torch.Generator().manual_seed(seed)
+            updates = torch.randn(9, 12, generator=generator, dtype=torch.float64)
+            weights = 0.2 + torch.rand(9, generator=generator, dtype=torch.float64)
+            seen.append(torch.allclose(rule.apply(updates, weights).update, rule.apply(updates, weights**0).update))
+        assert all(seen) != rule.weighted, name
+
+
+@pytest.mark.parametrize(
+    ("given_", "parameter"),
+    [
+        ({"attack": "none", "gradient_scale": 5.0, "malicious_ratio": 0.1}, "gradient_scale"),
+        ({"attack": "eb", "aggregator": "median", "client_weighting": "examples"}, "client_weighting"),
+        ({"attack": "eb", "aggregator": "support_shrunk", "support_prior": 50.0}, "support_prior"),
+    ],
+    ids=str,
+)
+def test_what_is_idle_changes_no_figure(
+    small: Callable[..., dict[str, Any]], given_: dict[str, Any], parameter: str
+) -> None:
+    def rounds(**values: Any) -> Any:
+        config = AttackConfig(config_dict=small(epochs=1, **values))
+        experiment = prepare_training(config)
+        trainer = experiment.trainer(config)
+        trainer.fit(experiment.train_data, verbose=False, saved=False)
+        return [row["update_norm"] for row in trainer.rounds]
+
+    assert parameter in idle(AttackConfig(config_dict=small(**given_)).final_config_dict)
+    assert rounds(**given_) == rounds(**{key: value for key, value in given_.items() if key != parameter})
+
+
+def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]]) -> None:
+    for values in (
+        {"attack": "eb", "client_weighting": "examples"},
+        {"attack": "eb", "aggregator": "support_shrunk", "per_item": True},
+        {"attack": "eb", "aggregator": "median", "pre_aggregator": "bucketing", "client_weighting": "examples"},
+        {"scenario": "central"},
+    ):
+        assert idle(AttackConfig(config_dict=small(**values)).final_config_dict) == {}
