@@ -351,7 +351,8 @@ def test_the_field_of_categories_is_loaded_and_items_stay_the_same(tmp_path):
     [
         ({"malicious_clients": "compromise"}, ConfigError, "expected malicious_clients 'clone', found 'compromise'"),
         ({"profile_size": 1}, ConfigError, "profile_size must be .* at least 2"),
-        ({"profile_size": 40}, DataError, "profile_size is larger than the catalogue: expected at most 39, found 40"),
+        ({"profile_size": 39}, DataError, "a fake user does not have: expected at most 38, found 39"),
+        ({"target_items": "random:39"}, DataError, "expected fewer targets than the 39 items there are, found 39"),
         ({"segment_items": 0.1}, ConfigError, "unknown parameter 'segment_items' .*read by profile segment"),
         ({"attack": "segment", "category_field": "colour"}, DataError, "colour"),
         ({"attack": "averge"}, ConfigError, "did you mean 'average'"),
