@@ -381,12 +381,12 @@ def test_what_came_later_is_read_where_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("lacking", "arm", "left"),
     [
-        ([*BESIDE], "attacked", set()),
-        ([*BESIDE], "local", set()),
-        (["pushes"], "local", {"spectral", "groups"}),
-        (["rows", "lists"], "attacked", {"margin"}),
-        (["groups"], "local", {"spectral", "margin"}),
-        (["groups"], "attacked", {"spectral", "margin", "groups"}),
+        ([*BESIDE], "attacked", []),
+        ([*BESIDE], "local", []),
+        (["pushes"], "local", ["spectral", "groups"]),
+        (["rows", "lists"], "attacked", ["margin"]),
+        (["groups"], "local", ["spectral", "margin"]),
+        (["groups"], "attacked", ["spectral", "margin", "groups"]),
     ],
     ids=str,
 )
