@@ -80,7 +80,8 @@ def test_a_parameter_that_came_later_has_a_value_with_which_stored_arms_stay_wha
     for table in TABLES:
         for row in read_grid(table):
             for parameters in arm_parameters(AttackConfig(config_dict=row.parameters)).values():
-                new = deciding(parameters).keys() - known.get(kind(parameters), parameters.keys())
+                given = row.parameters.keys()  # what a row asks for itself is new on purpose
+                new = deciding(parameters).keys() - known.get(kind(parameters), parameters.keys()) - given
                 assert not new, f"{row.name}: a value of {new} in benchmark.plan.NEUTRAL, or another EVALUATOR_VERSION"
 
 

@@ -191,8 +191,8 @@ def test_every_default_of_the_help_is_that_of_a_configuration(capsys):
     out = printed(capsys, "run", "--help")
     config, groups = AttackConfig(), re.split(r"\n\n(?=parameters of )", out)[1:]
     assert [group.splitlines()[0].removeprefix("parameters of ") for group in groups] == [
-        *("every run", "scenarios", "attacks", "profiles of fake users", "uploads", "aggregators", "pre-aggregators"),
-        *("client defenses", "models", "--engine=flower"),
+        *("every run", "scenarios", "attacks", "profiles of fake users", "uploads", "detectors", "aggregators"),
+        *("pre-aggregators", "client defenses", "models", "--engine=flower"),
     ]
     shown = re.findall(r"^  --(\w+) .*; default (.*)\)$", groups[0], re.MULTILINE)
     assert len(shown) > 40
