@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping
 from textwrap import fill
 from typing import Any, NamedTuple
@@ -11,7 +9,8 @@ from typing import Any, NamedTuple
 from recbole.evaluator import metrics as metrics_of_recbole
 from recbole.evaluator.register import metrics_dict
 
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS
+from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS, PROFILES, UPLOADS
+from recbole_attack.commands.references import described
 from recbole_attack.config.knowledge import knowledge_levels
 from recbole_attack.config.options import SCENARIOS
 from recbole_attack.data import SELECTORS
@@ -20,8 +19,6 @@ from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, CLIENT_DETECTOR
 from recbole_attack.evaluator import EXPOSURE_METRICS, register_metrics
 from recbole_attack.model import MODELS, RECBOLE_MODELS
 from recbole_attack.stages import PLATFORMS
-
-_ROLE = re.compile(r":\w+(?::\w+)?:`~?(?:[\w.]+\.)?(\w+)`")
 
 
 class Section(NamedTuple):
@@ -32,38 +29,75 @@ class Section(NamedTuple):
         table: Name -> the part, which has a docstring, or its description.
         folder: Where the default parameters of each are, if they have any.
         brief: ``list`` shows the names alone.
+        use: How one is chosen, with ``{}`` for its name.
+        note: What ``list`` adds.
     """
 
     title: str
     table: Mapping[str, Any]
     folder: str = ""
     brief: bool = False
+    use: str = ""
+    note: str = ""
 
 
 def sections() -> dict[str, Section]:
     """Kind -> its parts as they are now, registered ones among them, in the order ``list`` shows them."""
     raw = {name: dict.fromkeys(table.raw for table in tables) for name, tables in CONVERSIONS.items()}
     return {
-        "scenario": Section("scenarios", SCENARIOS, "scenario"),
-        "model": Section("models", MODELS, "model"),
-        "baseline": Section("models of RecBole's for scenario recbole", _baselines(), "baseline", brief=True),
-        "attack": Section("attacks", ATTACKS, "attack"),
-        "upload": Section("what malicious clients upload", UPLOADS, "upload"),
-        "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
-        "profile": Section("profiles of fake users, attacks in scenario recbole", PROFILES, "profile"),
-        "platform": Section("platforms", PLATFORMS),
-        "aggregator": Section("aggregators", AGGREGATORS, "defense"),
-        "pre_aggregator": Section("pre-aggregators", PRE_AGGREGATORS, "pre_aggregator"),
-        "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
-        "client_detector": Section("detectors of malicious clients", CLIENT_DETECTORS),
-        "detector": Section("detectors of promoted items", DETECTORS, "detector"),
-        "selector": Section("target selectors (name:count)", SELECTORS),
-        "metric": Section("metrics, besides RecBole's", own_metrics()),
+        "scenario": Section("scenarios", SCENARIOS, "scenario", use="--scenario={}"),
+        "model": Section("models", MODELS, "model", use="--model={}"),
+        "baseline": Section(
+            "models of RecBole's for scenario recbole",
+            _baselines(),
+            "baseline",
+            brief=True,
+            use="--scenario=recbole --model={}",
+        ),
+        "attack": Section("attacks", ATTACKS, "attack", use="--attack={}", note=_levels()),
+        "upload": Section("what malicious clients upload", UPLOADS, "upload", use="--upload={}"),
+        "backdoor": Section(
+            "attacks by the provider of a pre-trained model",
+            BACKDOORS,
+            "attack",
+            use="--scenario=pretrain --attack={}",
+        ),
+        "profile": Section(
+            "profiles of fake users, attacks in scenario recbole",
+            PROFILES,
+            "profile",
+            use="--scenario=recbole --attack={}",
+        ),
+        "platform": Section("platforms", PLATFORMS, use="--scenario=pretrain --platform={}"),
+        "aggregator": Section("aggregators", AGGREGATORS, "defense", use="--aggregator={}"),
+        "pre_aggregator": Section(
+            "pre-aggregators", PRE_AGGREGATORS, "pre_aggregator", use="--pre_aggregator={}, before any --aggregator"
+        ),
+        "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense", use="--client_defense={}"),
+        "client_detector": Section(
+            "detectors of malicious clients",
+            CLIENT_DETECTORS,
+            use="--client_detectors='{{{}: <the score it flags from>}}'",
+        ),
+        "detector": Section(
+            "detectors of promoted items",
+            DETECTORS,
+            "detector",
+            use="all of them in scenario pretrain; recbole_attack inspect <file> --detector={} decides by this one",
+        ),
+        "selector": Section("target selectors (name:count)", SELECTORS, use="--target_items={}:<count>"),
+        "metric": Section("metrics, besides RecBole's", own_metrics(), use="--metrics='[{}, ...]'"),
         "conversion": Section(
             "datasets that convert reads as they are published",
             {name: f"from {', '.join(files)}" for name, files in raw.items()},
+            use="recbole_attack convert {} <folder of these files> <folder of the dataset>",
         ),
     }
+
+
+def _levels() -> str:
+    levels = "; ".join(f"{level}, {what}" for level, what in LEVELS.items())
+    return f"What has to be known besides the attacker's own clients, each level with those before it: {levels}."
 
 
 def _baselines() -> dict[str, str]:
@@ -97,10 +131,12 @@ def descriptions() -> dict[str, dict[str, str]]:
 def listing() -> str:
     """The text of ``list``."""
     found = sections()
-    return "\n\n".join(
-        f"{found[kind].title}\n{_names(lines) if found[kind].brief else _lines(lines)}"
-        for kind, lines in descriptions().items()
-    )
+    return "\n\n".join(_section(found[kind], lines) for kind, lines in descriptions().items())
+
+
+def _section(section: Section, described: Mapping[str, str]) -> str:
+    names = _names(described) if section.brief else _lines(described)
+    return "\n".join([section.title, names, *([_wrapped(section.note)] if section.note else [])])
 
 
 def _lines(described: Mapping[str, str]) -> str:
@@ -108,15 +144,13 @@ def _lines(described: Mapping[str, str]) -> str:
 
 
 def _names(described: Mapping[str, str]) -> str:
-    return fill(", ".join(sorted(described)), 118, initial_indent="  ", subsequent_indent="  ")
+    return _wrapped(", ".join(sorted(described)))
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, 118, initial_indent="  ", subsequent_indent="  ")
 
 
 def first_line(part: Any) -> str:
     """The first line of a part's description."""
     return next(iter(described(part).splitlines()), "")
-
-
-def described(part: Any) -> str:
-    """A part's docstring, or itself where it is a description, without what only a page of documentation shows."""
-    text = inspect.cleandoc(part if isinstance(part, str) else part.__doc__ or "")
-    return _ROLE.sub(r"\1", text).replace("``", "`")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import recbole
 from recbole.evaluator.register import metrics_dict
 
-from recbole_attack.commands.catalogue import described, first_line, sections
-from recbole_attack.config import AttackConfig
-from recbole_attack.config.defaults import load_defaults
-from recbole_attack.config.reading import find_option
-from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS
+from recbole_attack.commands.catalogue import first_line, sections
+from recbole_attack.commands.facts import BEHIND, NEEDS
+from recbole_attack.commands.references import described, referred_to
+from recbole_attack.config.defaults import load_defaults, own_parameters
+from recbole_attack.config.reading import all_options, find_option
 from recbole_attack.model import base_name, find_model
 from recbole_attack.utils.errors import ConfigError, did_you_mean, shown
 from recbole_attack.utils.files import plain
@@ -21,7 +21,10 @@ from recbole_attack.utils.yaml_files import load_yaml
 
 
 def parts_called(name: str) -> list[dict[str, Any]]:
-    """Every part of a name, any case: kind, name, summary, description, and default, expected and help by parameter.
+    """Every part and parameter of a name, any case.
+
+    Each has kind, name, summary, description, use (how it is chosen), needs (what it knows or asks for), references
+    (what its description refers to, by name) and parameters: default, expected and help by name.
 
     Raises:
         ConfigError: There is none.
@@ -30,49 +33,57 @@ def parts_called(name: str) -> list[dict[str, Any]]:
     own = {metric.lower() for metric in tables["metric"]}
     tables["metric"] = {**{key: metric for key, metric in metrics_dict.items() if key not in own}, **tables["metric"]}
     found = [
-        _record(kind, known, part)
+        _record(kind, known, part, tables)
         for kind, table in tables.items()
         for known, part in table.items()
         if known.lower() == name.lower()
     ]
+    found += [_parameter(key) for key in all_options() if key.lower() == name.lower()]
     if not found:
-        near = did_you_mean(name, [known for table in tables.values() for known in table])
-        raise ConfigError(f"unknown part {shown(name)}: expected a name that 'recbole_attack list' shows{near}")
+        near = did_you_mean(name, [*(known for table in tables.values() for known in table), *all_options()])
+        raise ConfigError(
+            f"unknown part {shown(name)}: expected a name that 'recbole_attack list' shows, or a parameter that "
+            f"'recbole_attack run --help' shows{near}"
+        )
     return found
 
 
-def _record(kind: str, name: str, part: Any) -> dict[str, Any]:
-    rule = {"aggregator": _rule, "pre_aggregator": _mixing}.get(kind)
-    texts = [described(part).partition("\n")[2].strip(), described(rule(name)) if rule else ""]
+def _record(kind: str, name: str, part: Any, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    section = sections()[kind]
+    behind = BEHIND[kind](name) if kind in BEHIND else []
+    texts = [described(part).partition("\n")[2].strip(), *map(described, behind)]
+    parameters = _own_parameters(section.folder, name)
     return {
         "kind": kind,
         "name": name,
         "summary": first_line(part),
         "description": "\n\n".join(filter(None, texts)),
-        "parameters": {
-            key: {"default": plain(default), "expected": expected(key, default), "help": help_of(key)}
-            for key, default in _own_parameters(sections()[kind].folder, name).items()
-        },
+        "use": section.use.format(name),
+        "needs": NEEDS[kind](name) if kind in NEEDS else [],
+        "references": referred_to([part, *behind], {known.lower() for table in tables.values() for known in table}),
+        "parameters": {key: _about(key, default) for key, default in parameters.items()},
     }
 
 
-def _rule(name: str) -> Any:
-    """The function an aggregator's recipe wires, with which its formula and example stand."""
-    aggregator = AGGREGATORS[name](AttackConfig(config_dict={"aggregator": name}).final_config_dict)
-    return _wired(aggregator.support or aggregator.weigh or aggregator.combine)
+def _parameter(key: str) -> dict[str, Any]:
+    """A parameter as a part: who reads it, with which default."""
+    general = load_defaults("overall")
+    readers = {"every run": general} if key in general else own_parameters()
+    defaults = {reader: written(values[key]) for reader, values in readers.items() if key in values}
+    return {
+        "kind": "parameter",
+        "name": key,
+        "summary": help_of(key) or "a parameter of RecBole's",
+        "description": "\n".join(f"default of {reader}: {default}" for reader, default in defaults.items()),
+        "use": f"--{key}=<{expected(key, None)}>",
+        "needs": [],
+        "references": {},
+        "parameters": {},
+    }
 
 
-def _mixing(name: str) -> Any:
-    """The function of a pre-aggregator, or no description where there is none."""
-    rule = PRE_AGGREGATORS[name](AttackConfig(config_dict={"pre_aggregator": name}).final_config_dict)
-    return _wired(rule) if rule else ""
-
-
-def _wired(rule: Any) -> Any:
-    """The function or value that is wired with parameters."""
-    while isinstance(rule, partial):
-        rule = rule.func
-    return rule
+def _about(key: str, default: Any) -> dict[str, Any]:
+    return {"default": plain(default), "expected": expected(key, default), "help": help_of(key)}
 
 
 def _own_parameters(folder: str, name: str) -> dict[str, Any]:
@@ -122,10 +133,15 @@ def as_text(part: dict[str, Any]) -> str:
         parameter_line(name, about["help"], about["expected"], written(about["default"]))
         for name, about in part["parameters"].items()
     ]
+    none = [] if part["kind"] == "parameter" else ["no parameters of its own"]
     blocks = [
         f"{part['kind'].replace('_', ' ')} {part['name']}\n{part['summary']}",
         part["description"],
-        "\n".join(["parameters", *parameters]) if parameters else "no parameters of its own",
+        *(f"{name}: {words}" for name, words in part["references"].items()),
+        "\n".join(
+            [f"use\n  {part['use']}", *(["needs", *(f"  {line}" for line in part["needs"])] if part["needs"] else [])]
+        ),
+        "\n".join(["parameters", *parameters] if parameters else none),
     ]
     return "\n\n".join(filter(None, blocks))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from recbole_attack.attack import ATTACKS
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_attack.attack import ATTACKS, LEVELS, Attack
 from recbole_attack.config.attack_config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
 
@@ -13,5 +16,15 @@ def knowledge_levels() -> dict[str, str | None]:
     ``None`` for no attack, and for one from outside that knows something else.
     """
     common = AttackConfig().final_config_dict
-    made = {name: recipe({**common, **load_defaults(f"attack/{name}")}) for name, recipe in ATTACKS.items()}
+    made = {name: _attack(name, common) for name in ATTACKS}
     return {name: attack.level if attack else None for name, attack in made.items()}
+
+
+def known_to(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The level of an attack with its default parameters, and what it knows besides its own clients."""
+    attack = _attack(name, AttackConfig().final_config_dict)
+    return (attack.level, (LEVELS["K0"], *attack.knowledge)) if attack else (None, ())
+
+
+def _attack(name: str, common: Mapping[str, Any]) -> Attack | None:
+    return ATTACKS[name]({**common, **load_defaults(f"attack/{name}")})

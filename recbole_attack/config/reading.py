@@ -11,15 +11,19 @@ from recbole_attack.config.registered import registered_options
 from recbole_attack.config.values import parse_value
 
 
+def all_options() -> dict[str, Option]:
+    """Every parameter with a check, this package's, RecBole's and registered ones, by name."""
+    return {**registered_options(), **OPTIONS_OF_RECBOLE, **OPTIONS}
+
+
 def find_option(name: str) -> Option | None:
-    """The check of a parameter, this package's, RecBole's or a registered one, if it has one."""
+    """The check of a parameter, if it has one."""
     return OPTIONS.get(name) or OPTIONS_OF_RECBOLE.get(name) or registered_options().get(name)
 
 
 def text_keys() -> frozenset[str]:
     """Parameters made of text as it is written: names, ids, and what has a language of its own."""
-    options = {**registered_options(), **OPTIONS_OF_RECBOLE, **OPTIONS}
-    return frozenset(name for name, option in options.items() if option.names or option.kind is str)
+    return frozenset(name for name, option in all_options().items() if option.names or option.kind is str)
 
 
 def read_value(name: str, given: Any) -> Any:

@@ -1,14 +1,4 @@
-"""Bulyan: clients are selected by their inner products, and then combined coordinate by coordinate.
-
-El Mhamdi, Guerraoui and Rouault 2018, "The Hidden Vulnerability of Distributed Learning in Byzantium", ICML 2018. Of
-``N`` updates, ``theta = N - 2 f`` are selected: Krum's choice among those that are left, one after the other. In every
-coordinate, the result is the mean of the ``theta - 2 f`` selected values nearest to the median of the selected ones.
-
-``f`` is a share of the clients, at most and by default ``(N - 3) // 4``, as the paper's theorem needs; with few clients
-it is 0 and the rule is the mean. Weights are ignored, as by Krum and the median. A tie goes to the first client, and to
-the smaller of two values as near to the median. There are ties: with ``f`` of 1 or 2, the last clients are chosen by
-one neighbour, and two that are each other's nearest have equal scores.
-"""
+"""Bulyan: clients are selected by their inner products, and then combined coordinate by coordinate."""
 
 from __future__ import annotations
 
@@ -22,10 +12,17 @@ from recbole_attack.defense.mixing import Mixture
 def select(
     gram: torch.Tensor, weights: torch.Tensor, places: torch.Tensor, byzantine_ratio: float | None = None
 ) -> Mixture:
-    """The same updates; selected ones have a weight of 1 and the others none.
+    """First, clients are selected: the updates stay as they are, with a weight of 1 where selected and else none.
 
-    While ``m`` are left, a client's score is the sum of its squared distances to the ``m - f - 2`` nearest of these, at
-    least one.
+    El Mhamdi, Guerraoui and Rouault 2018, "The Hidden Vulnerability of Distributed Learning in Byzantium", ICML 2018.
+    Of ``N`` updates, ``N - 2 f`` are selected: Krum's choice among those that are left, one after the other. While
+    ``m`` are left, a client's score is the sum of its squared distances to the ``m - f - 2`` nearest of these, at least
+    one.
+
+    ``f`` is a share of the clients, at most and by default ``(N - 3) // 4``, as the paper's theorem needs; with few
+    clients it is 0 and the rule is the mean. Weights are ignored, as by Krum and the median. A tie goes to the first
+    client. There are ties: with ``f`` of 1 or 2, the last clients are chosen by one neighbour, and two that are each
+    other's nearest have equal scores.
 
     >>> updates = torch.tensor([[0.0], [1.0], [2.0], [4.0], [8.0], [9.0], [99.0]], dtype=torch.float64)
     >>> select(gram_matrix(updates), torch.ones(7), torch.arange(7)).weights
@@ -49,7 +46,9 @@ def select(
 
 
 def around_median(values: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | None = None) -> torch.Tensor:
-    """In every coordinate, the mean of the selected values nearest to their median.
+    """Then, in every coordinate: the mean of the ``N - 4 f`` selected values nearest to the selected ones' median.
+
+    Of two values as near to the median the smaller counts.
 
     Args:
         values: ``[N, ...]``.

@@ -18,10 +18,10 @@ def groups(
 ) -> Detection | None:
     """Items that some group of users is shown more often than by the local model.
 
-    Our own. Users are divided by what is known of them and, into a few clusters, by their states under the local model
-    (``Evidence.groups``). The same users are asked under both models, so pairs are compared: of a group's users,
-    ``b`` find the item in the list of the given model alone and ``c`` in that of the local one alone; those who find it
-    in both or neither say nothing. If neither model shows it more, ``b`` is binomial, ``b + c`` trials of a half
+    Our own. Users are divided by what is known of them and, into a few clusters, by their states under the local model.
+    The same users are asked under both models, so pairs are compared: of a group's users, ``b`` find the item in the
+    list of the given model alone and ``c`` in that of the local one alone; those who find it in both or neither say
+    nothing. If neither model shows it more, ``b`` is binomial, ``b + c`` trials of a half
     (McNemar 1947, one-sided and exact), whatever each user's own chance is; two independent shares would be compared
     against the local one's counting noise, which is largest where it is 0.
 

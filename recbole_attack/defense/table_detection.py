@@ -103,8 +103,8 @@ def margin(evidence: Evidence, seed: int, margin_index: float = 3.5) -> Detectio
     for each class, and ``(median - x) / (1.4826 MAD)`` of their sizes is the anomaly index, flagged above 2. Here, a
     trigger is a push of the state along the item's embedding, and its size has a closed form: with ``tau_u`` the K-th
     best score among the items ``u`` is recommended, the other items' scores held, ``x_t`` is the push that is enough
-    for 90 % of the users, a quantile of ``(tau_u - h_u e_t) / |e_t|`` over them (``Evidence.pushes``). It is
-    negative where the item is listed anyway.
+    for 90 % of the users, a quantile of ``(tau_u - h_u e_t) / |e_t|`` over them. It is negative where
+    the item is listed anyway.
 
     In any good model popular items need little, so an index within the model alone flags the popular. What counts is
     what the local model's margin does not explain: with ``z = (x - median) / (1.4826 MAD)`` of either model, which

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import recbole
 
 from recbole_attack import __version__
-from recbole_attack.attack import ATTACKS, BACKDOORS, PROFILES, UPLOADS
+from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS, PROFILES, UPLOADS
 from recbole_attack.commands.main import COMMANDS, main
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
@@ -85,6 +86,7 @@ def test_the_version(argv, capsys):
         (["show"], "recbole_attack show: the following arguments are required: name"),
         (["show", "--jsno"], "recbole_attack show: unknown option '--jsno'"),
         (["show", "dvfrs"], "unknown part 'dvfrs': .*; did you mean 'dvfsr'?"),
+        (["show", "malicious_ration"], "unknown part 'malicious_ration': .*; did you mean 'malicious_ratio'?"),
         (["resume"], "recbole_attack resume: the following arguments are required: folder"),
         (["resume", "missing"], "missing is not a run folder"),
         (["resume", "missing", "--epochs=3"], "recbole_attack resume: unknown option '--epochs'"),
@@ -153,6 +155,45 @@ def test_every_part_is_shown_with_its_parameters_as_they_are_in_its_file(kind, n
     text = printed(capsys, "show", name)
     assert part["summary"] in text and part["description"] in text
     assert all(f"--{key} " in text for key in part["parameters"])
+    assert name in part["use"] and part["use"] in text and all(line in text for line in part["needs"])
+    referred = set(
+        re.findall(r":(?:func|class|data|attr|meth):`~?(?:[\w.]+\.)?(\w+)`", inspect.getdoc(TABLES[kind][name]) or "")
+    )
+    shown = {other.lower() for _, other in PARTS}
+    assert {other for other in referred if other.lower() not in shown} <= part["references"].keys()
+    assert all(words and f"{other}: {words}" in text for other, words in part["references"].items())
+
+
+def test_what_a_description_refers_to_is_described_too(capsys):
+    """And what that refers to; a table's names, and nothing that ``show`` shows of its own."""
+    (krum, rule, attack) = (
+        json.loads(printed(capsys, "show", name, "--json"))[0]["references"]
+        for name in ("krum", "mixed_rfa", "pip_attack")
+    )
+    assert "(N - 3) // 2" in krum["assumed_hostile"] and list(krum) == ["assumed_hostile"]
+    assert rule["MEAN_WEIGHTS"] == "one of clients, uniform"
+    assert "`target_bce`" not in attack["PopularityBoost"] and "BCE towards 1" in attack["target_bce"]
+
+
+def test_what_a_part_knows_or_asks_for(capsys):
+    assert "(K2): global model of every round, interactions of other users" in printed(capsys, "show", "fed_rec_attack")
+    assert "every client counts once" in printed(capsys, "show", "krum")
+    assert "not finite ends the run" in printed(capsys, "show", "mean")
+    assert "whole updates only" in printed(capsys, "show", "flame")
+    assert "--client_detectors='{clone: <" in printed(capsys, "show", "clone")
+    assert '"Self-Attentive Sequential Recommendation." in ICDM 2018' in printed(capsys, "show", "SASRec")
+
+
+def test_a_parameter_is_shown_with_who_reads_it(capsys):
+    text = printed(capsys, "show", "min_cosine")
+    assert OPTIONS["min_cosine"].help in text and "--min_cosine=<a number at least -1 and at most 1>" in text
+    assert re.findall(r"^default of (.*)", text, re.MULTILINE) == ["attack dvfsr: 0.5", "attack s_fsr: 0.5"]
+    assert "default of every run: 40\n" in printed(capsys, "show", "epochs")
+
+
+def test_the_list_explains_the_levels_of_knowledge(capsys):
+    words = " ".join(printed(capsys, "list").split())
+    assert all(f"{level}, {what}" in words for level, what in LEVELS.items())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -177,6 +218,7 @@ def test_what_is_shown_of_a_parameter_is_what_is_checked(capsys):
 
 def test_a_rule_is_shown_with_its_formula_and_a_metric_by_any_case(capsys):
     assert "argmin_i sum_{j in near(i)}" in printed(capsys, "show", "krum")
+    assert {"N - 2 f", "N - 4 f"} <= set(re.findall(r"`(.*?)`", printed(capsys, "show", "bulyan")))
     assert printed(capsys, "show", "er") == printed(capsys, "show", "ER")
     assert "ndcg" in printed(capsys, "show", "NDCG")
     assert "floor(2 f / N (N - f))" in printed(capsys, "show", "arc")
