@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training
 from recbole_attack.threat import Threat, resolve_threat
+from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream
 
 USERS = 60
@@ -67,6 +69,24 @@ def test_malicious_users_have_something_to_train_on(config: Callable[..., Any]) 
     for seed in range(20):
         drawn = resolve_threat(config(malicious_ratio=0.3, seed=seed), experiment.dataset).malicious_users
         assert set(drawn) <= set(able)
+
+
+def test_a_user_is_left_to_evaluate_or_it_is_said_before_training(config: Callable[..., Any]) -> None:
+    """Here all users can be malicious; the share that is named is the largest that leaves one of them."""
+    active: dict[str, Any] = {"user_inter_num_interval": "[5,inf)"}
+    everybody = {**active, "malicious_clients": "compromise"}
+    dataset = prepare_training(config(**everybody)).dataset
+    n = dataset.user_num - 1
+    words = (
+        rf"malicious_ratio 1 .* leaves nobody to evaluate: expected at most (.+) \({n - 1} of {n} users\), found {n}"
+    )
+    with pytest.raises(ConfigError, match=words) as raised:
+        prepare_training(config(malicious_ratio=1.0, **everybody))
+    most = re.search(words, str(raised.value))
+    assert most is not None
+    left = prepare_training(config(malicious_ratio=float(most[1]), **everybody))
+    assert left.test_data is not None and len(left.test_data.dataset.inter_feat) in (1, 2)
+    prepare_training(config(malicious_ratio=1.0, **active))
 
 
 def test_the_draw_depends_on_the_seed_alone(config: Callable[..., Any]) -> None:

@@ -21,11 +21,11 @@ def _config(name: str) -> Callable[[Record], Any]:
 
 def _dataset(record: Record) -> Any:
     """Its files and its items; how many interactions a provider has is drawn with the seed."""
-    return [record["dataset"].get(name) for name in ("name", "items", "sha256")]
+    return {name: record["dataset"].get(name) for name in ("name", "items", "sha256")}
 
 
 def _filters(record: Record) -> Any:
-    return [record["config"].get(name) for name in _FILTERS]
+    return {name: record["config"].get(name) for name in _FILTERS}
 
 
 def _budget(name: str) -> Callable[[Record], Any]:
@@ -57,7 +57,7 @@ ASPECTS: dict[str, Callable[[Record], Any]] = {
     "eval_users": lambda record: record["config"].get("eval_users") or "all",
     "valid_metric": _config("valid_metric"),
     "evaluator": lambda record: record.get("evaluator", "unknown"),
-    "targets": lambda record: [record["config"].get(name) for name in ("target_items", "target_seed")],
+    "targets": lambda record: {name: record["config"].get(name) for name in ("target_items", "target_seed")},
     "target_group": _config("target_group"),
     "knowledge": lambda record: sorted(_budget("knowledge")(record) or ()) or None,
     "malicious_share": _budget("malicious_share"),
@@ -113,7 +113,23 @@ def _by_value(records: Iterable[tuple[str, Record]], of: Callable[[Record], Any]
 
 
 def _listed(values: Mapping[str, list[str]]) -> str:
-    return ", ".join(f"{_short(value, 80)} ({_short(', '.join(rows), 60)})" for value, rows in values.items())
+    apart = _apart([json.loads(value) for value in values])
+    return ", ".join(
+        f"{_short(json.dumps(value), 200)} ({_short(', '.join(rows), 200)})"
+        for value, rows in zip(apart, values.values(), strict=True)
+    )
+
+
+def _apart(values: Sequence[Any]) -> list[Any]:
+    """Values without what they all have in common, so that what differs is not cut off."""
+    if all(isinstance(value, dict) for value in values):
+        names = list(dict.fromkeys(key for value in values for key in value))
+        parts = {name: [value.get(name) for value in values] for name in names}
+        differing = {name: _apart(part) for name, part in parts.items() if any(one != part[0] for one in part)}
+        return [{name: part[place] for name, part in differing.items()} for place in range(len(values))]
+    if all(isinstance(value, list) for value in values):
+        return [[one for one in value if not all(one in other for other in values)] for value in values]
+    return list(values)
 
 
 def _short(text: str, length: int) -> str:

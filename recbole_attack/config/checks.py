@@ -76,6 +76,11 @@ class Option:
         if self.choices:
             lookup(dict.fromkeys(self.choices), value, name)
             return
+        if self.kind is dict and isinstance(value, dict) and spaced(value) != value:
+            raise ConfigError(
+                f"{name} must be {self.expected}: found {shown(value)}, whose colons have no space behind them; did "
+                f"you mean {flow(spaced(value))}?"
+            )
         number = is_number(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not {float: number, int: whole}.get(self.kind, isinstance(value, self.kind)):
@@ -111,6 +116,31 @@ class Option:
             if bound is not None
         ]
         return " ".join([words, " and ".join(bounds)]).strip()
+
+
+def spaced(value: Any) -> Any:
+    """A mapping as it was meant where YAML took ``name:value`` for one word, there being no space behind the colon.
+
+    >>> spaced({"top_row:0.5": None, "clone": 0.9})
+    {'top_row': '0.5', 'clone': 0.9}
+    """
+    if not isinstance(value, dict):
+        return value
+    words = [
+        key.partition(":") if part is None and isinstance(key, str) else (key, "", part) for key, part in value.items()
+    ]
+    return {key: spaced(part) for key, _, part in words}
+
+
+def flow(value: Any) -> str:
+    """A mapping as YAML writes it in one line.
+
+    >>> flow({"top_row": "0.5", "split": {"LS": "valid_only"}})
+    '{top_row: 0.5, split: {LS: valid_only}}'
+    """
+    if not isinstance(value, dict):
+        return str(value)
+    return f"{{{', '.join(f'{key}: {flow(part)}' for key, part in value.items())}}}"
 
 
 def is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from recbole_attack.attack import LEVELS, configured_attack
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
-from recbole_attack.experiment.validation import check_valid_metric
+from recbole_attack.experiment.validation import check_someone_is_honest, check_valid_metric
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -76,6 +76,7 @@ def prepare_training(config: AttackConfig, dataset: RaggedSequentialDataset | No
     dataset = dataset or create_dataset(config)
     train, valid, test = dataset.build()
     threat = resolve_threat(config, dataset)
+    check_someone_is_honest(config, dataset.split, threat)
     sequences = dataset.split.train
     train_data = TrainData(
         dataset=train,

@@ -1,7 +1,8 @@
-"""Whether the validation metric can have a value, asked before anything is trained."""
+"""Whether there is anybody to evaluate, and the validation metric can have a value: asked before training."""
 
 from __future__ import annotations
 
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,30 @@ from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.data import Split
 from recbole_attack.threat import Threat
-from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.errors import ConfigError, DataError
+
+
+def check_someone_is_honest(config: Any, split: Split, threat: Threat) -> None:
+    """Leave a user to evaluate.
+
+    Args:
+        config: The run's configuration.
+        split: The dataset's split.
+        threat: Whose users turned malicious.
+
+    Raises:
+        ConfigError: All that could be evaluated are malicious.
+    """
+    users = np.union1d(split.valid.users, split.test.users)
+    if not len(users) or len(np.setdiff1d(users, threat.dishonest_users)):
+        return
+    n_users, turned = split.train.n_users - 1, len(threat.dishonest_users)
+    most = max(turned - 1, 0)
+    raise ConfigError(
+        f"malicious_ratio {config['malicious_ratio']:g} with malicious_clients 'compromise' leaves nobody to evaluate: "
+        f"expected at most {floor(1e6 * most / n_users) / 1e6:g} ({most} of {n_users} users), found {turned} users "
+        "turned malicious, all that could be evaluated; or malicious_clients 'clone', whose users stay honest"
+    )
 
 
 def check_valid_metric(config: Any, split: Split, threat: Threat, excluded: Any) -> None:

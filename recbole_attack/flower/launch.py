@@ -26,6 +26,7 @@ from recbole_attack.quick_start.result import Result
 from recbole_attack.report.run_table import result_table
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError, shown
 from recbole_attack.utils.files import plain
+from recbole_attack.utils.words import counted
 
 _ERRORS = {error.__name__: error for error in (ConfigError, DataError, TrainingError)}
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}")
@@ -69,6 +70,7 @@ def run_on_flower(
 def _on_this_machine(app: Path, config: AttackConfig, n_nodes: int, home: Path) -> Result:
     """Run the app on a federation of its own; an interruption while it is stopped does not hide what was done."""
     result = None
+    sys.stderr.write(f"starting Flower on this machine: a SuperLink and {counted(n_nodes, 'SuperNode')}\n")
     try:
         with local_federation(n_nodes, home, plugin_files(config["plugins"] or ())) as address:
             result = _followed(app, _connected(home, address))
@@ -145,6 +147,7 @@ def _write_app(folder: Path, config: AttackConfig, engine: Mapping[str, Any], sa
 
 def _followed(app: Path, link: Connection) -> Result:
     """Start the run, show its log, and return what it tells."""
+    sys.stderr.write(f"starting the run on SuperLink '{link.known_as}'\n")
     run_id = str(link.ask("run", str(app), link.name)["run-id"])
     told: dict[str, Any] = {}
     command = link.command("log", run_id, link.name, "--stream")

@@ -13,9 +13,9 @@ import numpy as np
 from recbole.utils import get_local_time
 
 from recbole_attack import __version__
-from recbole_attack.defense import DETECTORS, Detection, Evidence
+from recbole_attack.defense import DETECTORS, Detection
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
-from recbole_attack.experiment.detection import detected
+from recbole_attack.experiment.detection import Judged, detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
 from recbole_attack.inspection.calibration import cache_folder, clean_maxima, is_flagged, p_values
 from recbole_attack.inspection.catalogue import catalogue
@@ -110,7 +110,8 @@ def inspect_model(
     given = restored(config, platform.dataset, file, items)
     cutoffs(given)  # refuses what cannot be compared before anything is trained
     evidence = platform.evidence(given, _local(platform, asked["local"]), platform.users)
-    clean = _clean_scores(platform, given, evidence, asked, file.path)
+    said_by = detected(evidence, config.final_config_dict)
+    clean = _clean_scores(platform, given, said_by, asked, file.path)
     record = {
         "version": __version__,
         "evaluator": EVALUATOR_VERSION,
@@ -120,7 +121,7 @@ def inspect_model(
         "items": {"of_the_model": items.size - 1, "foreign": len(items.foreign), "order_assumed": items.assumed},
         "clean_models": clean,
     }
-    return _finish(platform, given, evidence, clean, asked, record)
+    return _finish(platform, given, (evidence, said_by), clean, asked, record)
 
 
 def _check_new(output: str | None) -> None:
@@ -129,14 +130,11 @@ def _check_new(output: str | None) -> None:
 
 
 def _clean_scores(
-    platform: Platform, given: GivenModel, evidence: Evidence, asked: Mapping[str, Any], file: Path
+    platform: Platform, given: GivenModel, said_by: Mapping[str, Detection], asked: Mapping[str, Any], file: Path
 ) -> dict[str, Any]:
     """Scores of clean models, once it is known that the detector that decides reads the given one; then, those."""
-    for able in (
-        lambda: detected(evidence, platform.config.final_config_dict),
-        lambda: clean_maxima(platform, given, asked["clean_models"]),
-    ):
-        found: dict[str, Any] = able()
+    for able in (lambda: said_by, lambda: clean_maxima(platform, given, asked["clean_models"])):
+        found: Mapping[str, Any] = able()
         if asked["detector"] not in found:
             raise DataError(
                 f"detector '{asked['detector']}' cannot read {file} or a model beside it: expected one of "
@@ -145,7 +143,7 @@ def _clean_scores(
     left_out = [name for name in DETECTORS if name not in found]
     if left_out:
         LOG.warning(f"detectors that cannot read {file} or a model beside it are left out: {', '.join(left_out)}")
-    return found
+    return dict(found)
 
 
 def _path(text: str | None) -> Path | None:
@@ -187,13 +185,13 @@ def _local(platform: Platform, file: str | None) -> GivenModel:
 def _finish(
     platform: Platform,
     given: GivenModel,
-    evidence: Evidence,
+    judged: Judged,
     clean: Mapping[str, Any],
     asked: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> Inspection:
     """Judge the model and write what there is to say."""
-    said_by = detected(evidence, platform.config.final_config_dict)
+    evidence, said_by = judged
     found = {name: _among(of, given) for name, of in said_by.items() if name in clean}
     p_of = {name: p_values(of.scores, clean[name]) for name, of in found.items()}
     first, rate = asked["detector"], _rate(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from recbole_attack.report.cells import Cells
+from recbole_attack.report.detectors import detection_tables
 from recbole_attack.report.matrices import matrices
 from recbole_attack.report.texts import WORST, Table, full_table, matrix_table, threat_table
 
@@ -37,8 +38,9 @@ def table(of: Table) -> str:
 
 
 def render(cells: Cells) -> str:
-    """All tables of a report: matrices, all rows, threats."""
+    """All tables of a report: matrices, all rows, detectors, threats."""
     tables = [matrix_table(matrix, cells.exposure or "") for matrix in matrices(cells)]
     threats = threat_table(cells)
     packages = r"% \usepackage{booktabs} \usepackage{amssymb} \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc}"
-    return "\n".join([packages, *map(table, [*tables, full_table(cells), *([threats] if threats else [])])])
+    tables += [full_table(cells), *detection_tables(cells), *([threats] if threats else [])]
+    return "\n".join([packages, *map(table, tables)])

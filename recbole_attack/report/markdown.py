@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from recbole_attack.report.cells import Cells
+from recbole_attack.report.detectors import detection_tables
 from recbole_attack.report.matrices import matrices
 from recbole_attack.report.texts import WORST, Table, full_table, matrix_table, threat_table
 from recbole_attack.report.threats import shared_facts
@@ -28,7 +29,7 @@ def table(of: Table) -> str:
 
 
 def render(cells: Cells, title: str, finding: str, pictures: Mapping[str, str]) -> str:
-    """The whole report: finding, what rows share, matrices, pictures, all rows, threats, captions.
+    """The whole report: finding, what rows share, matrices, pictures, all rows, detectors, threats, captions.
 
     Args:
         cells: The rows.
@@ -47,7 +48,11 @@ def render(cells: Cells, title: str, finding: str, pictures: Mapping[str, str]) 
         f"100 %. {WORST} marks the worst case of a matrix.",
         *(f"## {escape(each.title)}\n\n{table(each)}" for each in tables),
         *(f"![{escape(text)}]({file})" for file, text in pictures.items()),
-        *(f"## {each.title}\n\n{table(each)}" for each in (full_table(cells), threats) if each),
+        *(
+            f"## {each.title}\n\n{table(each)}"
+            for each in (full_table(cells), *detection_tables(cells), threats)
+            if each
+        ),
         *([f"## Not finished\n\n{_list(cells.failures)}"] if cells.failures else []),
         f"## Settings\n\n{_list(captions(cells))}",
     ]

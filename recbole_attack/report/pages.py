@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from recbole_attack.report import settings
 from recbole_attack.report.cells import Cells
+from recbole_attack.report.detectors import detection_tables
 from recbole_attack.report.markdown import captions
 from recbole_attack.report.matrices import Matrix, matrices
 from recbole_attack.report.numbers import heading
@@ -21,7 +22,7 @@ from recbole_attack.report.threats import shared_facts, threat
 
 
 def render(cells: Cells, title: str, finding: str, drawings: Mapping[str, tuple[str, Drawing]]) -> str:
-    """The page: finding first, then what rows share, matrices, all rows, curves, threats; settings folded away.
+    """The page: finding, what rows share, matrices, all rows, detectors, curves, threats; settings folded away.
 
     Whatever comes from records is escaped, and the page may load nothing and run no script but its own.
 
@@ -45,6 +46,7 @@ def render(cells: Cells, title: str, finding: str, drawings: Mapping[str, tuple[
         worst=WORST,
         table=table,
         figures_from=len(table.head) - len(cells.metrics),
+        detectors=detection_tables(cells),
         anchors={row.name: f"threat-{number}" for number, row in enumerate(first) if row.attacked},
         threats=[(row.name, f"threat-{number}", threat(row)) for number, row in enumerate(first) if row.attacked],
         figures=[(text, _panels(name, drawing)) for name, (text, drawing) in drawings.items()],

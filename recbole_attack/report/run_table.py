@@ -8,7 +8,7 @@ from typing import Any
 from texttable import Texttable
 
 from recbole_attack.report.numbers import base, heading, is_share, number, percent
-from recbole_attack.report.words import ARMS, caption, details, nearest
+from recbole_attack.report.words import ARMS, caption, details, nearest, sought
 
 MAIN = ("hit", "ndcg", "er")
 """The metrics of a short table."""
@@ -30,8 +30,7 @@ def result_table(record: Mapping[str, Any]) -> str:
     if record["config"]["exposure_candidates"] != "full":
         tables.append("the same models under full ranking:\n" + _table(record, "test_result_full"))
     if record.get("detection"):
-        sought = "promoted items" if record["config"]["scenario"] == "pretrain" else "malicious clients"
-        tables.append(f"can the {sought} be found?\n" + _detection_table(record["detection"]))
+        tables.append(f"can the {sought(record)} be found?\n" + _detection_table(record["detection"]))
     known = any((record.get(name) or {}).get("standard_error") for name in ARMS)
     sign = "\N{PLUS-MINUS SIGN} one standard error over test users" if known else ""
     return "\n".join([*filter(None, [caption(record), details(record), sign]), *tables])

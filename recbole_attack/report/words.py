@@ -14,6 +14,11 @@ ARMS = ("local", "clean", "attacked")
 """The arms a run can have, in the order they are shown."""
 
 
+def sought(record: Mapping[str, Any]) -> str:
+    """What detectors look for in a record's scenario."""
+    return "promoted items" if record["config"]["scenario"] == "pretrain" else "malicious clients"
+
+
 def caption(record: Mapping[str, Any]) -> str:
     """One sentence that says what was run.
 

@@ -82,7 +82,8 @@ class FederatedTrainer(AttackTrainer):
         client_weights: Who got how much weight in the last epoch, for ``client_weights/``.
         frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
         detectors: Detectors of malicious clients, and the score each flags from.
-        scored: What they said of the clients of all rounds, see ``scored_clients``.
+        scored: What they said of the clients of all finished epochs, see ``scored_clients``.
+        newly_scored: The same of each round of the epoch.
         before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
     """
 
@@ -104,6 +105,7 @@ class FederatedTrainer(AttackTrainer):
             self.state = (*self.state, "before")
         self.detectors = dict(sorted(config["client_detectors"].items()))
         self.scored = torch.zeros(1 + len(self.detectors), 0)
+        self.newly_scored: list[torch.Tensor] = []
         if self.detectors:
             self.state = (*self.state, "scored")
 
@@ -133,7 +135,7 @@ class FederatedTrainer(AttackTrainer):
     ) -> float:
         """Mean loss of the honest clients in one epoch."""
         self.model.train()
-        self.client_weights, self.frozen = [], Counter()
+        self.client_weights, self.frozen, self.newly_scored = [], Counter(), []
         pool = self.clients(train_data)
         self.saves_weights = self._saves_weights(len(pool.users), epoch_idx)
         start = self._item_rows().clone() if "before" in self.state else None
@@ -150,6 +152,7 @@ class FederatedTrainer(AttackTrainer):
             total, heard = total + (record["loss"] or 0.0) * record["honest"], heard + record["honest"]
             measured |= measures
         self._warn_of_frozen(epoch_idx, count)
+        self.scored = torch.cat([self.scored, *self.newly_scored], dim=1)
         self.before = start
         return total / heard if heard else nan
 
@@ -181,14 +184,7 @@ class FederatedTrainer(AttackTrainer):
         return ask
 
     def _round(
-        self,
-        train_data: TrainData,
-        pool: ClientPool,
-        clients: Int,
-        ask: Ask,
-        epoch: int,
-        index: int,
-        measured: bool,
+        self, train_data: TrainData, pool: ClientPool, clients: Int, ask: Ask, epoch: int, index: int, measured: bool
     ) -> dict[str, Any]:
         start = perf_counter()
         hostile = pool.malicious[clients]
@@ -196,7 +192,7 @@ class FederatedTrainer(AttackTrainer):
         honest, malicious, losses, result, loudness, scores, notes = came
         hostile_ones = torch.arange(len(losses)) >= len(honest)
         if self.detectors:
-            self.scored = torch.cat([self.scored, scored_clients(scores, hostile_ones, self.detectors)], dim=1)
+            self.newly_scored.append(scored_clients(scores, hostile_ones, self.detectors))
         candidates = self.client_side.candidates(
             train_data, pool.users[malicious], self.client_side.period(epoch, index)
         )

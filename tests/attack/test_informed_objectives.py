@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from victims import score, state_of
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, LEVELS, Attack, AttackContext, Profile
@@ -65,18 +66,6 @@ def scene(small: Callable[..., dict[str, Any]]) -> Callable[..., Scene]:
 def gradient(model: Any, loss: torch.Tensor) -> torch.Tensor:
     found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, materialize_grads=True)
     return torch.cat([part.flatten() for part in found])
-
-
-def state_of(model: Any, history: list[int]) -> torch.Tensor:
-    training = model.training
-    state = model.eval().forward(torch.tensor([history]), torch.tensor([len(history)]))[0].detach()
-    model.train(training)
-    return state
-
-
-def score(model: Any, state: torch.Tensor, item: int, row: torch.Tensor | None = None) -> torch.Tensor:
-    row = model.item_embedding.weight[item].detach() if row is None else row
-    return (state * row).sum() + (model.output_bias[item].detach() if hasattr(model, "output_bias") else 0.0)
 
 
 # PipAttack

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from victims import score, state_of
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack import ATTACKS, AttackContext, Profile
@@ -95,21 +96,6 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 def drawn(scene: Scene, how: Any, purpose: str, user: int, count: int, length: int, barred: torch.Tensor) -> list[Any]:
     """The histories of one client's users, as lists."""
     return how(scene[0], count, length, barred, stream(1, purpose, 2, 0, user)).item_seq.tolist()
-
-
-def state_of(model: Any, history: list[int]) -> torch.Tensor:
-    """What a model in evaluation mode has after one history, a constant."""
-    training = model.training
-    state = model.eval().forward(torch.tensor([history]), torch.tensor([len(history)]))[0].detach()
-    model.train(training)
-    return state
-
-
-def score(model: Any, state: torch.Tensor, item: int, row: torch.Tensor | None = None) -> torch.Tensor:
-    """Inner product (and BERT4Rec's bias, a constant)."""
-    row = model.item_embedding.weight[item].detach() if row is None else row
-    bias = model.output_bias[item].detach() if hasattr(model, "output_bias") else 0.0
-    return (state * row).sum() + bias
 
 
 def ranked(model: Any, state: torch.Tensor, without: list[int]) -> list[tuple[float, int]]:

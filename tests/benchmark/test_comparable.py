@@ -106,6 +106,23 @@ def test_attacks_with_other_knowledge_do_not_compare(rows, record):
         check_comparable({**rows, "Bandwagon": [record(attack="bandwagon")]})
 
 
+def test_what_differs_is_said_and_not_what_rows_share_before_it(rows, record):
+    """Lists of knowledge begin alike, and are longer than a message has room for."""
+    popular = record(attack="popular")
+    popular["budget"]["knowledge"] += [f"fact {number} of the world" for number in range(30)]
+    again = copy.deepcopy(popular)
+    again["budget"]["knowledge"].append("zzz")
+    words = r'found knowledge: \[\] \(RA, RA again\), \["fact 0 .*\.\.\. \(popular\)'
+    with pytest.raises(ConfigError, match=words):
+        check_comparable({**rows, "popular": [popular]})
+    with pytest.raises(ConfigError, match=r'found knowledge: \[\] \(popular\), \["zzz"\] \(again\)\. '):
+        check_comparable({"popular": [popular], "again": [again]})
+    other = copy.deepcopy(popular)
+    other["dataset"]["sha256"]["tiny.inter"] = "0" * 64
+    with pytest.raises(ConfigError, match=r'dataset: \{"sha256": \{"tiny.inter": "[0-9a-f]{64}"\}\} \(popular\)'):
+        check_comparable({"popular": [popular], "again": [other]})
+
+
 def test_an_aspect_that_is_none_is_an_error(rows):
     with pytest.raises(ConfigError, match="did you mean 'mask_history'"):
         check_comparable(rows, may_differ=["mask_histori"])

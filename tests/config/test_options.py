@@ -198,6 +198,10 @@ def test_options_must_be_finite(name, value):
         ),
         ({"pre_aggregator": "nmm"}, "unknown pre_aggregator 'nmm'.*nnm"),
         ({"pre_aggregator": "bucketing", "bucket_size": 0}, "bucket_size must be an integer at least 1: found 0"),
+        (
+            {"client_detectors": "{top_row:0.5, clone: 0.9}"},
+            r"client_detectors must be a mapping .* did you mean \{top_row: 0.5, clone: 0.9\}\?",
+        ),
         ({"hostile_ratio": 0.2}, "unknown parameter 'hostile_ratio'.*read by pre_aggregator arc, pre_aggregator nnm"),
     ],
     ids=str,

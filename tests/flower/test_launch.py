@@ -55,6 +55,18 @@ def test_an_interruption_after_the_run_says_that_it_was_done(
     assert federation == ["started"]
 
 
+def test_what_is_started_is_said_before_it(
+    settings: Settings, federation: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def followed(app: Any, link: Any) -> None:
+        assert capsys.readouterr().err == "starting Flower on this machine: a SuperLink and 3 SuperNodes\n"
+        raise KeyboardInterrupt("seen")
+
+    monkeypatch.setattr(launch, "_followed", followed)
+    with pytest.raises(KeyboardInterrupt, match="seen"):
+        launch.run_on_flower(settings(), {"flower_nodes": 3})
+
+
 def test_an_interruption_before_is_told_as_it_came(
     settings: Settings, federation: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

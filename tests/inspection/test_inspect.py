@@ -205,6 +205,13 @@ def test_other_detectors_can_decide(planted, mine, detector):
     assert found.record["shown_to_everybody"]["tried"] == 20
 
 
+def test_detectors_are_asked_of_the_model_once(planted, mine, monkeypatch):
+    asked, detected = [], inspect.detected
+    monkeypatch.setattr(inspect, "detected", lambda *given: asked.append(1) or detected(*given))
+    assert inspect_model(planted[1], "SASRec", "tiny", config_dict=mine, **QUICK).flagged == ["i22"]
+    assert len(asked) == 1
+
+
 def test_a_detector_that_cannot_read_the_model_is_left_out_or_refused(planted, mine, monkeypatch, caplog):
     """Scores that are no inner products of a state and a row: here, states that the scores are not made of."""
     _, file = planted
