@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_attack.config.attack_config import config_loader
+from recbole_attack.config.reading import config_loader
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.yaml_files import AliasLoader, YamlLoader, load_yaml
 

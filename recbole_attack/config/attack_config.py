@@ -14,11 +14,11 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import argument_list
 
 from recbole_attack.config.columns import needed_columns
-from recbole_attack.config.defaults import RECIPES, chosen_recipes, fitted, load_defaults, readers, recipe_files
+from recbole_attack.config.defaults import RECIPES, chosen_recipes, fitted, load_defaults, parsed, readers, recipe_files
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT, check_options
 from recbole_attack.config.plugins import load_plugins
-from recbole_attack.config.reading import find_option, read_text, read_value, text_keys
+from recbole_attack.config.reading import config_loader, find_option, read_text, read_value
 from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import plain_values
 from recbole_attack.config.victims import check_victim
@@ -50,11 +50,6 @@ _READ_BY_RECBOLE = frozenset(
     | {"reg_weight", "tail_ratio", "tensorboard_dir", "kg_reverse_r"}
 )
 _NUMPY_ALIASES = {kind.__name__: kind for kind in (bool, int, float, complex, object, str)} | {"long": int}
-
-
-def config_loader() -> type[YamlLoader]:
-    """The YAML of configuration files: an id is the text it is written as, of registered parameters, too."""
-    return type("_ConfigLoader", (YamlLoader,), {"text_keys": text_keys()})
 
 
 class AttackConfig(Config):
@@ -144,6 +139,11 @@ class AttackConfig(Config):
         find = find_recbole_model if self.external_config_dict.get("scenario") == "recbole" else find_model
         model_class = find(model)
         return model_class.__name__, model_class, dataset
+
+    def _update_internal_config_dict(self, file: str) -> Any:
+        values = parsed(Path(file).read_text(encoding="utf-8"), self.yaml_loader)
+        self.internal_config_dict.update(values or {})
+        return values
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         base = base_name(model_class)

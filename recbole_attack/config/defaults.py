@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,17 @@ def load_defaults(name: str) -> dict[str, Any]:
         return dict(REGISTERED[name])
     path = properties() / f"{name}.yaml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return yaml.load(text, Loader=YamlLoader) or {}
+    return parsed(text) or {}
+
+
+def parsed(text: str, loader: type[YamlLoader] = YamlLoader) -> Any:
+    """What a file of defaults says, which is read for every configuration anew."""
+    return deepcopy(_parsed(text, loader))
+
+
+@cache
+def _parsed(text: str, loader: type[YamlLoader]) -> Any:
+    return yaml.load(text, Loader=loader)
 
 
 def fitted(values: Mapping[str, Any], device: str) -> dict[str, Any]:

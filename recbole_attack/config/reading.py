@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from recbole_attack.config.checks import Option
@@ -9,6 +10,7 @@ from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.registered import registered_options
 from recbole_attack.config.values import parse_value
+from recbole_attack.utils.yaml_files import YamlLoader
 
 
 def all_options() -> dict[str, Option]:
@@ -24,6 +26,16 @@ def find_option(name: str) -> Option | None:
 def text_keys() -> frozenset[str]:
     """Parameters made of text as it is written: names, ids, and what has a language of its own."""
     return frozenset(name for name, option in all_options().items() if option.names or option.kind is str)
+
+
+def config_loader() -> type[YamlLoader]:
+    """The YAML of configuration files: an id is the text it is written as, of registered parameters, too."""
+    return _loader(text_keys())
+
+
+@cache
+def _loader(keys: frozenset[str]) -> type[YamlLoader]:
+    return type("_ConfigLoader", (YamlLoader,), {"text_keys": keys})
 
 
 def read_value(name: str, given: Any) -> Any:

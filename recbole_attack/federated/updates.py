@@ -44,9 +44,11 @@ def looped_updates(
         local_learning_rate: Rate of the local SGD steps; unused when E is 1.
     """
     device = next(model.parameters()).device
+    local = copy.deepcopy(model)  # once: it takes longer than a client's training
+    parameters, start, own = dict(local.named_parameters()), model.state_dict(), local.state_dict()
     for client in range(n_clients):
-        local = copy.deepcopy(model)
-        parameters = dict(local.named_parameters())
+        for name, value in start.items():
+            own[name].copy_(value)
         first = 0.0
         for step in range(local_epochs):
             loss = losses(local, torch.tensor([client], device=device), step).sum()

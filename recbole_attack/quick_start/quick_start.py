@@ -13,9 +13,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
-from recbole_attack.config.attack_config import config_loader
 from recbole_attack.config.idle import idle
 from recbole_attack.config.plugins import check_saved_plugins
+from recbole_attack.config.reading import config_loader
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import ArmResult, Experiment, prepare
 from recbole_attack.experiment.suspects import FLAGGED

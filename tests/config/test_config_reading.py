@@ -9,8 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig
-from recbole_attack.config.attack_config import config_loader
-from recbole_attack.config.reading import read_text
+from recbole_attack.config.reading import config_loader, read_text
 from recbole_attack.data.targets import as_tokens
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.yaml_files import load_yaml
