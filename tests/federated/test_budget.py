@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rules import ROUTES
 
 from recbole_attack.config.options import OPTIONS
-from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.budget import CLAIMS, claimed, upload_factors
 from recbole_attack.trainer.client_side import ClientSide
@@ -61,7 +61,7 @@ def weights_after(config: Any) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
 
 
-@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@pytest.mark.parametrize("aggregator", ROUTES)
 @pytest.mark.parametrize(
     "budget", [{"gradient_scale": 3.0}, {"norm_budget": 0.25}, {"gradient_scale": 50.0, "norm_budget": 0.5}]
 )
