@@ -29,7 +29,6 @@ class Section(NamedTuple):
         table: Name -> the part, which has a docstring, or its description.
         folder: Where the default parameters of each are, if they have any.
         brief: ``list`` shows the names alone.
-        use: How one is chosen, with ``{}`` for its name.
         note: What ``list`` adds.
     """
 
@@ -37,7 +36,6 @@ class Section(NamedTuple):
     table: Mapping[str, Any]
     folder: str = ""
     brief: bool = False
-    use: str = ""
     note: str = ""
 
 
@@ -45,52 +43,24 @@ def sections() -> dict[str, Section]:
     """Kind -> its parts as they are now, registered ones among them, in the order ``list`` shows them."""
     raw = {name: dict.fromkeys(table.raw for table in tables) for name, tables in CONVERSIONS.items()}
     return {
-        "scenario": Section("scenarios", SCENARIOS, "scenario", use="--scenario={}"),
-        "model": Section("models", MODELS, "model", use="--model={}"),
-        "baseline": Section(
-            "models of RecBole's for scenario recbole",
-            _baselines(),
-            "baseline",
-            brief=True,
-            use="--scenario=recbole --model={}",
-        ),
-        "attack": Section("attacks", ATTACKS, "attack", use="--attack={}", note=_levels()),
-        "upload": Section("what malicious clients upload", UPLOADS, "upload", use="--upload={}"),
-        "backdoor": Section(
-            "attacks by the provider of a pre-trained model",
-            BACKDOORS,
-            "attack",
-            use="--scenario=pretrain --attack={}",
-        ),
-        "profile": Section(
-            "profiles of fake users, attacks in scenario recbole",
-            PROFILES,
-            "profile",
-            use="--scenario=recbole --attack={}",
-        ),
-        "platform": Section("platforms", PLATFORMS, use="--scenario=pretrain --platform={}"),
-        "aggregator": Section("aggregators", AGGREGATORS, "defense", use="--aggregator={}"),
-        "pre_aggregator": Section(
-            "pre-aggregators", PRE_AGGREGATORS, "pre_aggregator", use="--pre_aggregator={}, before any --aggregator"
-        ),
-        "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense", use="--client_defense={}"),
-        "client_detector": Section(
-            "detectors of malicious clients",
-            CLIENT_DETECTORS,
-            use="--client_detectors='{{{}: <the score it flags from>}}'",
-        ),
-        "detector": Section(
-            "detectors of promoted items",
-            DETECTORS,
-            "detector",
-            use="all of them in scenario pretrain; recbole_attack inspect <file> --detector={} decides by this one",
-        ),
-        "selector": Section("target selectors (name:count)", SELECTORS, use="--target_items={}:<count>"),
-        "metric": Section("metrics, besides RecBole's", own_metrics(), use="--metrics='[{}, ...]'"),
+        "scenario": Section("scenarios", SCENARIOS, "scenario"),
+        "model": Section("models", MODELS, "model"),
+        "baseline": Section("models of RecBole's for scenario recbole", _baselines(), "baseline", brief=True),
+        "attack": Section("attacks", ATTACKS, "attack", note=_levels()),
+        "upload": Section("what malicious clients upload", UPLOADS, "upload"),
+        "backdoor": Section("attacks by the provider of a pre-trained model", BACKDOORS, "attack"),
+        "profile": Section("profiles of fake users, attacks in scenario recbole", PROFILES, "profile"),
+        "platform": Section("platforms", PLATFORMS),
+        "aggregator": Section("aggregators", AGGREGATORS, "defense"),
+        "pre_aggregator": Section("pre-aggregators", PRE_AGGREGATORS, "pre_aggregator"),
+        "client_defense": Section("client defenses", CLIENT_DEFENSES, "defense"),
+        "client_detector": Section("detectors of malicious clients", CLIENT_DETECTORS),
+        "detector": Section("detectors of promoted items", DETECTORS, "detector"),
+        "selector": Section("target selectors (name:count)", SELECTORS),
+        "metric": Section("metrics, besides RecBole's", own_metrics()),
         "conversion": Section(
             "datasets that convert reads as they are published",
             {name: f"from {', '.join(files)}" for name, files in raw.items()},
-            use="recbole_attack convert {} <folder of these files> <folder of the dataset>",
         ),
     }
 

@@ -61,6 +61,27 @@ BEHIND: dict[str, Callable[[str], list[Any]]] = {
 """Kind of part -> ``name -> `` what describes it besides its own docstring: objects with docstrings, or texts."""
 
 
+USES = {
+    "scenario": "--scenario={}",
+    "model": "--model={}",
+    "baseline": "--scenario=recbole --model={}",
+    "attack": "--attack={}",
+    "upload": "--upload={}",
+    "backdoor": "--scenario=pretrain --attack={}",
+    "profile": "--scenario=recbole --attack={}",
+    "platform": "--scenario=pretrain --platform={}",
+    "aggregator": "--aggregator={}",
+    "pre_aggregator": "--pre_aggregator={}, before any --aggregator",
+    "client_defense": "--client_defense={}",
+    "client_detector": "--client_detectors='{{{}: <the score it flags from>}}'",
+    "detector": "in scenario pretrain, as all are; recbole_attack inspect <file> --detector={} decides by this one",
+    "selector": "--target_items={}:<count>",
+    "metric": "--metrics='[{}, ...]'",
+    "conversion": "recbole_attack convert {} <folder of these files> <folder of the dataset>",
+}
+"""Kind of part -> how one is chosen, with ``{}`` for its name."""
+
+
 def needs_of_attack(name: str) -> list[str]:
     """What an attack of clients has to know."""
     level, known = known_to(name)

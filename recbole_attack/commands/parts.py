@@ -10,7 +10,7 @@ import recbole
 from recbole.evaluator.register import metrics_dict
 
 from recbole_attack.commands.catalogue import first_line, sections
-from recbole_attack.commands.facts import BEHIND, NEEDS
+from recbole_attack.commands.facts import BEHIND, NEEDS, USES
 from recbole_attack.commands.references import described, referred_to
 from recbole_attack.config.defaults import load_defaults, own_parameters
 from recbole_attack.config.reading import all_options, find_option
@@ -58,7 +58,7 @@ def _record(kind: str, name: str, part: Any, tables: Mapping[str, Mapping[str, A
         "name": name,
         "summary": first_line(part),
         "description": "\n\n".join(filter(None, texts)),
-        "use": section.use.format(name),
+        "use": USES[kind].format(name),
         "needs": NEEDS[kind](name) if kind in NEEDS else [],
         "references": referred_to([part, *behind], {known.lower() for table in tables.values() for known in table}),
         "parameters": {key: _about(key, default) for key, default in parameters.items()},

@@ -66,7 +66,13 @@ def trained(small: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str
         {"attack": "margin", "chunk_tokens": 40},
         {"attack": "quiet", "aggregator": "krum", "clients_per_round": 32, "rounds_per_epoch": 1},
         {"attack": "a_hum", "local_epochs": 2, "clients_per_round": 32, "rounds_per_epoch": 1},
-        {"attack": "pip_attack", "estimator_steps": 5, "local_epochs": 2, "clients_per_round": 32, "rounds_per_epoch": 1},
+        {
+            "attack": "pip_attack",
+            "estimator_steps": 5,
+            "local_epochs": 2,
+            "clients_per_round": 32,
+            "rounds_per_epoch": 1,
+        },
         {
             "attack": "fed_rec_attack",
             "known_share": 0.1,

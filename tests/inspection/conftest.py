@@ -65,10 +65,18 @@ def plant(weights: dict[str, Any], item: int) -> dict[str, Any]:
     return changed
 
 
+@pytest.fixture(scope="session")
+def once() -> dict[str, Any]:
+    """What is trained by the first test that needs it."""
+    return {}
+
+
 @pytest.fixture
-def planted(theirs: Callable[..., Theirs], tmp_path: Path) -> tuple[Theirs, Path]:
+def planted(theirs: Callable[..., Theirs], once: dict[str, Any], tmp_path: Path) -> tuple[Theirs, Path]:
     """RecBole's model, and a file of its weights with a planted item, ``TARGET``."""
-    made, file = theirs(n_heads=2), tmp_path / "planted.safetensors"
+    if "planted" not in once:
+        once["planted"] = theirs(n_heads=2)
+    made, file = once["planted"], tmp_path / "planted.safetensors"
     save_file(plant(made.model.state_dict(), made.tokens.index(TARGET) + 1), file)
     return made, file
 
