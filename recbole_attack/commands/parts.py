@@ -49,10 +49,9 @@ def parts_called(name: str) -> list[dict[str, Any]]:
 
 
 def _record(kind: str, name: str, part: Any, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    section = sections()[kind]
     behind = BEHIND[kind](name) if kind in BEHIND else []
     texts = [described(part).partition("\n")[2].strip(), *map(described, behind)]
-    parameters = _own_parameters(section.folder, name)
+    parameters = _own_parameters(sections()[kind].folder, name)
     return {
         "kind": kind,
         "name": name,

@@ -54,7 +54,7 @@ def parsed(text: str, loader: type[YamlLoader] = YamlLoader) -> Any:
 
 
 @cache
-def _parsed(text: str, loader: type[YamlLoader]) -> Any:
+def _parsed(text: str, loader: Any) -> Any:
     return yaml.load(text, Loader=loader)
 
 
