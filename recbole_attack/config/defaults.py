@@ -50,7 +50,8 @@ def load_defaults(name: str) -> dict[str, Any]:
 
 def parsed(text: str, loader: type[YamlLoader] = YamlLoader) -> Any:
     """What a file of defaults says, which is read for every configuration anew."""
-    return deepcopy(_parsed(text, loader))
+    known: Any = loader  # to mypy, classes of classes cannot be kept
+    return deepcopy(_parsed(text, known))
 
 
 @cache
