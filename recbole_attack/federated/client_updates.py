@@ -193,6 +193,12 @@ class ClientUpdates:
             gram.index_add_(0, pairs.flatten(), (rows @ rows.transpose(1, 2)).flatten())
         return gram.view(n, n)
 
+    def products(self, update: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """``[N]`` inner products of the whole updates with another one by parameter name, float64."""
+        other = torch.cat([update[name].flatten() for name in self.shapes if name != ITEM_TABLE])
+        rows = (self.rows.double() * update[ITEM_TABLE][self.item]).sum(dim=1)
+        return (self.dense.double() @ other.double()).index_add_(0, self.client, rows)
+
     def weighted_sum(self, weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """``sum_c weights[c] * update_c`` by parameter name, the item table dense.
 

@@ -53,6 +53,8 @@ class RobustStrategy(FedAvg):
         except TypeError as error:
             name = str(error).rpartition("argument ")[2].strip("'")
             raise ConfigError(f"unknown option {shown(name)} of rule '{rule}'{did_you_mean(name, values)}") from error
+        if AGGREGATORS[rule](values).judge is not None:
+            raise ConfigError(f"rule '{rule}' needs the server's model, which other apps do not show it")
         self.rule, self.client_weighting, self.aggregator = rule, client_weighting, recipe(values)
         self.sent: ArrayRecord | None = None
 
