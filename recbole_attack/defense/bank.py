@@ -36,15 +36,11 @@ class Bank:
 
     def paid(self, table: torch.Tensor, saved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The round's update and what stays in the bank, ``[V, H]`` each, of aggregated rows and what was saved."""
-        whole = saved + clipped(table, self.bound)
-        longest = whole.double().norm(dim=1).sort(descending=True, stable=True).indices
-        chosen = longest[: max(int(self.share * len(table) + 1e-9), 1), None]
-        due = torch.zeros_like(whole[:, :1], dtype=torch.bool).scatter(0, chosen, True)
-        return torch.where(due, whole, 0.0), torch.where(due, 0.0, whole)
-
-
-def clipped(rows: torch.Tensor, bound: float | None) -> torch.Tensor:
-    """Rows ``[M, H]`` no longer than ``bound``; see :attr:`Bank.bound`."""
-    norms = rows.double().norm(dim=1)
-    most = norms[norms > 0].median() if bound is None else norms.new_tensor(bound)
-    return rows * torch.where(norms > most, most / norms, 1.0).to(rows)[:, None]
+        norms = table.double().norm(dim=1)
+        bound = norms[norms > 0].median().nan_to_num(1.0) if self.bound is None else norms.new_tensor(self.bound)
+        whole = saved + table * torch.where(norms > bound, bound / norms, 1.0).to(table)[:, None]
+        lengths = (whole.double().norm(dim=1) / bound).round(decimals=5)  # clipped rows are equal but for rounding
+        longest = lengths.sort(descending=True, stable=True).indices
+        due = torch.zeros_like(lengths, dtype=torch.bool)
+        due[longest[: max(int(self.share * len(table) + 1e-9), 1)]] = True
+        return torch.where(due[:, None], whole, 0.0), torch.where(due[:, None], 0.0, whole)

@@ -103,7 +103,7 @@ def smaller_cluster(values: torch.Tensor, references: torch.Tensor) -> torch.Ten
 
 
 def _scatter(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of sorted values ``[B, N]``: ``W_1`` and ``W_2``, ``[B]``, no less than rounding, and the first cluster's size."""
+    """Of sorted values ``[B, N]``: ``W_1`` and ``W_2`` ``[B]``, above rounding, and the size of the first of two."""
     n = values.shape[1]
     sizes = torch.arange(1, n + 1, device=values.device)
     sums, squares = values.cumsum(dim=1), values.square().cumsum(dim=1)
