@@ -202,14 +202,15 @@ class Aggregator:
         return aggregated, found.iterations, found.residual
 
     def judged(self, sent: Judged, weights: torch.Tensor) -> Weighting:
-        """What ``judge`` gives clients whose updates are screened.
+        """What ``judge`` gives clients whose updates are screened, of which there may be none.
 
         Raises:
             ValueError: It does not know the server it judges for.
         """
         if self.judge is None or self.known is None:
             raise ValueError("a rule that judges needs to know its server: federated.knowledge.informed tells it")
-        return self.judge(sent, weights, self.known, self.key)
+        nobody = Weighting(torch.zeros_like(weights, dtype=torch.float64))
+        return self.judge(sent, weights, self.known, self.key) if len(weights) else nobody
 
     def paid(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Aggregated rows ``[V, H]`` after they have been to the bank, which there is, and what that holds then."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from recbole_attack.defense import Aggregate, Aggregator, Weighting, refusal, squared_norms, value_reasons
+from recbole_attack.defense import Aggregate, Aggregator, refusal, squared_norms, value_reasons
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.updates import Update
 from recbole_attack.utils.errors import ConfigError
@@ -84,7 +84,7 @@ def _banked(found: Aggregated, aggregator: Aggregator) -> Aggregated:
 def _by_judgement(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
     kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
     chosen = updates.select(kept)
-    found = aggregator.judged(chosen, weights[kept]) if len(chosen) else Weighting(weights.new_zeros(0).double())
+    found = aggregator.judged(chosen, weights[kept])
     update = chosen.weighted_sum(found.client_weights)
     rejected, frozen = _reasons(updates, kept), _frozen(update, _by_parameter(chosen))
     return Aggregated(update, kept, rejected, _spread(found.client_weights, kept), 0, 0.0, frozen)
@@ -237,8 +237,6 @@ def _judged(
     parameters: Mapping[str, torch.Tensor],
 ) -> Aggregate:
     kept = aggregator.screened(squared_norms(updates), updates.dtype)
-    if not kept.any():
-        return Aggregate(torch.zeros_like(updates[0]), None, kept)
     columns = updates[kept].split([p.numel() for p in parameters.values()], dim=1)
     named = {n: value.unflatten(1, p.shape) for (n, p), value in zip(parameters.items(), columns, strict=True)}
     given = aggregator.judged(ClientUpdates.from_stacked(named), weights[kept]).client_weights

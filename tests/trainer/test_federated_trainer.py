@@ -161,10 +161,14 @@ def test_every_aggregator_trains_and_gives_another_model_than_the_mean(config: C
     assert same == (aggregator == "mean")
 
 
+WHOLE_ONLY = ("flame", "fl_trust", "union")
+PER_ITEM = [name for name in AGGREGATORS if "krum" not in name and name not in WHOLE_ONLY]
+
+
 @pytest.mark.parametrize("local_epochs", [1, 2])
-@pytest.mark.parametrize("aggregator", [name for name in AGGREGATORS if "krum" not in name and name != "flame"])
+@pytest.mark.parametrize("aggregator", PER_ITEM)
 def test_rules_per_item_train_on_either_backend(config: Config, aggregator: str, local_epochs: int) -> None:
-    """Krum aside, whose choice among items with two or three clients is up to rounding, and FLAME, of whole updates."""
+    """Krum aside, whose choice among items with two or three clients is up to rounding, and rules of whole updates."""
     common = {"epochs": 1, "local_epochs": local_epochs, "malicious_ratio": 0.1, **SGD, **NO_DROPOUT}
     fast, slow, whole = (
         weights_of(trained(config(aggregator=aggregator, per_item=per_item, backend=backend, **common)).model)
