@@ -59,7 +59,7 @@ def _record(kind: str, name: str, part: Any) -> dict[str, Any]:
 def _rule(name: str) -> Any:
     """The function an aggregator's recipe wires, with which its formula and example stand."""
     aggregator = AGGREGATORS[name](AttackConfig(config_dict={"aggregator": name}).final_config_dict)
-    return _wired(aggregator.support or aggregator.weigh or aggregator.combine)
+    return _wired(aggregator.bank or aggregator.support or aggregator.judge or aggregator.weigh or aggregator.combine)
 
 
 def _mixing(name: str) -> Any:

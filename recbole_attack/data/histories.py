@@ -126,8 +126,8 @@ def _drawn(
     items = barred.new_zeros(count, 0)
     with frozen(model):
         for share in shares.T:
-            open_ones = without(without(next_scores(items).double(), items), barred.expand(count, -1))
-            chances = open_ones.softmax(dim=1).cumsum(dim=1)
+            closed = torch.cat([items, barred.expand(count, -1)], dim=1)
+            chances = without(next_scores(items).double(), closed).softmax(dim=1).cumsum(dim=1)
             chosen = torch.searchsorted(chances, share[:, None] * chances[:, -1:], right=True)
             items = torch.cat([items, chosen.clamp(max=model.n_items - 1)], dim=1)
     return Profile(items, torch.full((count,), width, device=items.device))

@@ -9,7 +9,12 @@ from recbole_attack.defense.weighting import Weighting
 
 
 def fl_trust(sent: Judged, weights: torch.Tensor, known: Known, key: tuple[int, ...]) -> Weighting:
-    """The mean by trust of updates made as long as the server's, see :func:`trusted`; ``weights`` are ignored."""
+    """The mean by trust of updates made as long as the server's: ``sum_c T_c (|g| / |u_c|) u_c / sum_c T_c``.
+
+    Cao, Fang, Liu and Gong 2021, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
+    ``g`` is the server's own update, ``T_c = max(0, cos(u_c, g))`` how far a client is trusted. ``weights`` are ignored:
+    trust is all a client has. Without a client to trust, nothing moves.
+    """
     root = known.root
     assert root is not None
     squared_length = sum(float(value.double().square().sum()) for value in root.values())
@@ -17,11 +22,7 @@ def fl_trust(sent: Judged, weights: torch.Tensor, known: Known, key: tuple[int, 
 
 
 def trusted(products: torch.Tensor, squared_norms: torch.Tensor, squared_length: float) -> Weighting:
-    """``sum_c T_c (|g| / |u_c|) u_c / sum_c T_c`` with ``T_c = max(0, cos(u_c, g))`` for the server's update ``g``.
-
-    Cao, Fang, Liu and Gong 2021, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
-    Nobody else's weights count: trust is all a client has. Without a client to trust, nothing moves. Weights may sum to
-    more than 1, where clients are shorter than the server.
+    """The weights of clients in :func:`fl_trust`; they sum to more than 1 where clients are shorter than the server.
 
     Args:
         products: ``[N]`` inner products ``<u_c, g>``.
