@@ -12,8 +12,8 @@ def fl_trust(sent: Judged, weights: torch.Tensor, known: Known, key: tuple[int, 
     """The mean by trust of updates made as long as the server's: ``sum_c T_c (|g| / |u_c|) u_c / sum_c T_c``.
 
     Cao, Fang, Liu and Gong 2021, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
-    ``g`` is the server's own update, ``T_c = max(0, cos(u_c, g))`` how far a client is trusted. ``weights`` are ignored:
-    trust is all a client has. Without a client to trust, nothing moves.
+    ``g`` is the server's own update, and ``T_c = max(0, cos(u_c, g))`` how far a client is trusted. ``weights`` do not
+    count: trust is all a client has. Without a client to trust, nothing moves.
     """
     root = known.root
     assert root is not None
