@@ -17,9 +17,9 @@ def union(
     """The weighted mean without the smaller of two clusters of clients, if there are two.
 
     Yu et al. 2023, "Untargeted Attack against Federated Recommendation Systems via Poisonous Item Embeddings and the
-    Defense", AAAI 2023 (arXiv:2212.05399). A client's uniformity is the mean distance between two of
-    the drawn items' embeddings after a step of the server along this client's update alone. Of all clients' these are
-    scaled to ``[0, 1]`` and cut in two clusters where the gap statistic has it so (:func:`smaller_cluster`).
+    Defense", AAAI 2023 (arXiv:2212.05399). A client's uniformity is the mean distance between the embeddings of two
+    drawn items after a step of the server along this client's update alone. The clients' are scaled to ``[0, 1]`` and
+    cut in two clusters where the gap statistic has it so (:func:`smaller_cluster`).
 
     The step is that of the server's optimiser, as in released code. There, honest clients also train on a contrastive
     loss that spreads items, reference sets are drawn once, a second cluster of no more clients than are taken for
@@ -89,7 +89,7 @@ def smaller_cluster(values: torch.Tensor, references: torch.Tensor) -> torch.Ten
     tensor([ True, False, False, False])
     """
     spread = values.max() - values.min()
-    if len(values) < 3 or not spread > 0:
+    if len(values) < 3 or not spread > 1e-12 * values.abs().max():
         return torch.zeros_like(values, dtype=torch.bool)
     scaled, order = ((values - values.min()) / spread).sort()
     one, two, cut = (part.squeeze(0) for part in _scatter(scaled[None]))
