@@ -69,6 +69,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "known users": {**SASREC, **FEW, "attack": "fed_rec_attack", "known_share": 0.2, "target_items": "random:2"},
     "known updates": {**SASREC, **FEW, "attack": "min_max", "aggregator": "median", "per_item": True},
     "known updates and rule": {**BERT, **FEW, "attack": "opt_alie", "search_evaluations": 4, "aggregator": "krum"},
+    "a root of the server's": {**BERT, **FEW, "attack": "ra", "aggregator": "fl_trust", "root_histories": 4},
+    "uniformity": {**SASREC, **FEW, "attack": "ra", "aggregator": "union"},
+    "a bank": {**SASREC, **FEW, "attack": "none", "aggregator": "hics"},
     "central": {**SASREC, "scenario": "central", "train_batch_size": 200},
 }
 NOT_BIT_BY_BIT = {"GRU4Rec, clean", "GRU4Rec, attacked"}

@@ -20,6 +20,7 @@ from hostile.uploads import REJECTED, TAKEN, VALUES, ends_training, is_finite, n
 from trials import Place, Trial, Try, side_by_side, whole
 
 from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.errors import TrainingError
@@ -71,6 +72,8 @@ def clients(place: Place) -> Iterator[Trial]:
     experiment()
     tries: list[Try] = []
     for rule, per_item in product(AGGREGATORS, (False, True)):
+        if per_item and AGGREGATORS[rule](load_defaults(f"defense/{rule}")).whole_only:
+            continue
         for upload in REJECTED:
             if ends_training(rule, upload):
                 tries.append(partial(diverged, "values a mean takes: it says that it diverged", rule, per_item, upload))

@@ -6,7 +6,6 @@ from recbole_attack.attack.attack import (
     AttackContext,
     Clients,
     Objective,
-    Profile,
     Transform,
     Upload,
     Uploading,
@@ -16,6 +15,7 @@ from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.replacement import NEGATIVES, Replacement
 from recbole_attack.attack.shilling import PROFILES, FakeUsers, Log
 from recbole_attack.attack.uploads import UPLOADS, configured_attack
+from recbole_attack.data.histories import Profile
 
 __all__ = [
     "ATTACKS",

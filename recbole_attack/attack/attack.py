@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from recbole_attack.data.histories import Profile
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.rng import without_dropout
@@ -27,26 +28,6 @@ def lowest_level(knowledge: Iterable[str]) -> str | None:
     """The lowest of :data:`LEVELS` that has all of it; ``None`` where none of them has a part of it."""
     known = {LEVELS["K0"], *knowledge}
     return max(level for level, what in LEVELS.items() if what in known) if known <= {*LEVELS.values()} else None
-
-
-class Profile(NamedTuple):
-    """The sequences ``B`` malicious clients train on.
-
-    Attributes:
-        item_seq: ``[B, L]`` items, padded with 0 on the right.
-        item_seq_len: ``[B]`` lengths, at least 1.
-    """
-
-    item_seq: torch.Tensor
-    item_seq_len: torch.Tensor
-
-    def repeat(self, times: int) -> Profile:
-        """Every client ``times`` times in a row."""
-        return Profile(*(field.repeat_interleave(times, dim=0) for field in self))
-
-    def to(self, device: torch.device) -> Profile:
-        """The same on another device."""
-        return Profile(*(field.to(device) for field in self))
 
 
 @dataclass(frozen=True)

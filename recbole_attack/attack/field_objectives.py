@@ -1,6 +1,6 @@
 """Objectives of the field's attacks on item rows, read for models that have states after sequences and no user vectors.
 
-All of them take the users they need from :mod:`~recbole_attack.attack.states`.
+All of them take the users they need from :mod:`~recbole_attack.data.histories`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.row_objectives import linear_loss
-from recbole_attack.attack.states import pool_of, random_histories, row_scores, sampled_histories
+from recbole_attack.attack.states import pool_of, row_scores
+from recbole_attack.data.histories import Profile, random_histories, sampled_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 

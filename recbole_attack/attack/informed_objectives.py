@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import target_bce, training_loss
 from recbole_attack.attack.row_objectives import linear_loss
 from recbole_attack.attack.states import pool_of
+from recbole_attack.data.histories import Profile
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.rng import stream, without_dropout
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Profile
-from recbole_attack.attack.states import pool_of, random_histories, row_scores
+from recbole_attack.attack.attack import AttackContext
+from recbole_attack.attack.states import pool_of, row_scores
+from recbole_attack.data.histories import Profile, random_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Objective, Profile
+from recbole_attack.attack.attack import AttackContext, Objective
+from recbole_attack.data import histories
 from recbole_attack.data.batches import TrainBatch
-from recbole_attack.data.negatives import NonInteracted
-from recbole_attack.data.sequences import Int, from_pairs
+from recbole_attack.data.histories import Profile
+from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
 
@@ -26,25 +27,12 @@ def training_loss(
 def training_batch(
     model: Any, profile: Profile, users: Int, repeats: int, context: AttackContext, purpose: str = "fake"
 ) -> TrainBatch:
-    """What an honest client with this profile would train on.
+    """What an honest client with this profile would train on (:func:`~recbole_attack.data.histories.training_batch`).
 
-    Negatives are drawn outside the profile, so a fake item is never pushed down by its own client. A model that masks
-    items gets draws of the client's own; ``purpose`` tells all of these from those of others.
+    A fake item is never pushed down by its own client. ``purpose`` tells these draws from those of others.
     """
-    items = profile.item_seq.cpu().numpy()
-    rows, columns = np.nonzero(items)
-    outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), context.outside.n_items))
-    negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
-    for row, user in enumerate(users):
-        keys = (context.epoch, context.step, int(user), row % repeats)
-        rng = stream(context.seed, f"{purpose} negatives", *keys)
-        negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
-        draws[row] = stream(context.seed, f"{purpose} draws", *keys).random(items.shape[1])
-    pos_items = profile.item_seq[:, 1:]
-    item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
-    neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
-    drawn = torch.from_numpy(draws).to(pos_items.device) if model.needs_draws else None
-    return TrainBatch(item_seq, pos_items, neg_items, drawn)
+    keys = [(context.epoch, context.step, int(user), row % repeats) for row, user in enumerate(users)]
+    return histories.training_batch(profile, context.outside.n_items, model.needs_draws, context.seed, purpose, keys)
 
 
 def target_bce(

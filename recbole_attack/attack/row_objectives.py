@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import training_loss
-from recbole_attack.attack.states import Pool, frozen, pool_of, row_scores, sampled_histories
+from recbole_attack.attack.states import Pool, pool_of, row_scores
+from recbole_attack.data.histories import Profile, frozen, sampled_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -19,7 +20,7 @@ from recbole_attack.utils.rng import stream, without_dropout
 class Margin:
     """Lift the targets above what users drawn from the model would be shown last.
 
-    For ``S`` histories ``x`` sampled from the received model (:func:`~recbole_attack.attack.states.sampled_histories`)
+    For ``S`` histories ``x`` sampled from the received model (:func:`~recbole_attack.data.histories.sampled_histories`)
     with states ``h(x)``, and targets ``t``: the mean of ``softplus(tau(x) + m - score(h(x), t))``, where ``tau(x)`` is
     the ``rank``-th best score among the items that are not in ``x``. States and ``tau`` are constants, so the gradient
     of a target's row is ``-mean sigma(tau + m - score) h / T``, and zero for everything else.

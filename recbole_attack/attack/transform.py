@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recbole_attack.attack.attack import AttackContext, Profile
+from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.profiles import Filler, most_popular, promote
+from recbole_attack.data.histories import Profile
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 

@@ -16,7 +16,7 @@ import torch
 
 from recbole_attack.attack.attack import LEVELS, Attack, Upload, Uploading
 from recbole_attack.attack.recipes import ATTACKS
-from recbole_attack.attack.states import sampled_histories
+from recbole_attack.data.histories import sampled_histories
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -29,7 +29,7 @@ class Adaptive:
     """Try lengths and splits on a simulated server, and upload what brings the targets up most.
 
     The attacker knows the rule, and how malicious clients are held to a length. As many users as the round has honest
-    clients are drawn from the received model (:func:`~recbole_attack.attack.states.sampled_histories`) and trained as
+    clients are drawn from the received model (:func:`~recbole_attack.data.histories.sampled_histories`) and trained as
     honest clients do. Their updates and the attacker's own are aggregated, once for each candidate: the updates as they
     were computed, and these with every length and split. All malicious clients of a round do the same.
 

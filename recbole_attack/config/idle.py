@@ -27,6 +27,6 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
             ("client_weighting", "claimed_interactions"),
             f"aggregator '{values['aggregator']}' counts all clients alike",
         )
-    if rule.support is not None and not values["per_item"]:
+    if "support_prior" in values and not values["per_item"]:
         found["support_prior"] = "without per_item, the other clients of the round count as those that sent zeros"
     return found

@@ -8,6 +8,7 @@ from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS
 from recbole_attack.defense.evidence import Detection, Detector, Evidence
 from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.judging import Judged, Known
 from recbole_attack.defense.mixing import PRE_AGGREGATORS, MixingRule, Mixture
 from recbole_attack.defense.rfa import MEAN_WEIGHTS, STARTS
 from recbole_attack.defense.screening import refusal, screen, squared_norms, value_reasons
@@ -32,6 +33,8 @@ __all__ = [
     "Detection",
     "Detector",
     "Evidence",
+    "Judged",
+    "Known",
     "MixingRule",
     "Mixture",
     "Sent",

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from recbole_attack.defense.bank import Bank
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
+from recbole_attack.defense.judging import Judged, JudgingRule, Known
 from recbole_attack.defense.mixing import MixingRule, Mixture
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.support import Support
@@ -40,11 +42,12 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Aggregator:
-    """A rule that turns client updates into one. It has exactly one of ``weigh`` and ``combine``.
+    """A rule that turns client updates into one. It has exactly one of ``weigh``, ``combine`` and ``judge``.
 
     Attributes:
         weigh: A rule on the Gram matrix of updates: ``(gram [..., N, N], weights [..., N]) -> Weighting``.
         combine: A rule on coordinates: ``(values [N, ...], weights [N, ...]) -> [...]``.
+        judge: A rule on what clients sent beside what the server knows; of whole updates.
         linear: Whether the weights of ``weigh`` do not depend on the updates. Then no values are reason to reject.
         additive: Whether a client's weight depends on no other client either; implies ``linear``.
         per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
@@ -54,11 +57,16 @@ class Aggregator:
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
+        bank: Where aggregated rows of the item embeddings wait until they are paid out.
+        saved: ``[V, H]`` what is in the bank; ``None`` for nothing.
+        root: How many histories the server draws from the model for an update of its own, and how long, for ``judge``.
+        known: What the server knows in this round, for ``judge``.
         key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
     """
 
     weigh: WeightingRule | None = None
     combine: CoordinateRule | None = None
+    judge: JudgingRule | None = None
     linear: bool = False
     additive: bool = False
     per_item: bool = False
@@ -67,11 +75,15 @@ class Aggregator:
     mixes: tuple[MixingRule, ...] = ()
     items: Aggregator | None = None
     support: Support | None = None
+    bank: Bank | None = None
+    saved: torch.Tensor | None = None
+    root: tuple[int, int] | None = None
+    known: Known | None = None
     key: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        if (self.weigh is None) == (self.combine is None):
-            raise ValueError("an aggregator needs exactly one of weigh and combine")
+        if sum(rule is not None for rule in (self.weigh, self.combine, self.judge)) != 1:
+            raise ValueError("an aggregator needs exactly one of weigh, combine and judge")
         if self.linear and self.weigh is None:
             raise ValueError("a linear aggregator needs weigh")
         if self.additive and not self.linear:
@@ -89,9 +101,9 @@ class Aggregator:
         """Whether rows of the item embeddings are aggregated one by one, among the clients that touched them."""
         return self.per_item or self.support is not None
 
-    def in_round(self, epoch: int, index: int) -> Aggregator:
-        """The rule as it is in one round: the order of clients is drawn anew in each."""
-        return replace(self, key=(self.key[0], epoch, index))
+    def in_round(self, epoch: int, index: int, saved: torch.Tensor | None = None) -> Aggregator:
+        """The rule as it is in one round: what it draws is drawn anew in each; ``saved`` is what its bank holds."""
+        return replace(self, key=(self.key[0], epoch, index), saved=saved)
 
     def places(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` each client's place in this round's random order, which only what mixes them may ask for."""
@@ -188,6 +200,22 @@ class Aggregator:
         found = self.weighed(wide @ wide.transpose(1, 2), weights, places)
         aggregated = (found.client_weights[:, None] @ wide).squeeze(1).to(rows.dtype)
         return aggregated, found.iterations, found.residual
+
+    def judged(self, sent: Judged, weights: torch.Tensor) -> Weighting:
+        """What ``judge`` gives clients whose updates are screened, of which there may be none.
+
+        Raises:
+            ValueError: It does not know the server it judges for.
+        """
+        if self.judge is None or self.known is None:
+            raise ValueError("a rule that judges needs to know its server: federated.knowledge.informed tells it")
+        nobody = Weighting(torch.zeros_like(weights, dtype=torch.float64))
+        return self.judge(sent, weights, self.known, self.key) if len(weights) else nobody
+
+    def paid(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Aggregated rows ``[V, H]`` after they have been to the bank, which there is, and what that holds then."""
+        assert self.bank is not None
+        return self.bank.paid(table, torch.zeros_like(table) if self.saved is None else self.saved.to(table))
 
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""

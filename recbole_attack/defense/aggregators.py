@@ -3,8 +3,9 @@
 A recipe reads its own parameters from the configuration (``properties/defense/<name>.yaml`` holds the defaults) and
 returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
 :mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa`, :mod:`~recbole_attack.defense.spectral`,
-:mod:`~recbole_attack.defense.coordinates`, :mod:`~recbole_attack.defense.bulyan` and
-:mod:`~recbole_attack.defense.support`; what is done before a rule, with :mod:`~recbole_attack.defense.mixing`.
+:mod:`~recbole_attack.defense.coordinates`, :mod:`~recbole_attack.defense.bulyan`,
+:mod:`~recbole_attack.defense.support`, :mod:`~recbole_attack.defense.bank`, :mod:`~recbole_attack.defense.trust` and
+:mod:`~recbole_attack.defense.uniformity`; what is done before a rule, with :mod:`~recbole_attack.defense.mixing`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from recbole_attack.defense import bulyan, coordinates, rfa, spectral, weighting
+from recbole_attack.defense import bulyan, coordinates, rfa, spectral, trust, uniformity, weighting
 from recbole_attack.defense.aggregator import Aggregator
+from recbole_attack.defense.bank import Bank
 from recbole_attack.defense.flame import flame as flame_rule
 from recbole_attack.defense.mixing import PRE_AGGREGATORS
 from recbole_attack.defense.support import Support
@@ -118,6 +120,47 @@ def flame(config: Mapping[str, Any]) -> Aggregator:
     return Aggregator(flame_rule, whole_only=True)
 
 
+def fl_trust(config: Mapping[str, Any]) -> Aggregator:
+    """Mean by agreement with an update of the server's own (FLTrust, Cao et al. 2021), its data drawn from the model.
+
+    In the paper the server collects about a hundred clean examples and trains on them as clients do. Here nobody's data
+    are needed: its root is ``root_histories`` histories of ``root_length`` items, sampled in each round from the global
+    model (:func:`~recbole_attack.data.histories.sampled_histories`), and its update is the mean of what clients with
+    these histories would send. So what is trusted is what the model believes already, the attacker's work of earlier
+    rounds included, and the server computes as much as that many clients more. On whole updates only: an item that no
+    root history holds would never move.
+    """
+    root = (config["root_histories"], config["root_length"])
+    return Aggregator(judge=trust.fl_trust, root=root, whole_only=True, weighted=False)
+
+
+def union(config: Mapping[str, Any]) -> Aggregator:
+    """Mean without the clients after whose updates items lie otherwise than after others' (UNION, Yu et al. 2023).
+
+    On whole updates only: it is clients that are left out.
+    """
+    options = {"items": config["union_items"], "references": config["gap_references"]}
+    return Aggregator(judge=partial(uniformity.union, **options), whole_only=True)
+
+
+def hics(config: Mapping[str, Any]) -> Aggregator:
+    """Item rows clipped for each client and again for all, saved up, and the longest applied (HiCS, Yuan et al. 2023).
+
+    Hierarchical gradient clipping with sparsified updating, the defence of the paper of PSMU. Each client's rows are
+    clipped to ``client_row_norm``; they are averaged over the clients that sent them (``per_item``, as published) or
+    over all clients of the round, as in the mean of whole updates; averages are clipped to ``mean_row_norm`` and saved
+    up in a :class:`~recbole_attack.defense.bank.Bank`, of which ``paid_share`` of the items are applied. All other
+    parameters are averaged.
+
+    Only the abstract and a re-implementation could be read, that of PoisonFRS, which clips averages alone, to 3, and
+    pays everything out at once. Its updates are steps; ours are gradients of a mean loss and much shorter, so that both
+    bounds are the round's medians unless they are given, and half of the items are applied (both defaults are ours). The
+    bank starts empty, and a resumed run has it as it was.
+    """
+    support = Support(0.5, "clients", prior=0.0, least=1, bound=config["client_row_norm"])
+    return Aggregator(weighting.mean, support=support, bank=Bank(config["mean_row_norm"], config["paid_share"]))
+
+
 def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     """Item rows clipped to the round's usual length and shrunk where few clients touch the item (ours).
 
@@ -153,6 +196,9 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "caf": caf,
     "bulyan": bulyan_,
     "flame": flame,
+    "fl_trust": fl_trust,
+    "hics": hics,
+    "union": union,
 }
 """Aggregation rules by the name ``--aggregator`` takes."""
 
@@ -172,9 +218,16 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
         )
     if rule.support is not None and not rule.per_item:
         rule = replace(rule, support=replace(rule.support, prior=None))
+    if rule.judge is not None:
+        rule = replace(rule, key=(config["seed"],))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)
     if mix is None:
         return rule
+    if rule.judge is not None:
+        raise ConfigError(
+            f"aggregator '{config['aggregator']}' judges clients by what they sent: expected pre_aggregator 'none', "
+            f"found '{config['pre_aggregator']}'"
+        )
     if rule.support is not None and not rule.per_item:
         raise ConfigError(
             f"aggregator '{config['aggregator']}' with pre_aggregator '{config['pre_aggregator']}' needs per_item: "

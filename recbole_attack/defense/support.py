@@ -31,6 +31,7 @@ class Support:
         votes: A name in :data:`VOTES`.
         prior: ``m0``, at least 0; ``None`` for the other clients of the round.
         least: ``k``, at least 1.
+        bound: ``b`` itself, where it is no quantile.
 
     >>> support = Support(quantile=0.5, votes="clients", prior=2.0, least=2)
     >>> support.clipped(torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.6, 0.8]]), torch.tensor([0, 1, 1]))
@@ -45,16 +46,20 @@ class Support:
     votes: str
     prior: float | None
     least: int
+    bound: float | None = None
 
     def clipped(self, rows: torch.Tensor, client: torch.Tensor) -> torch.Tensor:
         """The rows of a round, ``[M, H]`` and none of them zero, no longer than ``b``; ``client [M]`` sent them."""
         if not len(rows):
             return rows
         norms = rows.double().norm(dim=1)
+        bound = self._quantile(norms, client) if self.bound is None else norms.new_tensor(self.bound)
+        return rows * torch.where(norms > bound, bound / norms, 1.0).to(rows.dtype)[:, None]
+
+    def _quantile(self, norms: torch.Tensor, client: torch.Tensor) -> torch.Tensor:
         ordered, order = norms.sort()
         below = VOTES[self.votes](client)[order].cumsum(0)
-        bound = ordered[int((below < self.quantile * below[-1] - 1e-9).sum())]
-        return rows * torch.where(norms > bound, bound / norms, 1.0).to(rows.dtype)[:, None]
+        return ordered[int((below < self.quantile * below[-1] - 1e-9).sum())]
 
     def shares(self, counts: torch.Tensor, touching: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """``S_j`` in float64, 0 for items with too few clients.

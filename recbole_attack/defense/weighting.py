@@ -24,7 +24,7 @@ class Weighting:
     """What a rule gives each client.
 
     Attributes:
-        client_weights: ``[..., N]`` in float64, not negative; they sum to 1 unless the rule shrinks updates.
+        client_weights: ``[..., N]`` in float64, not negative; they sum to 1 unless the rule changes their length.
         iterations: Steps of an iterative rule, 0 for a closed form; of several rounds, the most.
         residual: How far an iterative rule is from its fixed point, 0 for a closed form; its docstring has the unit.
             Of several rounds, the largest.

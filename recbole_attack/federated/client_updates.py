@@ -193,6 +193,14 @@ class ClientUpdates:
             gram.index_add_(0, pairs.flatten(), (rows @ rows.transpose(1, 2)).flatten())
         return gram.view(n, n)
 
+    def products(self, update: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """``[N]`` inner products of the whole updates with another one by parameter name, float64."""
+        other = torch.cat([update[name].flatten() for name in self.shapes if name != ITEM_TABLE]).double()
+        found = self.dense.new_zeros(len(self), dtype=torch.float64)
+        for mine, theirs in zip(self.dense.split(4096, dim=1), other.split(4096), strict=True):
+            found += mine.double() @ theirs
+        return found.index_add_(0, self.client, (self.rows.double() * update[ITEM_TABLE][self.item]).sum(dim=1))
+
     def weighted_sum(self, weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """``sum_c weights[c] * update_c`` by parameter name, the item table dense.
 

@@ -6,17 +6,17 @@ What they get to see is an :class:`~recbole_attack.attack.attack.Uploading`; wha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from recbole_attack.attack import AttackContext, Clients, Profile, Upload, Uploading
-from recbole_attack.attack.objective import training_batch
 from recbole_attack.defense import Aggregator
 from recbole_attack.federated.client_updates import ClientUpdates, concatenate
+from recbole_attack.federated.knowledge import informed, training_group
 from recbole_attack.federated.memory import Memory
-from recbole_attack.federated.rounds import ClientGroup, single_updates, uploaded
+from recbole_attack.federated.rounds import single_updates, uploaded
 from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import Update
 from recbole_attack.utils.errors import ConfigError
@@ -30,7 +30,7 @@ class Crafting:
     Attributes:
         upload: How.
         context: What it sees.
-        aggregator: The rule of the server.
+        aggregator: The rule of the server, without what this draws, knows and remembers.
         config: The run's configuration.
         round: Epoch, and number of the round in it.
     """
@@ -53,7 +53,12 @@ class Crafting:
         def trained(profile: Profile) -> Clients:
             return self._trained(model, profile)
 
-        crafted = self.upload(Uploading(model, own, honest, self.context, self.round, trained, self._served))
+        rule = cache(lambda: informed(self.aggregator, model, self.config))
+
+        def served(honest: Clients, own: Clients) -> Update:
+            return self._served(rule(), honest, own)
+
+        crafted = self.upload(Uploading(model, own, honest, self.context, self.round, trained, served))
         if not isinstance(crafted, ClientUpdates) or len(crafted) != len(own.updates):
             found = f"{len(crafted)}" if isinstance(crafted, ClientUpdates) else type(crafted).__name__
             raise ConfigError(f"the attack's upload must return updates of {len(own.updates)} clients: found {found}")
@@ -61,24 +66,17 @@ class Crafting:
         return concatenate([honest.updates, crafted]).reordered(order)
 
     def _trained(self, model: Any, profile: Profile) -> Clients:
-        users, seed = np.arange(len(profile.item_seq)), self.context.seed
-        batches = [
-            training_batch(model, profile, users, 1, replace(self.context, step=step), "simulated")
-            for step in range(self.config["local_epochs"])
-        ]
-
-        def losses(local: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
-            return local.client_losses(batches[step].rows(rows))
-
-        counts = profile.item_seq_len - 1 if self.config["client_weighting"] == "examples" else torch.ones(len(users))
+        seed, steps = self.context.seed, self.config["local_epochs"]
+        group = training_group(model, profile, steps, seed, "simulated", (self.context.epoch,))
+        counts = profile.item_seq_len - 1 if self.config["client_weighting"] == "examples" else group.weights
         weights = counts.to(profile.item_seq.device, torch.float32)
-        group = ClientGroup(weights, model.tokens(batches[0].lengths.cpu()), losses, batches)
+        group = replace(group, weights=weights)
         with torch_stream(weights.device, seed, "simulated dropout", *self.round):
             updates, _ = single_updates(model, [group], self.config, Memory())
         return Clients(updates.to(weights.device), weights)
 
-    def _served(self, honest: Clients, own: Clients) -> Update:
+    def _served(self, rule: Aggregator, honest: Clients, own: Clients) -> Update:
         updates = concatenate([honest.updates, own.updates])
         weights = torch.cat([honest.weights, own.weights])
         malicious = torch.arange(len(updates), device=weights.device) >= len(honest.updates)
-        return dict(aggregate(uploaded(updates, malicious, self.config), weights, self.aggregator).update)
+        return dict(aggregate(uploaded(updates, malicious, self.config), weights, rule).update)

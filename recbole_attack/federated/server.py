@@ -30,6 +30,7 @@ class Aggregated(NamedTuple):
             item embeddings, where these are aggregated per item); ``None`` for rules on coordinates.
         iterations: Steps of an iterative rule, the most of any part.
         residual: How far an iterative rule was from its fixed point, at worst.
+        saved: ``[V, H]`` what the rule's bank holds after this round; ``None`` if it has none, or nothing came.
         frozen: Parameters whose aggregated update is zero though a kept client's is not. Zeros are legal and no reason
             to reject: Krum picks them once one client sends nothing else, being nearest to all, and a median takes them
             for item embeddings few clients touch. Rules that are linear freeze nothing.
@@ -42,6 +43,7 @@ class Aggregated(NamedTuple):
     iterations: int
     residual: float
     frozen: tuple[str, ...] = ()
+    saved: torch.Tensor | None = None
 
     def on_host(self) -> Aggregated:
         """The same, what there is of each client on the CPU."""
@@ -65,8 +67,27 @@ def aggregate(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggrega
         ValueError: A weight is not a positive number.
     """
     _check_weights(weights)
+    if aggregator.judge is not None:
+        return _by_judgement(updates, weights, aggregator)
     in_parts = aggregator.weigh is None or aggregator.by_item
-    return (_in_parts if in_parts else _by_gram)(updates, weights, aggregator)
+    return _banked((_in_parts if in_parts else _by_gram)(updates, weights, aggregator), aggregator)
+
+
+def _banked(found: Aggregated, aggregator: Aggregator) -> Aggregated:
+    """Rows of the item embeddings after they have been to the rule's bank, which a round without a client leaves be."""
+    if aggregator.bank is None or not found.kept.any():
+        return found
+    table, saved = aggregator.paid(found.update[ITEM_TABLE])
+    return found._replace(update={**found.update, ITEM_TABLE: table}, saved=saved)
+
+
+def _by_judgement(updates: ClientUpdates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
+    kept = aggregator.screened(updates.squared_norms(), updates.dense.dtype)
+    chosen = updates.select(kept)
+    found = aggregator.judged(chosen, weights[kept])
+    update = chosen.weighted_sum(found.client_weights)
+    rejected, frozen = _reasons(updates, kept), _frozen(update, _by_parameter(chosen))
+    return Aggregated(update, kept, rejected, _spread(found.client_weights, kept), 0, 0.0, frozen)
 
 
 def _check_weights(weights: torch.Tensor) -> None:
@@ -181,7 +202,8 @@ def aggregate_one_by_one(
     if not readable.any():
         return Aggregated({n: torch.zeros_like(p) for n, p in parameters.items()}, readable, rejected, None, 0, 0.0)
     read = [_flat(update, parameters) for update, reason in zip(sent, reasons, strict=True) if reason is None]
-    updates, rule = torch.stack(read), _item_by_item if aggregator.by_item else _whole
+    updates = torch.stack(read)
+    rule = _item_by_item if aggregator.by_item else _whole if aggregator.judge is None else _judged
     found = rule(updates, weights[readable], aggregator.places(weights)[readable], aggregator, parameters)
     rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
     sizes = [p.numel() for p in parameters.values()]
@@ -189,7 +211,8 @@ def aggregate_one_by_one(
     kept, client_weights = readable.masked_scatter(readable, found.kept), _spread(found.client_weights, readable)
     columns = dict(zip(parameters, updates[found.kept].split(sizes, dim=1), strict=True))
     frozen = () if aggregator.linear else _frozen(update, columns)
-    return Aggregated(update, kept, rejected, client_weights, found.iterations, found.residual, frozen)
+    whole = Aggregated(update, kept, rejected, client_weights, found.iterations, found.residual, frozen)
+    return _banked(whole, aggregator)
 
 
 def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -204,6 +227,20 @@ def _whole(
     parameters: Mapping[str, torch.Tensor],
 ) -> Aggregate:
     return aggregator.apply(updates, weights, places)
+
+
+def _judged(
+    updates: torch.Tensor,
+    weights: torch.Tensor,
+    places: torch.Tensor,
+    aggregator: Aggregator,
+    parameters: Mapping[str, torch.Tensor],
+) -> Aggregate:
+    kept = aggregator.screened(squared_norms(updates), updates.dtype)
+    columns = updates[kept].split([p.numel() for p in parameters.values()], dim=1)
+    named = {n: value.unflatten(1, p.shape) for (n, p), value in zip(parameters.items(), columns, strict=True)}
+    given = aggregator.judged(ClientUpdates.from_stacked(named), weights[kept]).client_weights
+    return Aggregate(given.to(updates) @ updates[kept], _spread(given, kept), kept)
 
 
 def _item_by_item(

@@ -39,7 +39,7 @@ class RobustStrategy(FedAvg):
         options: The rule's own parameters (``properties/defense/<rule>.yaml``), and FedAvg's arguments.
 
     Raises:
-        ConfigError: There is no such rule or option, or its value is not valid.
+        ConfigError: There is no such rule or option, its value is not valid, or the rule needs a server of ours.
     """
 
     def __init__(self, rule: str, client_weighting: str = "uniform", **options: Any) -> None:
@@ -54,6 +54,8 @@ class RobustStrategy(FedAvg):
             name = str(error).rpartition("argument ")[2].strip("'")
             raise ConfigError(f"unknown option {shown(name)} of rule '{rule}'{did_you_mean(name, values)}") from error
         self.rule, self.client_weighting, self.aggregator = rule, client_weighting, recipe(values)
+        if self.aggregator.judge or self.aggregator.bank:
+            raise ConfigError(f"rule '{rule}' needs a server of ours, for what it knows and remembers")
         self.sent: ArrayRecord | None = None
 
     def configure_train(

@@ -27,7 +27,8 @@ from recbole_attack.federated.suspicion import client_scores
 from recbole_attack.flower.codec import Answer, Question, read_answer, write_question
 from recbole_attack.flower.nodes import Nodes, find_nodes
 from recbole_attack.threat import Threat
-from recbole_attack.trainer.federated import Ask, Computed, FederatedTrainer
+from recbole_attack.trainer.computed import Ask, Computed
+from recbole_attack.trainer.federated import FederatedTrainer
 from recbole_attack.utils.errors import ConfigError
 
 Came = tuple[Int, Answer]
@@ -163,7 +164,7 @@ class FlowerTrainer(FederatedTrainer):
         if self._single:
             places = torch.from_numpy(np.searchsorted(kept, np.concatenate([places for places, _ in came])))
             updates = concatenate([answer.update for _, answer in came]).reordered(places)  # type: ignore[misc]
-            rule = self.aggregator.in_round(asked.epoch, asked.index)
+            rule = self.rule(asked.epoch, asked.index)
             updates, hostile = updates.to(self.device), torch.from_numpy(asked.hostile[kept])
             if craft is not None:
                 updates = craft(self.model, updates, hostile, weights)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from math import nan
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 from recbole_attack.attack import Attack
 from recbole_attack.data import Split, TrainData
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import configured_aggregator
+from recbole_attack.defense import Aggregator, configured_aggregator
 from recbole_attack.federated import ClientPool, client_pool
+from recbole_attack.federated.knowledge import informed
 from recbole_attack.federated.loudness import Loudness, measure, medians
 from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import BACKENDS
@@ -28,6 +29,7 @@ from recbole_attack.threat import Threat
 from recbole_attack.trainer.base import AttackTrainer
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.trainer.client_weights import ClientWeight, client_weights, write_client_weights
+from recbole_attack.trainer.computed import Ask, Computed
 from recbole_attack.trainer.resuming import check_epochs, check_like
 from recbole_attack.trainer.sums import (
     detection_columns,
@@ -42,32 +44,6 @@ from recbole_attack.utils.rng import torch_stream
 
 MANY_CLIENTS = 100_000
 """Up to as many, every client's weight is written unless the configuration says otherwise."""
-
-
-class Computed(NamedTuple):
-    """What came of asking the clients of one round.
-
-    Attributes:
-        honest: Honest clients whose updates arrived, as indices into the pool.
-        malicious: Malicious ones.
-        losses: Losses of both, honest clients first.
-        aggregated: What the server makes of their updates.
-        loudness: How long their updates are, where it is measured.
-        scores: What client detectors say of both.
-        notes: What else ``rounds.csv`` says of the round.
-    """
-
-    honest: Int
-    malicious: Int
-    losses: torch.Tensor
-    aggregated: Aggregated
-    loudness: Loudness
-    scores: Mapping[str, torch.Tensor] = {}
-    notes: Mapping[str, Any] = {}
-
-
-Ask = Callable[[Int, Int, int, bool], Computed]
-"""``(honest clients, malicious clients, number of the round, whether loudness is measured) -> Computed``."""
 
 
 class FederatedTrainer(AttackTrainer):
@@ -85,6 +61,7 @@ class FederatedTrainer(AttackTrainer):
         scored: What they said of the clients of all finished epochs, see ``scored_clients``.
         newly_scored: The same of each round of the epoch.
         before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
+        saved: ``[V, H]`` what the rule's bank holds; ``None`` if it has none.
     """
 
     state = (*AttackTrainer.state, "written_rounds")
@@ -103,6 +80,9 @@ class FederatedTrainer(AttackTrainer):
         self.before: torch.Tensor | None = None
         if self.attack and self.attack.remembers:
             self.state = (*self.state, "before")
+        self.saved = None if self.aggregator.bank is None else torch.zeros_like(self._item_rows())
+        if self.saved is not None:
+            self.state = (*self.state, "saved")
         self.detectors = dict(sorted(config["client_detectors"].items()))
         self.scored = torch.zeros(1 + len(self.detectors), 0)
         self.newly_scored: list[torch.Tensor] = []
@@ -164,6 +144,10 @@ class FederatedTrainer(AttackTrainer):
         rounds = pool.rounds(self.seed, epoch, size)
         return rounds, len(rounds)
 
+    def rule(self, epoch: int, index: int) -> Aggregator:
+        """The rule in one round, with what it draws, remembers and asks the server for."""
+        return informed(self.aggregator.in_round(epoch, index, self.saved), self.model, self.config, self.optimizer)
+
     def _asking(self, train_data: TrainData, pool: ClientPool, epoch: int) -> Ask:
         """How the clients of the rounds of an epoch are asked for their updates: here, they are computed at once."""
         side = self.client_side
@@ -171,7 +155,7 @@ class FederatedTrainer(AttackTrainer):
 
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
-            rule = self.aggregator.in_round(epoch, index)
+            rule = self.rule(epoch, index)
             craft = side.crafting(train_data, self.aggregator, epoch, index)  # the rule, not the server's coins
             losses, result, norms, scores = self.backend(self.model, groups, rule, self.config, self.memory, craft)
             loudness = Loudness(None, None)
@@ -196,7 +180,7 @@ class FederatedTrainer(AttackTrainer):
         candidates = self.client_side.candidates(
             train_data, pool.users[malicious], self.client_side.period(epoch, index)
         )
-        result = result.on_host()
+        self.saved, result = self.saved if result.saved is None else result.saved, result.on_host()
         self._report(train_data, pool, np.concatenate([honest, malicious]), result, epoch, index)
         norm = self._step(result.update, epoch) if result.kept.any() else 0.0
         return {
@@ -280,6 +264,8 @@ class FederatedTrainer(AttackTrainer):
         super()._restore(state)
         if "before" in self.state:
             check_like("before", self.before, self._item_rows())
+        if "saved" in self.state:
+            check_like("saved", self.saved, self._item_rows())
         self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         if "scored" in self.state:

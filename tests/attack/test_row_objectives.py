@@ -19,8 +19,8 @@ from recbole_attack.attack.mining_objectives import Alignment, PopularUsers, min
 from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.row_objectives import Margin, Quiet
 from recbole_attack.attack.row_recipes import ROW_ATTACKS
-from recbole_attack.attack.states import random_histories, sampled_histories
 from recbole_attack.data import TrainData
+from recbole_attack.data.histories import random_histories, sampled_histories
 from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.rng import stream
 

@@ -14,7 +14,8 @@ from scipy.stats import chisquare
 
 from recbole_attack import AttackConfig
 from recbole_attack.attack.attack import Profile
-from recbole_attack.attack.states import frozen, pool_of, random_histories, row_scores, sampled_histories
+from recbole_attack.attack.states import pool_of, row_scores
+from recbole_attack.data.histories import frozen, random_histories, sampled_histories
 from recbole_attack.experiment import prepare_training
 
 SIZES = {

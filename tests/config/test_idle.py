@@ -15,8 +15,10 @@ from recbole_attack.config.idle import idle
 from recbole_attack.defense import AGGREGATORS, configured_aggregator
 from recbole_attack.experiment import prepare_training
 
+RULES = [name for name in AGGREGATORS if name not in ("fl_trust", "union")]
 
-@pytest.mark.parametrize("aggregator", AGGREGATORS)
+
+@pytest.mark.parametrize("aggregator", RULES)
 @given(seed=st.integers(0, 10**6))
 def test_a_rule_that_counts_all_alike_gives_the_same_with_other_weights(aggregator: str, seed: int) -> None:
     config = AttackConfig(config_dict={"aggregator": aggregator}).final_config_dict
@@ -31,7 +33,7 @@ def test_a_rule_that_counts_all_alike_gives_the_same_with_other_weights(aggregat
 
 def test_every_weighted_rule_shows_it_somewhere() -> None:
     """A rule that is said to count clients by their weights does so in some round."""
-    for name in AGGREGATORS:
+    for name in RULES:
         rule = configured_aggregator(AttackConfig(config_dict={"aggregator": name}).final_config_dict)
         seen = []
         for seed in range(8):

@@ -191,6 +191,9 @@ def test_options_must_be_finite(name, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"aggregator": "union", "per_item": True}, "'union' needs whole updates"),
+        ({"aggregator": "union", "pre_aggregator": "arc"}, "expected pre_aggregator 'none', found 'arc'"),
+        ({"aggregator": "hics", "pre_aggregator": "arc"}, "'hics' with pre_aggregator 'arc' needs per_item"),
         ({"aggregator": "flame", "per_item": True}, "'flame' needs whole updates: expected per_item False, found True"),
         (
             {"aggregator": "support_shrunk", "pre_aggregator": "arc"},

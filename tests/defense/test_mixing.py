@@ -17,6 +17,7 @@ from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, Aggregator, con
 from recbole_attack.defense.mixing import arc, bucketing, nnm, taken_for_hostile
 
 SHAPES = [(n, p, seed) for n in (5, 8, 21) for p in (2, 30) for seed in (0, 1)]
+UNMIXED = ("support_shrunk", "hics", "fl_trust", "union")
 MIXES = [name for name in PRE_AGGREGATORS if name != "none"]
 
 
@@ -97,7 +98,7 @@ def rule(name: str, mix: str, per_item: bool = False, **changes: Any) -> Aggrega
     return configured_aggregator(config.final_config_dict)
 
 
-@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name != "support_shrunk"])
+@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in UNMIXED])
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
 def test_a_rule_is_given_what_the_definition_makes_of_updates(name: str, mix: str, n: int) -> None:

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from recbole_attack import AttackConfig
-from recbole_attack.attack import AttackContext, Profile, objective
+from recbole_attack.attack import AttackContext, Profile
 from recbole_attack.attack.objective import training_loss
-from recbole_attack.attack.states import sampled_histories
+from recbole_attack.data import histories
+from recbole_attack.data.histories import sampled_histories
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.budget import upload_factors
@@ -137,7 +138,7 @@ def simulated_loss(model: Any, users: Profile, rows: torch.Tensor, context: Atta
         return stream(seed, purpose.replace("fake", "simulated"), *keys)
 
     one = Profile(users.item_seq[rows], users.item_seq_len[rows])
-    with patch.object(objective, "stream", renamed):
+    with patch.object(histories, "stream", renamed):
         return training_loss(model, one, one, rows.numpy(), 1, replace(context, step=step))
 
 

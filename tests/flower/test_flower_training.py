@@ -73,6 +73,18 @@ def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path
     assert len(asked) == n_nodes
 
 
+@pytest.mark.parametrize("rule", ["fl_trust", "hics", "union"])
+def test_rules_ask_the_server_as_in_one_process(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
+    config = settings(epochs=1, attack="dvfsr", compare_clean=False, clients_per_round=24, aggregator=rule)
+    here = arms(prepare(config), tmp_path / "here")
+    there = arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there")
+    same(here, there)
+    expected, found = (rounds(tmp_path / place, "attacked") for place in ("here", "there"))
+    assert len(expected) > 1
+    for column in ("update_norm", "malicious_weight"):
+        assert list(found[column]) == pytest.approx(list(expected[column]), rel=1e-4, nan_ok=True), column
+
+
 @pytest.mark.parametrize("rule", ["mean", "mixed_rfa"])
 @pytest.mark.parametrize("attack", ["margin", "pieck_uea"])
 def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path: Path, rule: str, attack: str) -> None:

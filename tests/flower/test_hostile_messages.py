@@ -16,7 +16,8 @@ from recbole_attack import AttackConfig
 from recbole_attack.data import TrainData
 from recbole_attack.experiment import data_hashes, prepare
 from recbole_attack.federated import ClientPool
-from recbole_attack.trainer.federated import Ask, Computed, FederatedTrainer
+from recbole_attack.trainer.computed import Ask, Computed
+from recbole_attack.trainer.federated import FederatedTrainer
 from recbole_attack.utils.errors import ConfigError, DataError, TrainingError
 
 pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[flower]'")

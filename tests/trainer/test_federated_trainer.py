@@ -173,7 +173,8 @@ def test_every_aggregator_trains_and_gives_another_model_than_the_mean(
     assert same == (aggregator == "mean")
 
 
-PER_ITEM = [name for name in AGGREGATORS if "krum" not in name and name != "flame"]
+WHOLE_ONLY = ("flame", "fl_trust", "union")
+PER_ITEM = [name for name in AGGREGATORS if "krum" not in name and name not in WHOLE_ONLY]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ PER_ITEM = [name for name in AGGREGATORS if "krum" not in name and name != "flam
     [*((name, 1) for name in PER_ITEM), *((name, 2) for name in ROUTES if name in PER_ITEM)],
 )
 def test_rules_per_item_train_on_either_backend(config: Config, aggregator: str, local_epochs: int) -> None:
-    """Krum aside, whose choice among items with two or three clients is up to rounding, and FLAME, of whole updates."""
+    """Krum aside, whose choice among items with two or three clients is up to rounding, and rules of whole updates."""
     round_of = {"clients_per_round": 32, "rounds_per_epoch": 1}
     common = {"epochs": 1, "local_epochs": local_epochs, "malicious_ratio": 0.1, **round_of, **SGD, **NO_DROPOUT}
     fast, slow, whole = (

@@ -27,6 +27,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "watched": {"attack": "margin", "client_detectors": {"top_row": 0.5, "clone": 0.9}, "clients_per_round": 32},
     "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
     "remembering": {"attack": "pieck_uea", "malicious_ratio": 0.2, "clients_per_round": 32},
+    "saving up": {"aggregator": "hics", "paid_share": 0.3, "clients_per_round": 32},
     "adaptive": {"attack": "margin", "upload": "adaptive", "aggregator": "krum", "clients_per_round": 32},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},
     "test_only": {
@@ -286,6 +287,19 @@ def test_what_is_remembered_has_to_be_item_rows(arm: Callable[..., AttackConfig]
     assert torch.equal(state["trainer"]["before"], start), "the rows the last epoch began with"
     save_checkpoint(trainer.resume_file, {**state, "trainer": {**state["trainer"], "before": changed}})
     with pytest.raises(DataError, match="before: expected torch\\.float32"):
+        experiment.trainer(settings).resume_checkpoint(trainer.resume_file)
+
+
+@pytest.mark.parametrize("changed", [None, torch.zeros(3, 8)], ids=str)
+def test_what_is_saved_up_has_to_be_item_rows(arm: Callable[..., AttackConfig], changed: Any) -> None:
+    settings = arm("saving up", epochs=1)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    fit(trainer, experiment)
+    state = torch.load(trainer.resume_file, weights_only=True)
+    assert state["trainer"]["saved"].any() and torch.equal(state["trainer"]["saved"], trainer.saved)
+    save_checkpoint(trainer.resume_file, {**state, "trainer": {**state["trainer"], "saved": changed}})
+    with pytest.raises(DataError, match="saved: expected"):
         experiment.trainer(settings).resume_checkpoint(trainer.resume_file)
 
 

@@ -1,0 +1,133 @@
+"""Histories that nobody has: drawn from a model or at random, and what an honest client with such a one would train on.
+
+A sequential model has no vectors of users; it has states after histories, and who holds the model can make histories
+up: an attacker that aims at users it never saw, or a server that wants an update of its own. Nothing here is
+differentiated, and nothing sees dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from recbole_attack.data.batches import TrainBatch
+from recbole_attack.data.negatives import NonInteracted
+from recbole_attack.data.sequences import from_pairs
+from recbole_attack.utils.rng import stream, without_dropout
+
+
+class Profile(NamedTuple):
+    """The sequences ``B`` clients train on.
+
+    Attributes:
+        item_seq: ``[B, L]`` items, padded with 0 on the right.
+        item_seq_len: ``[B]`` lengths, at least 1.
+    """
+
+    item_seq: torch.Tensor
+    item_seq_len: torch.Tensor
+
+    def repeat(self, times: int) -> Profile:
+        """Every client ``times`` times in a row."""
+        return Profile(*(field.repeat_interleave(times, dim=0) for field in self))
+
+    def to(self, device: torch.device) -> Profile:
+        """The same on another device."""
+        return Profile(*(field.to(device) for field in self))
+
+
+def sampled_histories(model: Any, count: int, length: int, barred: torch.Tensor, rng: np.random.Generator) -> Profile:
+    """Users drawn from the model itself: histories sampled item by item from its own next-item distribution.
+
+    The first item is uniform, as a model without a history says nothing; every other one is drawn with probability
+    ``softmax(scores)`` among the items that are not in the history yet. Where the model is trained with uniform
+    negatives, a score is the log-odds of an item against a random one, so this is the distribution it has learned.
+
+    Args:
+        model: The model as received.
+        count: Histories S.
+        length: Items of each, cut to what the model reads and the catalogue has.
+        barred: ``[T]`` items nobody has: what is promoted is promoted to those who do not have it.
+        rng: Draws a number for each item, whatever the model is.
+    """
+
+    def next_scores(items: torch.Tensor) -> torch.Tensor:
+        lengths = torch.full((count,), items.shape[1], device=items.device)
+        return model.score_items(items, lengths) if items.shape[1] else items.new_zeros(count, model.n_items)
+
+    return _drawn(model, count, length, barred, rng, next_scores)
+
+
+def random_histories(model: Any, count: int, length: int, barred: torch.Tensor, rng: np.random.Generator) -> Profile:
+    """The same of items drawn without asking the model, all of them alike."""
+    return _drawn(model, count, length, barred, rng, lambda items: items.new_zeros(count, model.n_items))
+
+
+def training_batch(
+    profile: Profile, n_items: int, needs_draws: bool, seed: int, purpose: str, keys: Sequence[tuple[int, ...]]
+) -> TrainBatch:
+    """What honest clients with these histories would train on.
+
+    Negatives are drawn outside a row's history. A model that masks items gets draws of the client's own.
+
+    Args:
+        profile: ``B`` histories.
+        n_items: Items of the catalogue, the padding item among them.
+        needs_draws: Whether the model's loss draws.
+        seed: The run's seed.
+        purpose: What tells these draws from those of others.
+        keys: What tells each of the ``B`` rows' draws from those of other rows and times.
+    """
+    items = profile.item_seq.cpu().numpy()
+    rows, columns = np.nonzero(items)
+    outside = NonInteracted(from_pairs(rows, items[rows, columns], len(items), n_items))
+    negatives, draws = np.zeros_like(items[:, 1:]), np.zeros(items.shape)
+    for row, key in enumerate(keys):
+        rng = stream(seed, f"{purpose} negatives", *key)
+        negatives[row] = outside.sample(rng, np.full(negatives.shape[1], row))
+        draws[row] = stream(seed, f"{purpose} draws", *key).random(items.shape[1])
+    pos_items = profile.item_seq[:, 1:]
+    item_seq = torch.where(pos_items != 0, profile.item_seq[:, :-1], 0)
+    neg_items = torch.where(pos_items != 0, torch.from_numpy(negatives).to(pos_items), 0)
+    drawn = torch.from_numpy(draws).to(pos_items.device) if needs_draws else None
+    return TrainBatch(item_seq, pos_items, neg_items, drawn)
+
+
+@contextmanager
+def frozen(model: Any) -> Iterator[None]:
+    """Run a block without dropout and without gradients."""
+    with without_dropout(model), torch.no_grad():
+        yield
+
+
+def without(scores: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """Scores ``[S, n_items]`` with ``-inf`` at padding and at each row's ``items`` (``[S, N]``)."""
+    scores = scores.scatter(1, items, -torch.inf)
+    scores[:, 0] = -torch.inf
+    return scores
+
+
+def _drawn(
+    model: Any,
+    count: int,
+    length: int,
+    barred: torch.Tensor,
+    rng: np.random.Generator,
+    next_scores: Callable[[torch.Tensor], torch.Tensor],
+) -> Profile:
+    """Histories without an item twice; ``next_scores`` maps ``[S, N]`` items to ``[S, n_items]`` log-odds."""
+    barred = barred if len(barred) < model.n_items - 1 else barred[:0]
+    width = max(min(length, model.max_seq_length, model.n_items - 2 - len(barred)), 1)
+    shares = torch.from_numpy(rng.random((count, width))).to(barred.device)
+    items = barred.new_zeros(count, 0)
+    with frozen(model):
+        for share in shares.T:
+            closed = torch.cat([items, barred.expand(count, -1)], dim=1)
+            chances = without(next_scores(items).double(), closed).softmax(dim=1).cumsum(dim=1)
+            chosen = torch.searchsorted(chances, share[:, None] * chances[:, -1:], right=True)
+            items = torch.cat([items, chosen.clamp(max=model.n_items - 1)], dim=1)
+    return Profile(items, torch.full((count,), width, device=items.device))
