@@ -56,6 +56,9 @@ DEFENSE_OPTIONS: dict[str, Option] = {
     "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=MANY),
     "adversarial_step_size": Option("length of these steps", float, above=0.0),
     "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
+    "regularized_items": Option("items N whose rows moved most, taken for popular", int, low=1, high=MANY),
+    "item_regularization": Option("weight of other items' cosine with popular ones", float, low=0.0),
+    "user_regularization": Option("weight of users' divergence from popular items", float, low=0.0),
     "clip_norm": Option("longest update, or way from the centre, when clipping", float, above=0.0, optional=True),
 }
 """Parameters with checked values, by name."""

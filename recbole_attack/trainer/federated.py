@@ -83,7 +83,7 @@ class FederatedTrainer(AttackTrainer):
         frozen: In how many rounds of the last epoch the aggregation left which parameters as they were.
         detectors: Detectors of malicious clients, and the score each flags from.
         scored: What they said of the clients of all rounds, see ``scored_clients``.
-        before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
+        before: Item rows at the start of the epoch before, for clients that compare; ``None`` until there is one.
     """
 
     state = (*AttackTrainer.state, "written_rounds")
@@ -100,7 +100,7 @@ class FederatedTrainer(AttackTrainer):
         self.frozen: Counter[str] = Counter()
         self.saves_weights = False
         self.before: torch.Tensor | None = None
-        if self.attack and self.attack.remembers:
+        if self.client_side.remembers:
             self.state = (*self.state, "before")
         self.detectors = dict(sorted(config["client_detectors"].items()))
         self.scored = torch.zeros(1 + len(self.detectors), 0)
