@@ -217,11 +217,6 @@ def test_arms_that_are_not_repaired_are_stored_as_they_were_before_there_was_a_r
     [
         ({"repair": "margins"}, ConfigError, "did you mean 'margin'"),
         (
-            {"repair": "margin", "model": "BERT4Rec", "attack": "none", "loss_type": "CE"},
-            ConfigError,
-            "such as excess_tail",
-        ),
-        (
             {"repair": "margin", "eval_args": {"split": {"LS": "valid_only"}}},
             DataError,
             "expected test users of the platform",
@@ -232,6 +227,13 @@ def test_arms_that_are_not_repaired_are_stored_as_they_were_before_there_was_a_r
 def test_what_no_detector_can_judge_is_refused(pretrain, changes, error, words):
     with pytest.raises(error, match=words):
         run_recbole_attack(config_dict=pretrain(**{"attack": "bra", **changes}), saved=False)
+
+
+def test_a_detector_that_cannot_read_the_model_is_refused_before_the_provider_trains(pretrain, monkeypatch):
+    monkeypatch.setitem(DETECTORS, "kmeans", lambda evidence, seed: None)
+    with pytest.raises(ConfigError, match="repair 'kmeans' reads what model 'SASRec' does not show"):
+        run_recbole_attack(config_dict=pretrain(attack="bra", repair="kmeans", checkpoint_dir="runs"))
+    assert {file.parent.name for file in Path("runs").rglob("last.pth")} == {"1-local_train", "0-local_train"}
 
 
 def test_a_platform_on_its_own_has_nothing_to_repair(pretrain):
