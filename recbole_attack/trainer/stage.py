@@ -82,10 +82,11 @@ class StageTrainer(CentralTrainer):
 
 def _put_back(optimizer: torch.optim.Optimizer, table: torch.Tensor, rows: torch.Tensor) -> None:
     """Give rows of a parameter (``[V]`` bool) their values back after every step, whatever the learner does to them."""
-    kept = table.detach()[rows].clone()
+    places = rows.nonzero().squeeze(1)
+    kept = table.detach()[places].clone()
 
     def after(*_: Any) -> None:
         with torch.no_grad():
-            table[rows] = kept
+            table.index_copy_(0, places, kept)
 
     optimizer.register_step_post_hook(after)
