@@ -102,10 +102,11 @@ def popularity_regularization(config: Mapping[str, Any]) -> Remembering | None:
     """Clients find popular items by comparing two models, and keep others, and themselves, from standing apart by them.
 
     PIECK's defence (Zhang et al., ICDE 2024). Two terms, written out at
-    :class:`~recbole_attack.defense.regularization.PopularityRegularization`, are added to every client's loss. Weights,
-    signs, ``kappa`` and ``N`` are those of the released code for matrix factorisation (``N = 10``, both weights 1; its
-    models with layers have weights of 45 and ``kappa`` exponential in the rank). There, too, an item's cosine with
-    popular ones is raised and the divergence between users and them is averaged over dimensions, not summed.
+    :class:`~recbole_attack.defense.regularization.PopularityRegularization`, are added to every client's loss. They are
+    read off the released code, and were not held against the paper's equations: signs, ``kappa``, ``N`` and weights are
+    those it has for matrix factorisation (``N = 10``, both weights 1; its models with layers have weights of 45 and
+    ``kappa`` exponential in the rank). So the cosine of other items with popular ones is raised, not lowered, and the
+    divergence between users and popular items is averaged over dimensions, not summed.
 
     Adapted. A sequential recommender has no user embeddings: ``u`` is the state ``h(x)`` after the last of the client's
     training inputs, as it is served, without dropout. So the second term trains the shared layers and the embeddings of

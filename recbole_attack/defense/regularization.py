@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,8 +41,8 @@ class PopularityRegularization:
     item_weight: float
     user_weight: float
 
-    def comparing(self, before: torch.Tensor | None) -> Any:
-        """The defence of a client that remembers an earlier model; see :class:`Remembering`."""
+    def comparing(self, before: torch.Tensor | None) -> Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]:
+        """See :class:`~recbole_attack.defense.client_defenses.Remembering`."""
         return partial(self._losses, before)
 
     def _losses(self, before: torch.Tensor | None, model: Any, batch: TrainBatch, draws: torch.Tensor) -> torch.Tensor:
@@ -52,9 +53,8 @@ class PopularityRegularization:
         popular = moved_most(table, before[: model.n_items])[: self.items]
         weights = rank_weights(len(popular), table.device).to(table.dtype)
         if self.item_weight:
-            losses = losses + self.item_weight * _alikeness(
-                model, batch, popular, weights @ F.normalize(table[popular])
-            )
+            direction = weights @ F.normalize(table[popular])
+            losses = losses + self.item_weight * _alikeness(model, batch, popular, direction)
         if self.user_weight:
             losses = losses + self.user_weight * _closeness(model, batch, weights @ table[popular].log_softmax(dim=1))
         return losses
@@ -71,8 +71,10 @@ def rank_weights(count: int, device: torch.device | None = None) -> torch.Tensor
 
 
 def _alikeness(model: Any, batch: TrainBatch, popular: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """``[B]`` ``L_items``, 0 for a user without other items; ``direction`` is ``[H]``, the popular items' weighted mean
-    of unit length each."""
+    """``[B]`` ``L_items``, 0 for a user without other items.
+
+    ``direction`` is ``[H]``, the weighted mean of the popular items, each of unit length.
+    """
     items = torch.cat([batch.item_seq[:, :1], batch.pos_items, batch.neg_items], dim=1)
     others = (items != 0) & ~torch.isin(items, popular)
     cosines = F.normalize(model.embed(items), dim=-1) @ direction

@@ -5,19 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from recbole_attack.config import AttackConfig
-from recbole_attack.data import (
-    RaggedSequentialDataset,
-    item_categories,
-    similar_targets,
-    split_users,
-    user_group,
-)
+from recbole_attack.data import RaggedSequentialDataset, item_categories, similar_targets, split_users, user_group
 from recbole_attack.defense import CUTOFFS
 from recbole_attack.experiment.base import create_dataset, evaluation_loader, party_data
 from recbole_attack.experiment.pretrain import PretrainExperiment
 from recbole_attack.experiment.validation import check_valid_metric
 from recbole_attack.model import user_attributes
-from recbole_attack.stages import plans
+from recbole_attack.stages import REPAIR, plans
 from recbole_attack.threat import Threat, configured_targets
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.rng import stream
@@ -31,7 +25,8 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
         dataset: A dataset that was created but not built; created from ``config`` if absent.
 
     Raises:
-        DataError: A field or token is missing, a party has nothing to train on, or the attack would change nothing.
+        DataError: A field or token is missing, a party has nothing to train on, the attack would change nothing, or
+            there is too little to judge a model by that is to be repaired.
     """
     dataset = dataset or create_dataset(config)
     parties = split_users(config["platform_users"], dataset.sequences(), stream(config["seed"], "platform users"))
@@ -61,13 +56,14 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
 def _check(experiment: PretrainExperiment) -> None:
     """Find out before anything is trained what a later stage would fail at, or do in vain."""
     others = np.flatnonzero(~experiment.parties.platform)
-    if experiment.config["repair"] != "none" and not (experiment.test_data and experiment.cutoffs):
-        raise DataError(
-            f"repair '{experiment.config['repair']}' compares what test users are shown: expected test users of the "
-            f"platform and more than {min(CUTOFFS) + 1} items"
-        )
     check_valid_metric(experiment.config, experiment.dataset.split, experiment.threat, others)
     config, stages = experiment.config, [s for arm in plans(experiment.config.final_config_dict).values() for s in arm]
+    if REPAIR.name in {stage.name for stage in stages} and not (experiment.test_data and experiment.cutoffs):
+        raise DataError(
+            f"repair '{config['repair']}' compares what test users are shown: expected test users of the platform and "
+            f"more than {min(CUTOFFS) + 1} items, found {experiment.describe_data()['test_users']} test users and "
+            f"{experiment.dataset.item_num - 1} items"
+        )
     if any(stage.prompted for stage in stages):
         user_attributes(experiment.dataset, config["prompt_fields"])
     if not any(stage.poisoned for stage in stages):

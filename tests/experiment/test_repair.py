@@ -81,7 +81,7 @@ def test_new_rows_are_not_those_the_provider_started_from(experiment, tmp_path):
     flagged = np.arange(made.dataset.item_num) > 0
     first = made.trainer(made.config, PRE_TRAIN, tmp_path / "1")
     anew, again = (made.trainer(made.config, REPAIR, tmp_path / name, first, flagged) for name in ("2", "3"))
-    started, drawn = first.model.item_embedding.weight, anew.model.item_embedding.weight
+    started, drawn = (trainer.model.item_embedding.weight.detach() for trainer in (first, anew))
     assert not (started[1:] == drawn[1:]).any() and torch.equal(drawn, again.model.item_embedding.weight)
     assert float(drawn[1:].std()) == pytest.approx(float(started[1:].std()), rel=0.2)
 
@@ -207,6 +207,18 @@ def test_a_grid_keeps_both_side_by_side_with_arms_that_are_not_repaired(pretrain
 def test_arms_that_are_not_repaired_are_stored_as_they_were_before_there_was_a_repair(pretrain):
     for parameters in arm_parameters(AttackConfig(config_dict=pretrain(attack="bra"))).values():
         assert not {key for key in deciding(parameters) if key.startswith("repair")}
+
+
+def test_what_the_detector_reads_decides_the_repaired_arms_and_no_others(pretrain):
+    def arms(**changes):
+        return arm_parameters(AttackConfig(config_dict=pretrain(attack="bra", repair="margin", **changes)))
+
+    plain, others = arms(), arms(spectral_head=0.5, group_least=3, fine_tune_epochs=7)
+    assert others == plain
+    for changes in ({"margin_index": 2.0}, {"repair_epochs": 7}, {"local_train_learning_rate": 0.5}):
+        changed = arms(**changes)
+        assert all(changed[arm] != plain[arm] for arm in ("clean", "attacked"))
+        assert (changed["local"] == plain["local"]) == ("local_train_learning_rate" not in changes)
 
 
 # What cannot be
