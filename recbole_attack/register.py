@@ -20,7 +20,15 @@ from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.registered import REGISTERED, REGISTERED_OPTIONS
 from recbole_attack.data.batches import Poison
-from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS, Aggregator, ClientDefense, Detection
+from recbole_attack.defense import (
+    AGGREGATORS,
+    CLIENT_DEFENSES,
+    DETECTORS,
+    Aggregator,
+    ClientDefense,
+    Detection,
+    Remembering,
+)
 from recbole_attack.model import MODELS, find_model
 from recbole_attack.stages import POISONED, PROVIDERS, STAGES, Stage
 from recbole_attack.utils.errors import ConfigError, lookup
@@ -92,7 +100,7 @@ def register_aggregator(
 
 def register_client_defense(
     name: str,
-    recipe: Callable[[Mapping[str, Any]], ClientDefense],
+    recipe: Callable[[Mapping[str, Any]], ClientDefense | Remembering],
     defaults: Defaults = None,
     options: Options = None,
 ) -> None:

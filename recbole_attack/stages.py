@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Party = Literal["provider", "platform"]
-Trained = Literal["all", "model", "prompts"]
+Trained = Literal["all", "model", "prompts", "items"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Stage:
     Attributes:
         name: Prefix of its parameters (``<name>_epochs``, ``<name>_learning_rate``) and name of its folder.
         party: Whose users are trained on.
-        trained: Which parameters change; the others stay as they are, bit by bit.
+        trained: Which parameters change; the others stay as they are, bit by bit. Of ``items``, some rows change.
         prompted: Whether prompts stand in front of every sequence.
         new_prompts: Whether the prompts are drawn anew instead of taken from the stage before.
         poisoned: Whether the replacement attack changes the training examples.
@@ -45,8 +45,9 @@ FAKE_TUNE = Stage("fake_tune", "provider", "prompts", prompted=True, new_prompts
 ATTACK_TUNE = Stage("attack_tune", "provider", "model", prompted=True, poisoned=True)
 PROMPT_TUNE = Stage("prompt_tune", "platform", "prompts", prompted=True, new_prompts=True)
 FINE_TUNE = Stage("fine_tune", "platform")
+REPAIR = Stage("repair", "platform", "items")
 
-STAGES = tuple(s.name for s in (LOCAL_TRAIN, PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE, PROMPT_TUNE, FINE_TUNE))
+STAGES = tuple(s.name for s in (LOCAL_TRAIN, PRE_TRAIN, FAKE_TUNE, ATTACK_TUNE, PROMPT_TUNE, FINE_TUNE, REPAIR))
 """All stages by name."""
 
 JOINT = replace(PRE_TRAIN, prompted=True, new_prompts=True)
@@ -86,6 +87,8 @@ def plans(config: Mapping[str, Any]) -> dict[str, tuple[Stage, ...]]:
     if attack == "none" or config["compare_clean"]:
         provider = {"clean": clean_twin(provided), **provider}
     arms = {arm: stages + platform_stages(platform, stages[-1]) for arm, stages in provider.items()}
+    if config.get("repair", "none") != "none":
+        arms = {arm: (*stages, replace(REPAIR, prompted=stages[-1].keeps_prompts)) for arm, stages in arms.items()}
     return {"local": (LOCAL_TRAIN,), **arms}
 
 

@@ -46,6 +46,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "rejected, per item": {**SASREC, "attack": "ra", "gradient_scale": 1e30, "aggregator": "median", "per_item": True},
     "local epochs": {**SASREC, **FEW, "attack": "a_ra", "attack_repeats": 2, "local_epochs": 2},
     "a client defence": {**SASREC, **FEW, "attack": "none", "client_defense": "adversarial_training"},
+    "a client defence that remembers": {
+        **{**SASREC, **FEW, "attack": "none", "epochs": 2},
+        "client_defense": "popularity_regularization",
+    },
     "one by one": {**SASREC, **FEW, "attack": "eb", "backend": "loop", "aggregator": "norm_clipping"},
     "items one by one": {**SASREC, **FEW, "attack": "none", "backend": "loop", "aggregator": "krum", "per_item": True},
     "a softmax": {**SASREC, "attack": "none", "loss_type": "CE", "aggregator": "trimmed_mean"},

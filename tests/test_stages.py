@@ -103,3 +103,13 @@ def test_what_holds_for_every_plan(attack, platform, steps):
             assert not stage.prompted or stage.new_prompts or prompts, "prompts come from somewhere"
             prompts = stage.prompted
         assert stages[-1].keeps_prompts == (stages[-1].prompted and stages[-1].trained in ("all", "prompts"))
+
+
+@pytest.mark.parametrize(("attack", "platform", "steps"), PLANS)
+def test_a_repair_comes_last_on_the_platform_with_the_prompts_that_are_in_use(attack, platform, steps):
+    given = parameters(attack, platform, steps)
+    plain, repaired = plans(given), plans({**given, "repair": "margin"})
+    assert plain.keys() == repaired.keys() and plain["local"] == repaired["local"]
+    for arm in plain.keys() - {"local"}:
+        prompts = " P" if plain[arm][-1].keeps_prompts else ""
+        assert described(repaired[arm]) == [*described(plain[arm]), f"platform repair items{prompts}"]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.states import pool_of, row_scores
 from recbole_attack.data.histories import Profile, random_histories
+from recbole_attack.data.movement import moved_most
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
 
@@ -18,16 +19,14 @@ from recbole_attack.utils.rng import stream
 def mined_items(model: Any, count: int, context: AttackContext) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``count`` items whose rows moved farthest between two models, farthest first, and all others.
 
-    What is popular is in many clients' updates. The targets are among the others. There are no popular items as long
-    as there is no model to compare with.
+    The targets are among the others. There are no popular items as long as there is no model to compare with.
     """
     if context.before is None:
         return context.targets[:0], context.targets[:0]
     now = model.item_embedding.weight.detach()[: model.n_items]
-    moved = (now - context.before[: model.n_items]).norm(dim=1)
-    moved[0], moved[context.targets] = -2.0, -1.0
-    items = moved.argsort(descending=True, stable=True)[:-1]
-    return items.tensor_split([min(count, len(items) - len(context.targets))])
+    items = moved_most(now, context.before[: model.n_items], last=context.targets)
+    popular, others = items.tensor_split([min(count, len(items) - len(context.targets))])
+    return popular, others
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,18 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
         "seed": cell.seed,
         "dataset": main["dataset"],
         "budget": _budget({name: arm["budget"] for name, arm in arms.items()}),
-        **comparison({name: {key: arm[key] for key in RESULTS} for name, arm in arms.items()}),
+        **comparison({name: _results(arm) for name, arm in arms.items()}),
         **_detection(cell, arms, arrays),
         "history": {name: _epochs(histories[key], timings[key]) for name, key in cell.arms.items()},
         "timing": {name: timings[key]["seconds"] for name, key in cell.arms.items()},
         "environment": timings[last]["environment"],
         "outcomes": {name: str(file) for name, file in outcomes.items() if file.is_file()},
     }
+
+
+def _results(arm: Mapping[str, Any]) -> dict[str, Any]:
+    before = {"shipped": arm["shipped"]} if "shipped" in arm else {}  # of arms that were repaired alone
+    return {**{key: arm[key] for key in RESULTS}, **before}
 
 
 def _check_metrics(cell: Cell, arms: Lines, file: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.config.checks import MANY, Option, is_number
-from recbole_attack.defense import CLIENT_DETECTORS, MEAN_WEIGHTS, PARTS, STARTS, VOTES
+from recbole_attack.defense import CLIENT_DETECTORS, DETECTORS, MEAN_WEIGHTS, PARTS, STARTS, VOTES
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
 
@@ -18,6 +20,8 @@ def _check_detectors(value: dict[Any, Any]) -> None:
             )
 
 
+_REPAIRS: Mapping[str, Any] = ChainMap[str, Any](DETECTORS, {"none": None})
+
 DEFENSE_OPTIONS: dict[str, Option] = {
     "client_detectors": Option(
         "detectors of malicious clients, and the score each flags from",
@@ -25,6 +29,7 @@ DEFENSE_OPTIONS: dict[str, Option] = {
         parse=_check_detectors,
         form="a mapping of detectors to thresholds, such as {top_row: 0.5}",
     ),
+    "repair": Option("detector whose flagged items a platform trains anew", str, _REPAIRS),
     "spectral_head": Option("share of items tables of embeddings are aligned on", float, above=0.0, high=1.0),
     "spectral_promoted": Option("items expected to be promoted, as a share", float, above=0.0, high=0.5),
     "margin_index": Option("anomaly index above which an item is flagged", float, low=0.0),
@@ -63,6 +68,9 @@ DEFENSE_OPTIONS: dict[str, Option] = {
     "adversarial_steps": Option("steps of gradient ascent in adversarial training", int, low=0, high=MANY),
     "adversarial_step_size": Option("length of these steps", float, above=0.0),
     "adversarial_ratio": Option("share of positions adversarial training changes", float, low=0.0, high=1.0),
+    "regularized_items": Option("items N whose rows moved most, taken for popular", int, low=1, high=MANY),
+    "item_regularization": Option("weight of other items' cosine with popular ones", float, low=0.0),
+    "user_regularization": Option("weight of users' divergence from popular items", float, low=0.0),
     "clip_norm": Option("longest update, or way from the centre, when clipping", float, above=0.0, optional=True),
 }
 """Parameters with checked values, by name."""

@@ -16,6 +16,8 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
     Args:
         values: All parameters of a run, checked.
     """
+    if values["scenario"] == "pretrain" and values["repair"] != "none" and values["platform"] == "local":
+        return {"repair": "platform 'local' uses no provider's model"}
     if values["scenario"] != "federated":
         return {}
     rule = configured_aggregator(values)

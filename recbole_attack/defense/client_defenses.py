@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from recbole_attack.data.batches import TrainBatch
+from recbole_attack.defense.regularization import PopularityRegularization
 from recbole_attack.utils.rng import without_dropout
 
 ClientDefense = Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]
@@ -20,6 +21,19 @@ ClientDefense = Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]
 
 Draws are uniform in [0, 1), one for each of the model's inputs.
 """
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """Stands in for a :data:`ClientDefense` where clients compare the model with an earlier one."""
+
+    def comparing(self, before: torch.Tensor | None) -> ClientDefense:
+        """The defence in a round.
+
+        Args:
+            before: ``[V, H]`` item rows of the model as it was at the start of the epoch before; ``None`` in the first
+                epoch.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,9 +98,34 @@ def adversarial_training(config: Mapping[str, Any]) -> ClientDefense:
     )
 
 
-CLIENT_DEFENSES: dict[str, Callable[[Mapping[str, Any]], ClientDefense | None]] = {
+def popularity_regularization(config: Mapping[str, Any]) -> Remembering | None:
+    """Clients find popular items by comparing two models, and keep others, and themselves, from standing apart by them.
+
+    PIECK's defence (Zhang et al., ICDE 2024). Two terms, written out at
+    :class:`~recbole_attack.defense.regularization.PopularityRegularization`, are added to every client's loss. They are
+    read off the released code, and were not held against the paper's equations: signs, ``kappa``, ``N`` and weights are
+    those it has for matrix factorisation (``N = 10``, both weights 1; its models with layers have weights of 45 and
+    ``kappa`` exponential in the rank). So the cosine of other items with popular ones is raised, not lowered, and the
+    divergence between users and popular items is averaged over dimensions, not summed.
+
+    Adapted. A sequential recommender has no user embeddings: ``u`` is the state ``h(x)`` after the last of the client's
+    training inputs, as it is served, without dropout. So the second term trains the shared layers and the embeddings of
+    the history, where in the paper it moves nothing but the user's own vector; the popular rows it is held against are
+    constants there, too. Released code mines once, between the first two times a client is asked, and before has the
+    second term with items in no order; here items are mined anew in every epoch, against the model at the start of the
+    epoch before, as PIECK's attack does here, and there is no term as long as there is no such model. With several
+    local steps, the client's own model is what is compared.
+
+    Nothing is added where both weights are 0: clients train as without a defence.
+    """
+    weights = config["item_regularization"], config["user_regularization"]
+    return PopularityRegularization(config["regularized_items"], *weights) if any(weights) else None
+
+
+CLIENT_DEFENSES: dict[str, Callable[[Mapping[str, Any]], ClientDefense | Remembering | None]] = {
     "none": none,
     "adversarial_training": adversarial_training,
+    "popularity_regularization": popularity_regularization,
 }
 """Defences on the clients' side by the name ``--client_defense`` takes."""
 

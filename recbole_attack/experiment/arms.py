@@ -14,7 +14,7 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import RECIPES, load_defaults
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT
 from recbole_attack.data import located
-from recbole_attack.stages import STAGES, Stage, plans
+from recbole_attack.stages import LOCAL_TRAIN, REPAIR, STAGES, Stage, plans
 from recbole_attack.utils.files import sha256
 
 Parameters = dict[str, Any]
@@ -24,7 +24,10 @@ PLACE = frozenset({"checkpoint_dir", "data_path", "gpu_id", "show_progress", "st
 
 _ONLY_WRITTEN = frozenset({"log_wandb", "wandb_project", "tensorboard_dir", "save_client_weights"})
 _OF_DETECTORS = frozenset(key for name in ("spectral", "margin", "groups") for key in load_defaults(f"detector/{name}"))
-"""What is said of arms after they are trained depends on them."""
+"""What is said of arms after they are trained depends on them; what is repaired, on those of one of them."""
+
+LOCAL = {"attack": "none", "platform": "local", "repair": "none"}
+"""What makes a platform's own model of a run of the scenario ``pretrain``."""
 
 _OF_THE_ATTACKER = frozenset({"claimed_interactions", "gradient_scale", "malicious_ratio", "malicious_seed", "upload"})
 
@@ -72,7 +75,7 @@ def _federation(config: AttackConfig, attack: str) -> frozenset[str]:
 
 def _pretrain_arms(config: AttackConfig) -> dict[str, Parameters]:
     plan = plans(config.final_config_dict)
-    changes = {"local": {"attack": "none", "platform": "local"}, "clean": {"attack": "none"}, "attacked": {}}
+    changes = {"local": LOCAL, "clean": {"attack": "none"}, "attacked": {}}
     arms = {name: _without(config, _other_stages(stages), **changes[name]) for name, stages in plan.items()}
     if "clean" in arms and plans({**config.final_config_dict, "attack": "none"})["clean"] != plan["clean"]:
         arms["clean"] = _twin(config, plan["clean"])
@@ -87,6 +90,8 @@ def _twin(config: AttackConfig, stages: tuple[Stage, ...]) -> Parameters:
 
 def _other_stages(stages: tuple[Stage, ...]) -> frozenset[str]:
     others = set(STAGES) - {stage.name for stage in stages}
+    if REPAIR.name not in others:
+        others -= {LOCAL_TRAIN.name}  # whoever repairs a model compares it with the platform's own
     return WITHOUT_EFFECT["pretrain"] | {f"{name}_{what}" for name in others for what in ("epochs", "learning_rate")}
 
 
@@ -97,4 +102,6 @@ def _without(config: AttackConfig, ignored: frozenset[str], **changes: Any) -> P
     values = config.replaced(compare_clean=False, **plain, **changes)
     of_device = load_defaults(f"device/{config['device'].type}")
     values |= {key: None for key, value in of_device.items() if values[key] == value}
-    return {key: value for key, value in values.items() if key not in ignored | PLACE | _ONLY_WRITTEN | _OF_DETECTORS}
+    read = load_defaults(f"detector/{values.get('repair', 'none')}").keys()
+    ignored |= PLACE | _ONLY_WRITTEN | (_OF_DETECTORS - read)
+    return {key: value for key, value in values.items() if key not in ignored}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,29 @@ from recbole_attack.utils.rng import stream
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """A model as a platform was given it, before it repaired it.
+
+    Attributes:
+        detector: What flagged items.
+        flagged: How many.
+        flagged_targets: How many of them are promoted.
+        test_result: As of :class:`ArmResult`, as all below.
+        test_result_full: See above.
+        standard_error: See above.
+        standard_error_full: See above.
+    """
+
+    detector: str
+    flagged: int
+    flagged_targets: int
+    test_result: dict[str, float] | None
+    test_result_full: dict[str, float] | None
+    standard_error: dict[str, float] | None
+    standard_error_full: dict[str, float] | None
+
+
+@dataclass(frozen=True)
 class ArmResult:
     """What one arm of a run ended with.
 
@@ -43,6 +66,8 @@ class ArmResult:
         item_exposure: How many test users were shown each item, where a scenario asks for it.
         view: What else a platform sees of the model, there.
         detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
+        shipped: What the model was before it was repaired, where it was; what is shown and seen is of that one, and all
+            else of the repaired one.
     """
 
     best_valid_score: float
@@ -58,11 +83,13 @@ class ArmResult:
     item_exposure: ItemExposure | None = None
     view: ModelView | None = None
     detection: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    shipped: Shipped | None = None
 
     def report(self) -> dict[str, Any]:
         """What ``result.json`` says of the arm, by name."""
         measured = ("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full")
-        return {key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}
+        shipped = {} if self.shipped is None else {"shipped": asdict(self.shipped)}
+        return {**{key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}, **shipped}
 
 
 class Findings(NamedTuple):

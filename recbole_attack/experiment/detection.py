@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.defense import DETECTORS, Detection, Evidence
 from recbole_attack.evaluator import detection_quality
+from recbole_attack.utils.errors import ConfigError
 
 Judged = tuple[Evidence, dict[str, Detection]]
 """What detectors read of a model, and what each of them says."""
@@ -73,10 +77,40 @@ def detected(evidence: Evidence, config: Mapping[str, Any]) -> dict[str, Detecti
         evidence: What the platform sees.
         config: The seed, and the parameters of detectors; those that are not in it have their defaults.
     """
-    found = {}
-    for name, detect in DETECTORS.items():
-        own = {key: config.get(key, value) for key, value in load_defaults(f"detector/{name}").items()}
-        said = detect(evidence, config["seed"], **own)
-        if said is not None:
-            found[name] = said
-    return found
+    said = {name: detected_by(name, evidence, config) for name in DETECTORS}
+    return {name: detection for name, detection in said.items() if detection is not None}
+
+
+def detected_by(name: str, evidence: Evidence, config: Mapping[str, Any]) -> Detection | None:
+    """What one detector says; ``None`` where it does not find what it reads.
+
+    Args:
+        name: A name in :data:`~recbole_attack.defense.DETECTORS`.
+        evidence: What the platform sees.
+        config: As for :func:`detected`.
+    """
+    own = {key: config.get(key, value) for key, value in load_defaults(f"detector/{name}").items()}
+    return DETECTORS[name](evidence, config["seed"], **own)
+
+
+def flagged_items(
+    name: str, given: Mapping[str, Any], local: Mapping[str, Any], config: Mapping[str, Any]
+) -> NDArray[np.bool_]:
+    """``[n_items]`` whether one detector flags an item of a model, held against the platform's own.
+
+    Args:
+        name: As for :func:`detected_by`.
+        given: The model's :meth:`~recbole_attack.experiment.PretrainExperiment.evidence`.
+        local: The same of the platform's own model.
+        config: As for :func:`detected`.
+
+    Raises:
+        ConfigError: The models do not show what the detector reads.
+    """
+    said = detected_by(name, _evidence(given, local), config)
+    if said is None:
+        raise ConfigError(
+            f"repair '{name}' reads what model '{config['model']}' does not show: expected a detector that reads less, "
+            "such as excess_tail"
+        )
+    return said.flagged

@@ -16,35 +16,27 @@ from recbole_attack.attack import BACKDOORS
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import (
     ProviderSplit,
-    RaggedSequentialDataset,
     SimilarTargets,
     TrainData,
-    item_categories,
-    similar_targets,
-    split_users,
-    user_group,
 )
 from recbole_attack.data.batches import Poison
 from recbole_attack.defense import CUTOFFS
-from recbole_attack.evaluator import score_of
+from recbole_attack.evaluator import ItemExposure, ModelView, score_of
+from recbole_attack.experiment.arms import LOCAL
 from recbole_attack.experiment.base import (
     ArmResult,
     Experiment,
     Findings,
-    create_dataset,
-    evaluation_loader,
+    Shipped,
     final_metrics,
-    party_data,
 )
-from recbole_attack.experiment.detection import judged, qualities
+from recbole_attack.experiment.detection import flagged_items, judged, qualities
+from recbole_attack.experiment.repair import drawn_anew
 from recbole_attack.experiment.suspects import suspects
-from recbole_attack.experiment.validation import check_valid_metric
-from recbole_attack.model import PromptSASRec, SASRec, user_attributes
-from recbole_attack.stages import Party, Stage, plans
-from recbole_attack.threat import Threat, configured_targets
+from recbole_attack.model import PromptSASRec, SASRec
+from recbole_attack.stages import LOCAL_TRAIN, Party, Stage, plans
 from recbole_attack.trainer import AttackTrainer, StageTrainer
-from recbole_attack.utils.errors import DataError
-from recbole_attack.utils.rng import stream, torch_stream
+from recbole_attack.utils.rng import torch_stream
 
 _FLAGS = "excess_tail"
 """The detector that orders and flags items; k-means by itself may flag most of a catalogue."""
@@ -77,7 +69,7 @@ class PretrainExperiment(Experiment):
 
     def arms(self) -> dict[str, Callable[..., ArmResult]]:
         """Arm name -> ``(folder, saved, verbose) -> ArmResult``, in the order they run."""
-        changes = {"local": {"attack": "none", "platform": "local"}, "clean": {"attack": "none"}, "attacked": {}}
+        changes = {"local": LOCAL, "clean": {"attack": "none"}, "attacked": {}}
         plan, after = plans(self.config.final_config_dict), 0
         arms: dict[str, Callable[..., ArmResult]] = {}
         for name, stages in reversed(plan.items()):
@@ -89,7 +81,12 @@ class PretrainExperiment(Experiment):
         return sum(self.config[f"{stage.name}_epochs"] for stage in stages)
 
     def trainer(
-        self, config: AttackConfig, stage: Stage, folder: Path, before: AttackTrainer | None = None
+        self,
+        config: AttackConfig,
+        stage: Stage,
+        folder: Path,
+        before: AttackTrainer | None = None,
+        flagged: NDArray[np.bool_] | None = None,
     ) -> StageTrainer:
         """The trainer of one stage.
 
@@ -98,6 +95,7 @@ class PretrainExperiment(Experiment):
             stage: The stage.
             folder: Where it leaves its checkpoints.
             before: The stage before, whose weights this one starts from; its prompts only if they are not drawn anew.
+            flagged: ``[n_items]`` the items whose embeddings are drawn anew, and change alone, in a repair.
         """
         config = _stage_config(config, stage, folder)
         model = self.model(config)
@@ -108,7 +106,8 @@ class PretrainExperiment(Experiment):
             with torch_stream(config["device"], config["seed"], f"prompts of the {stage.party}"):
                 model.generator.reset_parameters()
         poison = self._poison(config) if stage.poisoned else None
-        return StageTrainer(config, model, self.threat, self.dataset.split, stage.trained, poison)
+        rows = None if flagged is None else drawn_anew(config, self.dataset, model, flagged)
+        return StageTrainer(config, model, self.threat, self.dataset.split, stage.trained, poison, rows)
 
     def _poison(self, config: AttackConfig) -> Poison | None:
         """What the attacking provider does to its training examples."""
@@ -124,30 +123,55 @@ class PretrainExperiment(Experiment):
         verbose: bool = True,
     ) -> ArmResult:
         start, trainer = perf_counter(), None
+        repair = stages[-1] if stages[-1].trained == "items" else None
+        local = self._local_evidence(folder, saved, verbose) if repair else {}
         history: list[dict[str, Any]] = []
-        for number, stage in enumerate(stages, start=1):
-            trainer = self.trainer(config, stage, folder / f"{number}-{stage.name}", trainer)
-            if saved and trainer.resume_file.is_file():
-                trainer.resume_checkpoint(trainer.resume_file)
-            trainer.fit(
-                self.data[stage.party],
-                verbose=verbose,
-                saved=saved,
-                show_progress=config["show_progress"],
-                report_data=self.valid_data,
-                report_part="valid",
-                after=after + self._epochs(stages[number:]),
-            )
-            done = len(history)
-            history += [{**record, "epoch": done + record["epoch"], "stage": stage.name} for record in trainer.history]
-        deployed = self._deployed(config, stages[-1], folder, trainer, saved)
+        for number, stage in enumerate(stages[:-1] if repair else stages, start=1):
+            left = after + self._epochs(stages[number:])
+            trainer = self._trained(config, stage, folder / f"{number}-{stage.name}", trainer, saved, verbose, left)
+            history += _epochs_of(stage, trainer, len(history))
+        last = stages[-2] if repair else stages[-1]
+        deployed, shipped = self._deployed(config, last, folder, trainer, saved), None
+        shown, view = self._seen(deployed)
+        if repair:
+            flagged = flagged_items(config["repair"], self._arrays(shown, view), local, config.final_config_dict)
+            shipped = self._shipped(config, flagged, deployed)
+            if flagged.any():
+                place = folder / f"{len(stages)}-{repair.name}"
+                deployed = self._trained(config, repair, place, deployed, saved, verbose, after, flagged)
+                history += _epochs_of(repair, deployed, len(history))
         valid = deployed.evaluate(self.valid_data, load_best_model=False)
         tested = final_metrics(deployed, self.test_data, load_best_model=False, folder=folder if saved else None)
         score = score_of(valid, deployed.valid_metric) if valid else float("-inf")
-        asked = self.test_data and self._cutoffs
-        shown, view = deployed.model_view(self.test_data, self._cutoffs) if asked else (None, None)
         seconds, epoch = perf_counter() - start, history[-1]["epoch"]
-        return ArmResult(score, valid, *tested, history, seconds, epoch, item_exposure=shown, view=view)
+        measured = (score, valid, *tested, history, seconds, epoch)
+        return ArmResult(*measured, item_exposure=shown, view=view, shipped=shipped)
+
+    def _trained(
+        self,
+        config: AttackConfig,
+        stage: Stage,
+        folder: Path,
+        before: StageTrainer | None,
+        saved: bool,
+        verbose: bool,
+        after: int,
+        flagged: NDArray[np.bool_] | None = None,
+    ) -> StageTrainer:
+        """The trainer of a finished stage, which goes on where it was interrupted; see :meth:`trainer`."""
+        trainer = self.trainer(config, stage, folder, before, flagged)
+        if saved and trainer.resume_file.is_file():
+            trainer.resume_checkpoint(trainer.resume_file)
+        trainer.fit(
+            self.data[stage.party],
+            verbose=verbose,
+            saved=saved,
+            show_progress=config["show_progress"],
+            report_data=self.valid_data,
+            report_part="valid",
+            after=after,
+        )
+        return trainer
 
     def _deployed(self, config: AttackConfig, last: Stage, folder: Path, trainer: Any, saved: bool) -> StageTrainer:
         """The trainer of the model users are served with; fake prompts are not part of it."""
@@ -158,14 +182,38 @@ class PretrainExperiment(Experiment):
         trainer.eval_collector.data_collect(self.train_data)
         return trainer
 
+    def _local_evidence(self, folder: Path, saved: bool, verbose: bool) -> dict[str, Any]:
+        """What the platform sees of its own model, of the arm ``local``; trained here, since arms are trained apart.
+
+        Raises:
+            ConfigError: The detector of the repair cannot read it.
+        """
+        config = self.config.replace(**LOCAL)
+        own = self._trained(config, LOCAL_TRAIN, folder / f"0-{LOCAL_TRAIN.name}", None, saved, verbose, 0)
+        seen = self._arrays(*self._seen(own))
+        flagged_items(self.config["repair"], seen, seen, self.config.final_config_dict)
+        return seen
+
+    def _shipped(self, config: AttackConfig, flagged: NDArray[np.bool_], deployed: StageTrainer) -> Shipped:
+        found = (config["repair"], int(flagged.sum()), int(flagged[self.threat.targets].sum()))
+        return Shipped(*found, *final_metrics(deployed, self.test_data, load_best_model=False))
+
+    def _seen(self, deployed: StageTrainer) -> tuple[ItemExposure, ModelView] | tuple[None, None]:
+        """What detectors look at of a model; nothing without test users, or with too few items."""
+        if not self.test_data or not self.cutoffs:
+            return None, None
+        return deployed.model_view(self.test_data, self.cutoffs)
+
     @property
-    def _cutoffs(self) -> list[int]:
+    def cutoffs(self) -> list[int]:
         """Lists of the detection that are shorter than the catalogue."""
         return [n for n in CUTOFFS if n < self.dataset.item_num - 1]
 
     def evidence(self, arm: ArmResult) -> dict[str, Any]:
         """What detectors read of one arm; see :func:`~recbole_attack.experiment.detection.detections`."""
-        shown, view = arm.item_exposure, arm.view
+        return self._arrays(arm.item_exposure, arm.view)
+
+    def _arrays(self, shown: ItemExposure | None, view: ModelView | None) -> dict[str, Any]:
         if shown is None or view is None or self.test_data is None:
             return {}
         popularity, targets = self.train_data.sequences.popularity(), self.threat.targets
@@ -184,7 +232,7 @@ class PretrainExperiment(Experiment):
         said = judged(evidence, self.config.final_config_dict)
         tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
         tables = {
-            name: suspects(tokens, seen, self._cutoffs, found, found[_FLAGS].flagged, _FLAGS)
+            name: suspects(tokens, seen, self.cutoffs, found, found[_FLAGS].flagged, _FLAGS)
             for name, (seen, found) in said.items()
         }
         return Findings({"detection": qualities(evidence, said)}, tables)
@@ -209,6 +257,11 @@ class PretrainExperiment(Experiment):
         }
 
 
+def _epochs_of(stage: Stage, trainer: StageTrainer, before: int) -> list[dict[str, Any]]:
+    """A stage's history as a part of the arm's, behind as many epochs."""
+    return [{**record, "epoch": before + record["epoch"], "stage": stage.name} for record in trainer.history]
+
+
 def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackConfig:
     """The configuration a stage trains with."""
     plain = SASRec if config.model_class is PromptSASRec else config.model_class
@@ -218,54 +271,3 @@ def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackCon
         learning_rate=config[f"{stage.name}_learning_rate"],
         checkpoint_dir=str(folder),
     )
-
-
-def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | None = None) -> PretrainExperiment:
-    """Split users between the parties, and fix targets and target users.
-
-    Args:
-        config: The configuration.
-        dataset: A dataset that was created but not built; created from ``config`` if absent.
-
-    Raises:
-        DataError: A field or token is missing, a party has nothing to train on, or the attack would change nothing.
-    """
-    dataset = dataset or create_dataset(config)
-    parties = split_users(config["platform_users"], dataset.sequences(), stream(config["seed"], "platform users"))
-    train, valid, test = dataset.build(parties.sequences)
-    provider = party_data(config, train, dataset.split.train, "provider", parties.provider)
-    platform = party_data(config, train, dataset.split.train, "platform", parties.platform)
-    targets = configured_targets(config, dataset, provider.sequences)
-    field, n_items = config["category_field"], dataset.split.train.n_items
-    categories = item_categories(dataset, field) if field else np.ones(n_items, dtype=np.int64)
-    target_users = user_group(config["target_group"], dataset.user_fields, dataset.split.train.n_users)
-    others = np.flatnonzero(~parties.platform)
-    experiment = PretrainExperiment(
-        config,
-        dataset,
-        Threat(targets, malicious_users=targets[:0], target_users=target_users),
-        platform,
-        evaluation_loader(config, valid, others),
-        evaluation_loader(config, test, others),
-        parties=parties,
-        similar=similar_targets(categories, targets),
-        provider_data=provider,
-    )
-    _check(experiment)
-    return experiment
-
-
-def _check(experiment: PretrainExperiment) -> None:
-    """Find out before anything is trained what a later stage would fail at, or do in vain."""
-    others = np.flatnonzero(~experiment.parties.platform)
-    check_valid_metric(experiment.config, experiment.dataset.split, experiment.threat, others)
-    config, stages = experiment.config, [s for arm in plans(experiment.config.final_config_dict).values() for s in arm]
-    if any(stage.prompted for stage in stages):
-        user_attributes(experiment.dataset, config["prompt_fields"])
-    if not any(stage.poisoned for stage in stages):
-        return
-    if not (experiment.target_users & experiment.parties.provider).any():
-        raise DataError(f"target group '{config['target_group']}': expected users of the provider, found none")
-    if not len(experiment.similar.targets):
-        field = config["category_field"]
-        raise DataError(f"attack '{config['attack']}' needs targets with a category: found none with a '{field}'")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.experiment.base import Experiment
-from recbole_attack.experiment.pretrain import prepare_pretrain
+from recbole_attack.experiment.parties import prepare_pretrain
 from recbole_attack.experiment.recbole_models import prepare_recbole
 from recbole_attack.experiment.training import prepare_training
 

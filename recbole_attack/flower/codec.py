@@ -35,7 +35,7 @@ class Question:
         factors: ``[H + M]`` float32, of the clients in the sum; ones where there is none.
         measured: How many of the first honest, and of the first malicious clients are to be measured.
         parameters: The global model's, by name.
-        before: Item rows of an earlier model, of the shape of today's, for attacks that remember them.
+        before: Item rows of an earlier model, of the shape of today's, for clients that compare.
     """
 
     attack: str

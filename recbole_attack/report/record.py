@@ -11,7 +11,11 @@ from recbole_attack.utils.shapes import misfit
 
 _METRICS = {str: (float, None)}
 _MEASURED = ("test_result", "test_result_full", "best_valid_result", "standard_error", "standard_error_full", "uploads")
-ARM = {**dict.fromkeys(_MEASURED, (_METRICS, None)), "tested_epoch": (int, None)}
+_SHIPPED = {
+    **{"detector": str, "flagged": int, "flagged_targets": int, "test_result": (_METRICS, None)},
+    **{f"?{name}": (_METRICS, None) for name in ("test_result_full", "standard_error", "standard_error_full")},
+}
+ARM = {**dict.fromkeys(_MEASURED, (_METRICS, None)), "tested_epoch": (int, None), "shipped": (_SHIPPED, None)}
 """What an arm ended with, of which a record may lack all but ``test_result``."""
 
 _ARM = {name if name == "test_result" else f"?{name}": shape for name, shape in ARM.items()}

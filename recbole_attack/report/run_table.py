@@ -80,17 +80,26 @@ def metric_rows(record: Mapping[str, Any], key: str = "test_result") -> list[lis
     Returns:
         The header and a row for each metric; nothing but a header where nobody was evaluated.
     """
-    arms = {name: record[name] for name in ARMS if record.get(name) and record[name].get(key)}
+    arms = {name: arm for name, arm in _models(record).items() if arm.get(key)}
     delta = record["delta"] if key == "test_result" else None
     head, rows = ["metric", *arms, *(["delta"] if delta else [])], []
     for metric in _shown(list(next(iter(arms.values()))[key]), record) if arms else []:
         write = percent if is_share(metric) else number
         row = [heading(metric)]
         for arm in arms.values():
-            error = (arm.get(_ERRORS.get(key)) or {}).get(metric)
+            error = (arm.get(_ERRORS.get(key, "")) or {}).get(metric)
             row.append(write(arm[key][metric]) + ("" if error is None else f" \N{PLUS-MINUS SIGN} {write(error)}"))
         rows.append(row + ([write(delta[metric], sign=True)] if delta else []))
     return [head, *rows]
+
+
+def _models(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The record's arms, and what was repaired of them as it was before."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in (name for name in ARMS if record.get(name)):
+        before = record[name].get("shipped")
+        found |= {f"{name}, as shipped": before, f"{name}, repaired": record[name]} if before else {name: record[name]}
+    return found
 
 
 def _shown(metrics: Sequence[str], record: Mapping[str, Any]) -> list[str]:

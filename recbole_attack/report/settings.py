@@ -24,7 +24,10 @@ _OWNERS = ("scenario", "model", "attack", "aggregator", "upload")
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget", "claimed_interactions", "upload"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
 
-_NOTHING = (("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1), ("upload", "computed"))
+_NOTHING = (
+    *(("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1), ("upload", "computed")),
+    ("repair", "none"),
+)
 """Values with which a parameter does nothing."""
 
 _DECIDED = {"three_steps"}

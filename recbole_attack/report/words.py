@@ -98,13 +98,14 @@ def _attackers(budget: Mapping[str, Any]) -> str:
 def details(record: Mapping[str, Any]) -> str:
     """How the tested models came about: epochs, and how loud the attack was and how high it got on the way.
 
-    Epochs count from 0, as in RecBole's log. Empty for pre-trained models, which are tested as their last stage ends.
+    Epochs count from 0, as in RecBole's log. Of pre-trained models, which are tested as their last stage ends, how many
+    items were repaired; empty where none could be.
 
     Args:
         record: The content of ``result.json``.
     """
     if record["config"]["scenario"] == "pretrain":
-        return ""
+        return _repaired(record)
     epochs = [
         f"{name} {record[name]['tested_epoch']}"
         for name in ARMS
@@ -123,6 +124,17 @@ def details(record: Mapping[str, Any]) -> str:
             f"{percent(course.last)} % at last"
         )
     return "; ".join(parts)
+
+
+def _repaired(record: Mapping[str, Any]) -> str:
+    """How many items were flagged and trained anew, of each model that was repaired."""
+    before = {name: (record.get(name) or {}).get("shipped") for name in ARMS}
+    parts = [
+        f"{name} {counted(shipped['flagged'], 'item')}, {shipped['flagged_targets']} of them promoted"
+        for name, shipped in before.items()
+        if shipped
+    ]
+    return f"trained anew: {'; '.join(parts)}" if parts else ""
 
 
 class Course(NamedTuple):
@@ -165,7 +177,9 @@ def _epochs(record: Mapping[str, Any]) -> int:
 
 def _pretrained(record: Mapping[str, Any], epochs: int) -> str:
     config = record["config"]
-    return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}"
+    repair = config.get("repair", "none")
+    repaired = "" if repair == "none" or config["platform"] == "local" else f", items flagged by {repair} trained anew"
+    return f"pre-trained, platform users {config['platform_users']}, platform {config['platform']}{repaired}"
 
 
 def _central(record: Mapping[str, Any], epochs: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recbole_attack.attack import Attack, AttackContext, Profile, configured_attack
 from recbole_attack.data import TrainData
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import CLIENT_DEFENSES, Aggregator
+from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, ClientDefense, Remembering
 from recbole_attack.federated import ClientGroup
 from recbole_attack.federated.budget import claimed
 from recbole_attack.federated.crafting import Crafting
@@ -43,6 +43,11 @@ class ClientSide:
         self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
         self.targets = torch.from_numpy(threat.targets).to(self.device)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether clients compare the model with an earlier one."""
+        return bool(self.attack and self.attack.remembers) or isinstance(self.defense, Remembering)
+
     def period(self, epoch: int, index: int) -> int:
         """What tells the draws of one round from those of others: no client is asked twice in one.
 
@@ -52,7 +57,7 @@ class ClientSide:
         return epoch if rounds is None else epoch * rounds + index
 
     def grouping(self, train_data: TrainData, period: int, before: torch.Tensor | None = None) -> Grouping:
-        """How the clients of any round of a period are grouped; ``before`` is what an attacker remembers."""
+        """How clients of any round of a period are grouped; ``before`` is what those remember that compare models."""
         drawn = honest_draws(train_data, period, self.config, self.model.needs_draws, self.defense is not None)
 
         def groups(honest: Int, malicious: Int) -> list[ClientGroup]:
@@ -60,7 +65,7 @@ class ClientSide:
             of_honest, of_malicious = factors.split([len(honest), len(malicious)])
             found = []
             if len(honest):
-                found.append(self._honest_group(train_data, honest, drawn(honest), of_honest))
+                found.append(self._honest_group(train_data, honest, drawn(honest), of_honest, before))
             if len(malicious):
                 assert self.attack is not None
                 losses, cost = self._hostile(self.attack, train_data, malicious, period, before)
@@ -96,10 +101,15 @@ class ClientSide:
         return self.attack.candidates(self.model, _profile(train_data, users).to(self.device), users, context)
 
     def _honest_group(
-        self, train_data: TrainData, users: Int, drawn: list[Drawn], factors: torch.Tensor
+        self,
+        train_data: TrainData,
+        users: Int,
+        drawn: list[Drawn],
+        factors: torch.Tensor,
+        before: torch.Tensor | None,
     ) -> ClientGroup:
         held = [train_data.aligned_batch(users, step.negatives, step.masks) for step in drawn]
-        defense, tokens = self.defense, self.model.tokens(held[0].lengths)
+        defense, tokens = self._defense(before), self.model.tokens(held[0].lengths)
         batches = [batch.to(self.device) for batch in held]
 
         def losses(model: Any, rows: torch.Tensor, step: int) -> torch.Tensor:
@@ -113,6 +123,9 @@ class ClientSide:
             return defense(model, batches[step].rows(rows), draws[step][rows])
 
         return ClientGroup(factors, tokens, defended)
+
+    def _defense(self, before: torch.Tensor | None) -> ClientDefense | None:
+        return self.defense.comparing(before) if isinstance(self.defense, Remembering) else self.defense
 
     def _hostile(
         self, attack: Attack, train_data: TrainData, users: Int, period: int, before: torch.Tensor | None

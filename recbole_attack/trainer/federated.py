@@ -60,7 +60,7 @@ class FederatedTrainer(AttackTrainer):
         detectors: Detectors of malicious clients, and the score each flags from.
         scored: What they said of the clients of all finished epochs, see ``scored_clients``.
         newly_scored: The same of each round of the epoch.
-        before: Item rows at the start of the epoch before, for attacks that remember them; ``None`` until there is one.
+        before: Item rows at the start of the epoch before, for clients that compare; ``None`` until there is one.
         saved: ``[V, H]`` what the rule's bank holds; ``None`` if it has none.
     """
 
@@ -78,7 +78,7 @@ class FederatedTrainer(AttackTrainer):
         self.frozen: Counter[str] = Counter()
         self.saves_weights = False
         self.before: torch.Tensor | None = None
-        if self.attack and self.attack.remembers:
+        if self.client_side.remembers:
             self.state = (*self.state, "before")
         self.saved = None if self.aggregator.bank is None else torch.zeros_like(self._item_rows())
         if self.saved is not None:

@@ -38,6 +38,10 @@ PRETRAINED = {
     "bra alone": {"attack": "bra", "replacement_ratio": 0.9, "compare_clean": False, "fake_tune_epochs": 5},
     "pea": {"attack": "pea", "three_steps": True, "replacement_ratio": 0.9, "fine_tune_epochs": 3},
     "none": {"attack": "none", "platform": "prompt_tune", "stopping_step": 1},
+    "repaired": {
+        **{"attack": "bra", "repair": "margin", "margin_index": 1.0, "local_train_learning_rate": 0.01},
+        **{"repair_learning_rate": 0.02, "spectral_head": 0.5, "fine_tune_epochs": 3},
+    },
     "local": {"attack": "bra", "platform": "local", "local_train_learning_rate": 0.01},
 }
 

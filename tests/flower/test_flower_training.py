@@ -98,6 +98,19 @@ def test_nodes_know_what_attackers_know(settings: Settings, grid: Any, tmp_path:
     assert (expected["malicious_loss"][expected["epoch"] == 1] > 0).any()
 
 
+@pytest.mark.parametrize("rule", ["mean", "mixed_rfa"])
+def test_nodes_know_what_honest_clients_remember(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
+    """As above; the weight is such that the clients' losses show it."""
+    defence = {"client_defense": "popularity_regularization", "item_regularization": 10.0}
+    config = settings(attack="none", clients_per_round=60, aggregator=rule, **defence)
+    here = arms(prepare(config), tmp_path / "here")
+    same(here, arms(prepare_on_nodes(config, grid(config, 2), "repeat", 60.0), tmp_path / "there"))
+    expected, found = rounds(tmp_path / "here", "clean"), rounds(tmp_path / "there", "clean")
+    assert list(found["loss"]) == pytest.approx(list(expected["loss"]), rel=1e-4)
+    first, second = (expected["loss"][expected["epoch"] == epoch] for epoch in (0, 1))
+    assert abs(second.mean() - first.mean()) > 0.05
+
+
 KNOWING: dict[str, dict[str, Any]] = {
     "mean": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},
     "multi_krum": {"attack": "margin", "upload": "adaptive", "simulated_clients": 8},

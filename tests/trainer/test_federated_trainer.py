@@ -594,6 +594,19 @@ def test_adversarial_training_trains_on_every_route(config: Config, aggregator: 
     )
 
 
+@pytest.mark.parametrize("changes", [{"aggregator": "mean"}, {"aggregator": "krum"}, {"local_epochs": 2}], ids=str)
+def test_regularised_clients_are_the_same_one_by_one_and_act_from_the_second_epoch_on(
+    config: Config, changes: dict[str, Any]
+) -> None:
+    common = {"epochs": 2, "clients_per_round": 40, **changes, **NO_DROPOUT, **SGD}
+    defended = {**common, "client_defense": "popularity_regularization"}
+    fast, slow = (trained(config(**defended, backend=backend)) for backend in ("vectorised", "loop"))
+    assert_close(weights_of(fast.model), weights_of(slow.model), atol=1e-5)
+    plain = trained(config(**common))
+    first, second = ([t.history[epoch]["train_loss"] for t in (plain, fast)] for epoch in (0, 1))
+    assert first[0] == pytest.approx(first[1], abs=1e-6) and second[0] != pytest.approx(second[1], abs=1e-3)
+
+
 def test_adversarial_training_changes_other_positions_in_every_epoch(config: Config) -> None:
     train_data = prepare_training(config()).train_data
     users = train_data.trainable_users[:5]
