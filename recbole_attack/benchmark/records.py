@@ -25,6 +25,9 @@ RESULTS = (
 )
 """What a record says of an arm; see :meth:`~recbole_attack.experiment.ArmResult.report`."""
 
+LATER = ("tail",)
+"""What came later, and an arm may lack that was stored before."""
+
 
 def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: Path) -> dict[str, Any]:
     """What ``result.json`` would hold, had the arms of a run been trained by it.
@@ -53,13 +56,17 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
         "seed": cell.seed,
         "dataset": main["dataset"],
         "budget": _budget({name: arm["budget"] for name, arm in arms.items()}),
-        **comparison({name: {key: arm[key] for key in RESULTS} for name, arm in arms.items()}),
+        **comparison({name: _results(arm) for name, arm in arms.items()}),
         **_detection(cell, arms, arrays),
         "history": {name: _epochs(histories[key], timings[key]) for name, key in cell.arms.items()},
         "timing": {name: timings[key]["seconds"] for name, key in cell.arms.items()},
         "environment": timings[last]["environment"],
         "outcomes": {name: str(file) for name, file in outcomes.items() if file.is_file()},
     }
+
+
+def _results(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{key: arm[key] for key in RESULTS}, **{key: arm.get(key) for key in LATER}}
 
 
 def _check_metrics(cell: Cell, arms: Lines, file: Path) -> None:

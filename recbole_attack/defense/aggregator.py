@@ -14,6 +14,13 @@ from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
 from recbole_attack.utils.rng import stream
 
+NEEDS = {
+    "attackers": "how many clients are malicious",
+    "server_data": "data of the server's own",
+    "identities": "who a client is, from one round to the next",
+}
+"""What a rule may need besides the updates and weights of a round, by the words ``needs`` takes."""
+
 _BLOCK_ENTRIES = 1 << 18
 """Numbers a rule on coordinates looks at in one go: they stay in the cache."""
 
@@ -54,6 +61,8 @@ class Aggregator:
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
+        needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
+            say. The standard evaluation asks parts from outside to say so.
         key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
     """
 
@@ -67,6 +76,7 @@ class Aggregator:
     mixes: tuple[MixingRule, ...] = ()
     items: Aggregator | None = None
     support: Support | None = None
+    needs: frozenset[str] | None = None
     key: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
@@ -78,6 +88,8 @@ class Aggregator:
             raise ValueError("an additive aggregator is linear")
         if self.linear and self.mixes:
             raise ValueError("a linear aggregator mixes nothing")
+        if self.needs is not None and not self.needs <= NEEDS.keys():
+            raise ValueError(f"needs must be among {', '.join(NEEDS)}: found {', '.join(sorted(self.needs))}")
 
     @property
     def one_pass(self) -> bool:

@@ -43,6 +43,7 @@ class ArmResult:
         item_exposure: How many test users were shown each item, where a scenario asks for it.
         view: What else a platform sees of the model, there.
         detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
+        tail: See :func:`~recbole_attack.experiment.tail.tail_figures`; ``None`` where outcomes are not written.
     """
 
     best_valid_score: float
@@ -58,11 +59,12 @@ class ArmResult:
     item_exposure: ItemExposure | None = None
     view: ModelView | None = None
     detection: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    tail: dict[str, float | None] | None = None
 
     def report(self) -> dict[str, Any]:
         """What ``result.json`` says of the arm, by name."""
         measured = ("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full")
-        return {key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}
+        return {key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads", "tail")}
 
 
 class Findings(NamedTuple):

@@ -10,7 +10,10 @@ from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.shapes import misfit
 
 _METRICS = {str: (float, None)}
-_MEASURED = ("test_result", "test_result_full", "best_valid_result", "standard_error", "standard_error_full", "uploads")
+_MEASURED = (
+    *("test_result", "test_result_full", "best_valid_result", "standard_error", "standard_error_full"),
+    *("uploads", "tail"),
+)
 ARM = {**dict.fromkeys(_MEASURED, (_METRICS, None)), "tested_epoch": (int, None)}
 """What an arm ended with, of which a record may lack all but ``test_result``."""
 
