@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("entry", type=Path, help="the entry's YAML file")
     parser.add_argument("--store", type=Path, help="the store it was made from; default the folder it stands in")
+    parser.add_argument("--evaluation", type=Path, help="the YAML file of an evaluation of one's own, where it is one")
     parser.add_argument("--data_path", help="folder that holds the datasets' folders")
 
 
@@ -31,10 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
         GateError: Something differs.
     """
     from recbole_attack.config.plugins import load_plugins
-    from recbole_attack.evaluation import differences, read_entry
+    from recbole_attack.evaluation import differences, read_ensemble, read_entry
 
     entry, folder = read_entry(arguments.entry), arguments.store or arguments.entry.parent
-    found = differences(entry, folder, load_plugins(arguments.plugins), arguments.data_path)
+    ensemble = read_ensemble(str(arguments.evaluation or entry["evaluation"]["name"]))
+    found = differences(entry, ensemble, folder, load_plugins(arguments.plugins), arguments.data_path)
     if found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise GateError(f"{arguments.entry}: {counted(len(found), 'difference')}: {'; '.join(found[:SHOWN])}{more}")

@@ -2,6 +2,7 @@
 
 from recbole_attack.evaluation.board import board_files, read_entries
 from recbole_attack.evaluation.claims import claims_section
+from recbole_attack.evaluation.ensemble import read_ensemble
 from recbole_attack.evaluation.entry import differences, read_entry
 from recbole_attack.evaluation.standard import Evaluation, described, evaluate, prepare, run_prepared
 
@@ -13,6 +14,7 @@ __all__ = [
     "differences",
     "evaluate",
     "prepare",
+    "read_ensemble",
     "read_entries",
     "read_entry",
     "run_prepared",

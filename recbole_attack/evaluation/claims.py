@@ -37,11 +37,24 @@ def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -
     """
     kept = Store(store)
     trained = {_key(records): records for grid in strong for records in _records(grid, kept).values()}
-    body = [line for grid in grids for line in _lines(grid, kept, trained)]
-    if not body:
+    rows: dict[tuple[str, ...], str] = {}
+    for grid in grids:
+        for row, cells in _lines(grid, kept, trained):
+            rows.setdefault(cells, row)  # what stands in two tables of a paper stands here once
+    if not rows:
         names = ", ".join(map(str, grids))
         raise DataError(f"{store}: expected runs of rows whose {METRIC} a paper printed in {names}, found none")
-    head = ["attacked", "attack", "malicious, %", "claimed", "measured, sampled", "full ranking", "strong victim"]
+    head = [
+        "row",
+        "attacked",
+        "attack",
+        "malicious, %",
+        "claimed",
+        "measured, sampled",
+        "full ranking",
+        "strong victim",
+    ]
+    body = [[row, *cells] for cells, row in rows.items()]
     return Section("Claimed and measured", _ABOUT, Table("Claimed and measured", head, body))
 
 
@@ -50,7 +63,10 @@ def _records(grid: Path, kept: Store) -> Mapping[str, Records]:
     return kept.records(kept_runs(read_grid(grid), kept.cells))
 
 
-def _lines(grid: Path, kept: Store, trained: Mapping[tuple[Any, ...], Records]) -> Iterator[list[str]]:
+def _lines(
+    grid: Path, kept: Store, trained: Mapping[tuple[Any, ...], Records]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Row -> its cells, of rows whose exposure the paper printed."""
     paper = read_about(grid).paper
     for row, records in _records(grid, kept).items():
         printed = paper.get(row, {}).get("attacked", {}).get(METRIC)
@@ -58,13 +74,14 @@ def _lines(grid: Path, kept: Store, trained: Mapping[tuple[Any, ...], Records]) 
             continue
         config = records[0]["config"]
         full = config["exposure_candidates"] == "full"
-        yield [
+        cells = (
             f"{config['model']} on {config['dataset']}{_defence(config)}",
             *(_attack(config), rounded(100 * config["malicious_ratio"], 3), percent(printed)),
             percent(None if full else _mean(records, "test_result")),
             percent(_mean(records, "test_result" if full else "test_result_full")),
             percent(_mean(trained.get(_key(records), ()), "test_result")),
-        ]
+        )
+        yield row, cells
 
 
 def _mean(records: Records, part: str) -> float | None:

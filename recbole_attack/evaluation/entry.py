@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from recbole_attack.benchmark import Plan, Store, make_plan
 from recbole_attack.benchmark.plan import Cell
 from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.evaluation.cases import Subject, cases_of, read_subject, rows_of
-from recbole_attack.evaluation.ensemble import Ensemble, read_ensemble
+from recbole_attack.evaluation.ensemble import Ensemble
 from recbole_attack.evaluation.flags import FLAGS, blocking, flags
 from recbole_attack.evaluation.score import figures, measured
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -104,37 +105,37 @@ def is_ranked(entry: Mapping[str, Any]) -> bool:
     return not blocking(entry["flags"])
 
 
-def differences(entry: Mapping[str, Any], folder: Path, plugins: Any = None, data_path: str | None = None) -> list[str]:
+def differences(
+    entry: Mapping[str, Any], ensemble: Ensemble, folder: Path, plugins: Any = None, data_path: str | None = None
+) -> list[str]:
     """What an entry says otherwise than its store and the code that is installed, a few words each.
 
     Args:
         entry: See :func:`read_entry`.
+        ensemble: What it says was tried.
         folder: Its store.
         plugins: Modules of its parts from outside, imported.
         data_path: The folder of the datasets' folders.
 
     Raises:
-        ConfigError: It asks for a part or an evaluation there is not.
+        ConfigError: It asks for a part there is not.
         DataError: The store lacks runs, or the data is not there.
     """
-    ensemble = read_ensemble(entry["evaluation"]["name"])
     place = {} if data_path is None else {"data_path": data_path}
     subject = read_subject({**entry["rule"], **entry["attack"], **entry["setting"], **place})
     plan = make_plan(rows_of(ensemble, subject, plugins))
-    ours = {"evaluation": ensemble.about(), "evaluator": EVALUATOR_VERSION}
-    found = plugin_hashes(plan.cells[0].config["plugins"] or ())
-    data = next(iter(plan.arms.values())).data
-    before = list(_unlike({key: entry[key] for key in ours}, ours)) + list(
-        _unlike({"plugins": entry["plugins"], "data": entry["data"]}, {"plugins": found, "data": data})
-    )
-    if before:  # runs of something else: there is nothing to hold the figures against
+    ours = {
+        **{"evaluation": ensemble.about(), "evaluator": EVALUATOR_VERSION},
+        "plugins": plugin_hashes(plan.cells[0].config["plugins"] or ()),
+        "data": next(iter(plan.arms.values())).data,
+    }
+    before = list(_unlike({key: entry[key] for key in ours}, ours))
+    if before:  # the runs are of something else, and there is nothing to hold the figures against
         return before
     store = Store(folder)
     missing = plan.arms.keys() - store.cells.keys()
     if missing:
-        raise DataError(
-            f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} of them missing"
-        )
+        raise DataError(f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing")
     result = result_of(ensemble, subject, store, plan, plugins)
     compared = ("kind", "figures", "flags", "store")
     return list(_unlike({key: entry[key] for key in compared}, {key: result[key] for key in compared}))
@@ -146,5 +147,12 @@ def _unlike(said: Any, found: Any, where: str = "") -> Iterable[str]:
         for key in dict.fromkeys([*said, *found]):
             way = f"{where} > {key}" if where else str(key)
             yield from _unlike(said.get(key), found.get(key), way)
-    elif said != found:
+    elif not _same(said, found):
         yield f"{where}: expected {found}, found {said}"
+
+
+def _same(said: Any, found: Any) -> bool:
+    """Numbers up to what another version of NumPy may round otherwise; all else to the letter."""
+    if isinstance(said, float) and isinstance(found, (int, float)):
+        return isclose(said, found, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(said == found)

@@ -39,7 +39,7 @@ FLAGS = {
     "masked": Flag(True, "false data alone did more than gradients: something hides the way, and nothing defends"),
     "starved": Flag(True, "rows of rare items hardly train, so nobody can promote them"),
     "never asked": Flag(True, "no malicious client was asked in any round"),
-    "no honest majority": Flag(True, "as many malicious as honest clients decide a target's row: no rule can tell"),
+    "no honest majority": Flag(True, "more malicious than honest clients decide a target's row: no rule can tell"),
     "does not say": Flag(True, "a part from outside that does not say what it needs"),
     "not measured": Flag(True, "the store lacks what a flag is raised by"),
     "knows attackers": Flag(False, "it is told how many clients are malicious"),
@@ -106,11 +106,11 @@ def accuracy_flags(found: Figures, ensemble: Ensemble, victim: str) -> dict[str,
         raised["weak victim"] = (
             f"hit@10 is {percent(clean['hit@10'])} % of users where {percent(reference)} are reached"
         )
-    moved, usual = clean["tail moved"], mean["tail moved"]
-    if moved is None or usual is None:
+    tail, head = clean["tail moved"], clean["head moved"]
+    if tail is None or head is None:
         raised["not measured"] = "how far rows of tail items move: arms are of an older version; use another store"
-    elif moved < limits["starved_below"] * usual:
-        raised["starved"] = f"rows of tail items move {moved:.3g} in the mean, {usual:.3g} under the mean"
+    elif tail <= limits["starved_below"] * head:
+        raised["starved"] = f"rows of tail items move {tail:.3g} in the mean, those of the others {head:.3g}"
     return raised
 
 

@@ -27,8 +27,8 @@ class Presence(NamedTuple):
 
     Attributes:
         asked: How often a malicious client is asked in the whole run.
-        outnumbered: Target -> share of the rounds with a malicious client in which no more honest clients touch its
-            row; empty without such rounds.
+        outnumbered: Target -> share of the rounds with a malicious client in which fewer honest clients touch its row;
+            empty without such rounds.
     """
 
     asked: int
@@ -62,14 +62,14 @@ def _rounds(config: AttackConfig, pool: ClientPool, epoch: int) -> Iterable[Int]
 def _minorities(
     config: AttackConfig, data: TrainData, pool: ClientPool, targets: Int, epoch: int
 ) -> list[NDArray[np.bool_]]:
-    """For each attacked round of an epoch ``[T]``, whether honest clients are no majority on each target's row."""
+    """For each attacked round of an epoch ``[T]``, whether honest clients are the minority on each target's row."""
     found = []
     for index, clients in enumerate(_rounds(config, pool, epoch)):
         hostile = pool.malicious[clients]
         if hostile.any():
             period = epoch if config["rounds_per_epoch"] is None else epoch * config["rounds_per_epoch"] + index
             honest = _touching(config, data, pool.users[clients[~hostile]], targets, period)
-            found.append(int(hostile.sum()) >= honest)
+            found.append(int(hostile.sum()) > honest)
     return found
 
 

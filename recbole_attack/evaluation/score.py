@@ -105,8 +105,8 @@ def clean_figures(records: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
 
     Returns:
         ``hit@10`` and ``ndcg@10`` of all test users and, as ``tail hit@10`` and so on, of those whose item is of the
-        tail; ``er@10`` of targets nobody promotes; ``tail moved``, how far the rows of tail items moved; ``standard
-        error``, of ``hit@10`` over users.
+        tail; ``er@10`` of targets nobody promotes; ``tail moved`` and ``head moved``, how far the rows of items of the
+        tail and of all others moved; ``standard error``, of ``hit@10`` over users.
     """
     arms = [record["clean"] for record in records]
 
@@ -117,8 +117,8 @@ def clean_figures(records: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
 
     accuracy = {metric: mean("test_result", metric) for metric in (*ACCURACY, EXPOSURE)}
     tail = {f"tail {metric}": mean("tail", metric) for metric in ACCURACY}
-    moved = {"tail moved": mean("tail", "rows_moved"), "standard error": mean("standard_error", "hit@10")}
-    return {**accuracy, **tail, **moved}
+    moved = {"tail moved": mean("tail", "rows_moved"), "head moved": mean("tail", "head_rows_moved")}
+    return {**accuracy, **tail, **moved, "standard error": mean("standard_error", "hit@10")}
 
 
 def seconds_a_round(records: Sequence[Mapping[str, Any]]) -> float:
