@@ -10,6 +10,7 @@ from recbole_attack.evaluation.ensemble import VERSIONS, read_ensemble
 from recbole_attack.evaluation.entry import is_ranked, read_entry
 from recbole_attack.evaluation.flags import FLAGS, blocking
 from recbole_attack.evaluation.texts import board_title, interval, won
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.report import markdown, pages
 from recbole_attack.report.numbers import DASH, percent, rounded
 from recbole_attack.report.texts import Section, Table
@@ -90,9 +91,10 @@ def _order(group: _Group) -> tuple[Any, ...]:
 
 
 def _group_title(group: _Group) -> str:
-    name, version, digest, victim, _ = group
+    name, version, digest, victim, evaluator = group
     ours = name in VERSIONS and read_ensemble(name).sha256 == digest
-    return f"{name} version {version}{'' if ours else f' ({digest[:8]}, not of this package)'}, {victim}"
+    parts = [f"{name} version {version}", *([] if ours else [f"not of this package ({digest[:8]})"]), victim]
+    return ", ".join([*parts, *([] if evaluator == EVALUATOR_VERSION else [f"evaluator version {evaluator}"])])
 
 
 def _rules(entries: Sequence[Entry], board: str) -> Table:

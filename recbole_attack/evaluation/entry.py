@@ -29,7 +29,7 @@ from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
 ENTRY, EVALUATION = "entry.yaml", "evaluation.json"
 
-PLACE = ("data_path", "use_gpu", "gpu_id")
+PLACE = ("data_path", "gpu_id")
 """Of the setting, what says where runs were made and not what they are."""
 
 _WORST = {"er@10": float, "low": (float, None), "high": (float, None), "cases": int, "won": {str: int}}
