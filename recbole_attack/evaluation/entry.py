@@ -22,7 +22,7 @@ from recbole_attack.evaluation.ensemble import Ensemble
 from recbole_attack.evaluation.flags import FLAGS, blocking, flags
 from recbole_attack.evaluation.score import figures, measured
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
-from recbole_attack.utils.errors import DataError, lookup
+from recbole_attack.utils.errors import DataError, lookup, shown
 from recbole_attack.utils.files import plain
 from recbole_attack.utils.shapes import misfit
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
@@ -97,7 +97,23 @@ def read_entry(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} is no entry of a board: expected {wrong}")
     for name in found["flags"]:
         lookup(FLAGS, name, f"flag in {file}")
+    for board, of in found["figures"]["boards"].items():
+        cases = {"worst": of, **of["budgets"]}
+        if not of["budgets"] or not all(each["worst"]["won"] for each in cases.values()):
+            raise DataError(f"{file} is no entry of a board: expected budgets of board {shown(board)}, and who won")
+        if not all(_is_share(ratio) for ratio in of["budgets"]):
+            budgets = shown(list(of["budgets"]))
+            raise DataError(
+                f"{file} is no entry of a board: expected budgets that are shares of clients, found {budgets}"
+            )
     return found
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def is_ranked(entry: Mapping[str, Any]) -> bool:
