@@ -8,6 +8,7 @@ under which conditions the rule can be had at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from recbole_attack.config import AttackConfig
@@ -135,14 +136,15 @@ def presence_flags(found: Mapping[tuple[float, int], Presence], ensemble: Ensemb
     never = [f"{percent(ratio)} %, seed {seed}" for (ratio, seed), of in found.items() if not of.asked]
     if never:
         raised["never asked"] = "; ".join(never)
-    shares = {(ratio, item): 0.0 for (ratio, _), of in found.items() for item in of.outnumbered}
-    for ratio, item in shares:
-        own = [of.outnumbered[item] for (r, _), of in found.items() if r == ratio and item in of.outnumbered]
-        shares[ratio, item] = sum(own) / len(own)
-    (ratio, item), most = max(shares.items(), key=lambda each: each[1], default=((0.0, ""), 0.0))
+    shares: dict[tuple[float, str], list[float]] = {}
+    for (ratio, _), of in found.items():
+        for item, share in of.outnumbered.items():
+            shares.setdefault((ratio, item), []).append(share)
+    means = {place: fmean(values) for place, values in shares.items()}
+    (ratio, item), most = max(means.items(), key=lambda each: each[1], default=((0.0, ""), 0.0))
     if most > ensemble.thresholds["minority_above"]:
-        share = f"in {percent(most)} % of the attacked rounds"
-        raised["no honest majority"] = f"at {percent(ratio)} %, item {item}: {share}"
+        rounds = f"in {percent(most)} % of the attacked rounds"
+        raised["no honest majority"] = f"at {percent(ratio)} %, item {item}: {rounds}"
     return raised
 
 
