@@ -154,6 +154,7 @@ def everything() -> Mapping[str, Mapping[str, bytes]]:
         "model_files": dict(model_files()),
         "arrays": dict(arrays()),
         "stores": dict(stores()),
+        "entries": dict(entries()),
     }
     return {**inputs, "records": dict(records()), **kept}
 
@@ -198,6 +199,16 @@ def stores() -> Iterator[tuple[str, bytes]]:
     yield "an arm's parameters lost", whole.replace(b'"parameters"', b'"parametres"', 1)
     yield "arms with other metrics", whole.replace(b'"er@10"', b'"er@11"', 2)
     yield "histories lost", b"\x1e".join([whole.split(b"\x1e")[0], b"", *whole.split(b"\x1e")[2:]])
+
+
+def entries() -> Iterator[tuple[str, bytes]]:
+    """Entries of a board with one thing wrong each."""
+    rule = corpus("entries", "rule")
+    yield "half of the file", rule[:400]
+    yield "a flag mistyped", corpus("entries", "flag")
+    yield "a kind that is none", rule.replace(b"kind: rule", b"kind: rul")
+    yield "a budget in words", rule.replace(b"'0.01':", b"few:")
+    yield "an exposure in words", rule.replace(b"er@10: 0.2", b"er@10: high")
 
 
 def checkpoints() -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AttackConfig",
     "Option",
+    "evaluate",
     "inspect_model",
     "load_data_and_model",
     "load_runs",
@@ -24,6 +25,7 @@ __all__ = [
 if TYPE_CHECKING:
     from recbole_attack.benchmark.frame import load_runs
     from recbole_attack.config import AttackConfig, Option
+    from recbole_attack.evaluation import evaluate
     from recbole_attack.evaluator import register_metric
     from recbole_attack.inspection import inspect_model
     from recbole_attack.quick_start import load_data_and_model, objective_function, run_recbole_attack
@@ -44,7 +46,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that a mistyped option is reported before torch is loaded.
     homes = {"AttackConfig": "config", "Option": "config", "register_metric": "evaluator"}
-    homes |= {"load_runs": "benchmark.frame", "inspect_model": "inspection"}
+    homes |= {"load_runs": "benchmark.frame", "inspect_model": "inspection", "evaluate": "evaluation"}
     if name in __all__:
         from importlib import import_module
 

@@ -25,6 +25,9 @@ RESULTS = (
 )
 """What a record says of an arm; see :meth:`~recbole_attack.experiment.ArmResult.report`."""
 
+LATER = ("tail",)
+"""What came later, and an arm may lack that was stored before."""
+
 
 def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: Path) -> dict[str, Any]:
     """What ``result.json`` would hold, had the arms of a run been trained by it.
@@ -64,7 +67,7 @@ def compose(cell: Cell, cells: Lines, histories: Lines, timings: Lines, arrays: 
 
 def _results(arm: Mapping[str, Any]) -> dict[str, Any]:
     before = {"shipped": arm["shipped"]} if "shipped" in arm else {}  # of arms that were repaired alone
-    return {**{key: arm[key] for key in RESULTS}, **before}
+    return {**{key: arm[key] for key in RESULTS}, **{key: arm.get(key) for key in LATER}, **before}
 
 
 def _check_metrics(cell: Cell, arms: Lines, file: Path) -> None:

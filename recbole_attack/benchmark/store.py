@@ -21,7 +21,7 @@ from filelock import Timeout
 
 from recbole_attack.benchmark.lines import read_lines, write_lines
 from recbole_attack.benchmark.plan import Arm, Cell, Plan, arm_name
-from recbole_attack.benchmark.records import RESULTS, compose
+from recbole_attack.benchmark.records import LATER, RESULTS, compose
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.quick_start import TrainedArm
 from recbole_attack.report.record import ARM
@@ -36,6 +36,7 @@ _CELL = {
     **{"dataset": {"sha256": {str: str}}, "budget": {"?stages": {str: object}}},
     "parameters": {"model": str, "dataset": str, "scenario": str, "seed": int},
     **{name: ARM[name] for name in RESULTS},
+    **{f"?{name}": ARM[name] for name in LATER},
 }
 _BESIDE = ("histories.jsonl", "timings.jsonl")
 _ROW = {"row": str, "seed": int, "config": {"scenario": str}, "arms": {str: str}}

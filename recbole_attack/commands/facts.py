@@ -23,7 +23,9 @@ _PAPER = re.compile(r"Reference:\s*(.+?)\s*(?:\n\s*\n|\nReference|\Z)", re.DOTAL
 def behind_rule(name: str) -> list[Any]:
     """The functions an aggregator's recipe wires, with which its formula and example stand."""
     rule = _aggregator(name)
-    return [_wired(part) for part in (*rule.mixes, rule.bank or rule.support or rule.judge or rule.weigh or rule.combine)]
+    return [
+        _wired(part) for part in (*rule.mixes, rule.bank or rule.support or rule.judge or rule.weigh or rule.combine)
+    ]
 
 
 def behind_mixing(name: str) -> list[Any]:

@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "grid": "recbole_attack.commands.grid",
     "table": "recbole_attack.commands.table",
     "report": "recbole_attack.commands.report",
+    "evaluate": "recbole_attack.commands.evaluate",
+    "validate": "recbole_attack.commands.validate",
 }
 """Command -> the module that does it, imported when it is asked for.
 

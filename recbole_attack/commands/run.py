@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ INTERRUPTED = "interrupted before anything was trained"
 FAIL_IF = "exit with code 3 if the result meets one of these: 'er@10 > 0.05, delta hit@10 < -0.02'"
 
 _SHORT = {"-m": "--model", "-d": "--dataset", "-c": "--config_files", "-h": "--help"}
-_FLAGS = {"--help", "--json", "--list", "--version"}
+_FLAGS = frozenset({"--help", "--json", "--list", "--version"})
 
 
 def read(words: Sequence[str]) -> argparse.Namespace:
@@ -173,8 +173,12 @@ def _results_on_stdout(tables: bool) -> Iterator[None]:
         print(table, flush=True)
 
 
-def read_arguments(argv: Sequence[str]) -> dict[str, str]:
+def read_arguments(argv: Sequence[str], flags: Set[str] = _FLAGS) -> dict[str, str]:
     """``--key=value``, ``--key value`` and the short forms, as texts by key.
+
+    Args:
+        argv: The words.
+        flags: Options without a value.
 
     Raises:
         ConfigError: A word is no option, an option has no value, or comes twice with different values.
@@ -187,7 +191,7 @@ def read_arguments(argv: Sequence[str]) -> dict[str, str]:
         name = _SHORT.get(name, name)
         if not name.startswith("--") or len(name) == 2:
             raise ConfigError(f"expected an option such as --attack=dvfsr: found '{word}'")
-        if name in _FLAGS:
+        if name in flags:
             given[name[2:]] = ""
             continue
         if not equals:

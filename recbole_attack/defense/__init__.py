@@ -1,6 +1,6 @@
 """Defences of the server, of the clients and of the platform."""
 
-from recbole_attack.defense.aggregator import Aggregate, Aggregator
+from recbole_attack.defense.aggregator import NEEDS, Aggregate, Aggregator
 from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_aggregator
 from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense, Remembering
 from recbole_attack.defense.client_detection import CLIENT_DETECTORS, Sent
@@ -22,6 +22,7 @@ __all__ = [
     "CUTOFFS",
     "DETECTORS",
     "MEAN_WEIGHTS",
+    "NEEDS",
     "PARTS",
     "PRE_AGGREGATORS",
     "STARTS",

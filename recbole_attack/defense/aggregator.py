@@ -16,6 +16,13 @@ from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
 from recbole_attack.utils.rng import stream
 
+NEEDS = {
+    "attackers": "how many clients are malicious",
+    "server_data": "data of the server's own",
+    "identities": "who a client is, from one round to the next",
+}
+"""What a rule may need besides the updates and weights of a round, by the words ``needs`` takes."""
+
 _BLOCK_ENTRIES = 1 << 18
 """Numbers a rule on coordinates looks at in one go: they stay in the cache."""
 
@@ -61,6 +68,8 @@ class Aggregator:
         saved: ``[V, H]`` what is in the bank; ``None`` for nothing.
         root: How many histories the server draws from the model for an update of its own, and how long, for ``judge``.
         known: What the server knows in this round, for ``judge``.
+        needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
+            say. The standard evaluation asks parts from outside to say so.
         key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
     """
 
@@ -79,6 +88,7 @@ class Aggregator:
     saved: torch.Tensor | None = None
     root: tuple[int, int] | None = None
     known: Known | None = None
+    needs: frozenset[str] | None = None
     key: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
@@ -90,6 +100,8 @@ class Aggregator:
             raise ValueError("an additive aggregator is linear")
         if self.linear and self.mixes:
             raise ValueError("a linear aggregator mixes nothing")
+        if self.needs is not None and not self.needs <= NEEDS.keys():
+            raise ValueError(f"needs must be among {', '.join(NEEDS)}: found {', '.join(sorted(self.needs))}")
 
     @property
     def one_pass(self) -> bool:

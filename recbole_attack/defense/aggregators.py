@@ -154,7 +154,7 @@ def hics(config: Mapping[str, Any]) -> Aggregator:
 
     Only the abstract and a re-implementation could be read, that of PoisonFRS, which clips averages alone, to 3, and
     pays everything out at once. Its updates are steps; ours are gradients of a mean loss and much shorter, so that both
-    bounds are the round's medians unless they are given, and half of the items are applied (both defaults are ours). The
+    bounds are the round's medians unless they are given, and half of the items are applied (our defaults). The
     bank starts empty, and a resumed run has it as it was.
     """
     support = Support(0.5, "clients", prior=0.0, least=1, bound=config["client_row_norm"])

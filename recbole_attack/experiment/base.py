@@ -68,6 +68,7 @@ class ArmResult:
         detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
         shipped: What the model was before it was repaired, where it was; what is shown and seen is of that one, and all
             else of the repaired one.
+        tail: See :func:`~recbole_attack.experiment.tail.tail_figures`; ``None`` where outcomes are not written.
     """
 
     best_valid_score: float
@@ -84,12 +85,13 @@ class ArmResult:
     view: ModelView | None = None
     detection: dict[str, dict[str, float | None]] = field(default_factory=dict)
     shipped: Shipped | None = None
+    tail: dict[str, float | None] | None = None
 
     def report(self) -> dict[str, Any]:
         """What ``result.json`` says of the arm, by name."""
         measured = ("best_valid_result", "test_result", "test_result_full", "standard_error", "standard_error_full")
         shipped = {} if self.shipped is None else {"shipped": asdict(self.shipped)}
-        return {**{key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads")}, **shipped}
+        return {**{key: getattr(self, key) for key in (*measured, "tested_epoch", "uploads", "tail")}, **shipped}
 
 
 class Findings(NamedTuple):

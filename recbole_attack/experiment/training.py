@@ -12,7 +12,9 @@ from typing import Any
 from recbole_attack.attack import LEVELS, configured_attack
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import NonInteracted, RaggedSequentialDataset, TrainData
+from recbole_attack.evaluator import OUTCOMES, read_outcomes
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
+from recbole_attack.experiment.tail import tail_figures
 from recbole_attack.experiment.validation import check_someone_is_honest, check_valid_metric
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
@@ -122,4 +124,17 @@ def run_arm(
     seconds = perf_counter() - start
     epoch = trainer.best_epoch if saved else trainer.start_epoch - 1
     measured = (float(score), valid_result, *tested, trainer.history, seconds, epoch)
-    return ArmResult(*measured, uploads=trainer.uploads(), detection=trainer.detection())
+    tail = _tail(experiment, config, trainer, folder)
+    return ArmResult(*measured, uploads=trainer.uploads(), detection=trainer.detection(), tail=tail)
+
+
+def _tail(
+    experiment: TrainingExperiment, config: AttackConfig, trainer: AttackTrainer, folder: Path | None
+) -> dict[str, float | None] | None:
+    """What the tested model is to tail items, where its outcomes were written."""
+    if folder is None or not (folder / OUTCOMES).is_file():
+        return None
+    before, after = (model.item_embedding.weight for model in (experiment.model(config), trainer.model))
+    dataset, rows = experiment.dataset, experiment.test_data._dataset.inter_feat  # type: ignore[union-attr]
+    truth, popularity = rows[dataset.iid_field].numpy(), dataset.split.train.popularity()
+    return tail_figures(read_outcomes(folder / OUTCOMES), truth, popularity, before, after, config["topk"])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from recbole_attack.report.cells import Cells
 from recbole_attack.report.detectors import detection_tables
 from recbole_attack.report.matrices import matrices
-from recbole_attack.report.texts import WORST, Table, full_table, matrix_table, threat_table
+from recbole_attack.report.texts import WORST, Section, Table, full_table, matrix_table, threat_table
 from recbole_attack.report.threats import shared_facts
 from recbole_attack.report.words import caption, markdown
 from recbole_attack.utils.words import printable
@@ -56,6 +56,16 @@ def render(cells: Cells, title: str, finding: str, pictures: Mapping[str, str]) 
         *([f"## Not finished\n\n{_list(cells.failures)}"] if cells.failures else []),
         f"## Settings\n\n{_list(captions(cells))}",
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_sections(title: str, sections: Sequence[Section]) -> str:
+    """A page of paragraphs and tables; everything in them is shown as it is."""
+    parts = [f"# {escape(title)}"]
+    for section in sections:
+        parts += [f"## {escape(section.title)}"] if section.title else []
+        parts += map(escape, section.paragraphs)
+        parts += [table(section.table)] if section.table else []
     return "\n\n".join(parts) + "\n"
 
 

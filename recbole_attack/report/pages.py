@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,7 +17,7 @@ from recbole_attack.report.markdown import captions
 from recbole_attack.report.matrices import Matrix, matrices
 from recbole_attack.report.numbers import heading
 from recbole_attack.report.pictures import Drawing, svg
-from recbole_attack.report.texts import WORST, full_table, matrix_cell, matrix_title
+from recbole_attack.report.texts import WORST, Section, full_table, matrix_cell, matrix_title
 from recbole_attack.report.threats import shared_facts, threat
 
 
@@ -32,8 +32,7 @@ def render(cells: Cells, title: str, finding: str, drawings: Mapping[str, tuple[
         finding: What was found, as plain text; an empty line begins a new paragraph.
         drawings: Name -> what it shows, and the panels.
     """
-    loader = PackageLoader("recbole_attack.report", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = _environment()
     script = _source(environment, "page.js")
     page = environment.get_template("page.html")
     table = full_table(cells)
@@ -58,6 +57,23 @@ def render(cells: Cells, title: str, finding: str, drawings: Mapping[str, tuple[
         style=_source(environment, "page.css"),
         versions=sorted({str(record.get("version", "?")) for row in first for record in row.records}),
     )
+
+
+def render_sections(title: str, sections: Sequence[Section]) -> str:
+    """A page of paragraphs and tables that runs no script; everything in them is shown as it is.
+
+    Args:
+        title: Its heading.
+        sections: See :class:`~recbole_attack.report.texts.Section`.
+    """
+    environment = _environment()
+    page = environment.get_template("sections.html")
+    return page.render(title=title, sections=sections, style=_source(environment, "page.css"))
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("recbole_attack.report", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 def _source(environment: Environment, name: str) -> Markup:

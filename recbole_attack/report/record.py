@@ -10,7 +10,10 @@ from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.shapes import misfit
 
 _METRICS = {str: (float, None)}
-_MEASURED = ("test_result", "test_result_full", "best_valid_result", "standard_error", "standard_error_full", "uploads")
+_MEASURED = (
+    *("test_result", "test_result_full", "best_valid_result", "standard_error", "standard_error_full"),
+    *("uploads", "tail"),
+)
 _SHIPPED = {
     **{"detector": str, "flagged": int, "flagged_targets": int, "test_result": (_METRICS, None)},
     **{f"?{name}": (_METRICS, None) for name in ("test_result_full", "standard_error", "standard_error_full")},

@@ -43,19 +43,19 @@ def _detection_table(detection: Mapping[str, Any]) -> str:
         for model, detectors in detection.items()
         for detector, values in detectors.items()
     ]
-    return _drawn(["model", "detector", *qualities], rows, labels=2)
+    return drawn(["model", "detector", *qualities], rows, labels=2)
 
 
 def _table(record: Mapping[str, Any], key: str) -> str:
     head, *rows = metric_rows(record, key)
     if rows:
-        return _drawn(head, rows)
+        return drawn(head, rows)
     if key == "test_result":
         return "no test user; best validation:\n" + _table(record, "best_valid_result")
     return "no evaluated user"
 
 
-def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> str:
+def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> str:
     """A table as text, its first columns to the left and the others to the right."""
     table = Texttable(max_width=0)
     table.set_deco(Texttable.HEADER)

@@ -33,6 +33,20 @@ class Table(NamedTuple):
     order: Sequence[Sequence[Any]] = ()
 
 
+class Section(NamedTuple):
+    """A part of a page.
+
+    Attributes:
+        title: Its heading; the first part of a page may have none.
+        paragraphs: Plain text.
+        table: What follows them, if anything does.
+    """
+
+    title: str
+    paragraphs: Sequence[str]
+    table: Table | None = None
+
+
 def full_table(cells: Cells) -> Table:
     """Every row with its settings and figures; settings besides the main ones share a column, the usual ones unsaid."""
     ranked = len({row.ranking for row in cells.rows}) > 1

@@ -21,7 +21,7 @@ from recbole_attack.model import MODELS
 from recbole_attack.stages import PLATFORMS, plans
 from recbole_attack.utils.errors import ConfigError
 
-FILES = sorted(p for p in properties().rglob("*.yaml"))
+FILES = sorted(p for p in properties().rglob("*.yaml") if p.parent.name != "evaluation")  # no defaults: of a command
 NUMBERS = {name: option for name, option in OPTIONS.items() if option.kind in (int, float)}
 
 

@@ -19,6 +19,7 @@ READ = {
     *("checkpoints/pickle", "checkpoints/sealed", "command_lines/grid", "command_lines/report", "command_lines/run"),
     *("command_lines/show", "config_dicts/mapping", "config_dicts/plain", "configurations/filters"),
     *("configurations/plain", "configurations/pretrain", "data_notes/same", "datasets/three", "grids/lists"),
+    *("entries/attack", "entries/rule"),
     *("grids/targets", "options/every", "options/platform_users", "options/prompt_fields", "options/target_group"),
     *("model_files/half", "model_files/recbole", "model_files/safetensors", "model_files/state_dict"),
     *("options/target_items", "options/topk", "options/user_inter_num_interval", "options/val_interval"),

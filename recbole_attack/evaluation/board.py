@@ -1,0 +1,149 @@
+"""The board: entries of one evaluation side by side, rules ranked by the worst that attacks did to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_attack.evaluation.ensemble import VERSIONS, read_ensemble
+from recbole_attack.evaluation.entry import is_ranked, read_entry
+from recbole_attack.evaluation.flags import FLAGS, blocking
+from recbole_attack.evaluation.texts import board_title, interval, won
+from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.report import markdown, pages
+from recbole_attack.report.numbers import DASH, percent, rounded
+from recbole_attack.report.texts import Section, Table
+from recbole_attack.utils.errors import DataError, did_you_mean
+
+Entry = Mapping[str, Any]
+
+TITLE = "The board"
+_ABOUT = (
+    "Aggregation rules of federated recommenders under a fixed ensemble of attacks. The worst er@10 is the share of "
+    "users who are shown a promoted item among ten, by the attack that did best on validation data, measured on test "
+    "data, in the mean over target items and seeds, with a 95 % bootstrap interval over them. Lower is better. Costs "
+    "are percentage points of the mean's accuracy without an attack.",
+    "A dash in place of a rank: a flag says that the figure does not mean what it seems to. Words under conditions "
+    "block nothing; they say what the rule asks for. What is measured, and what flags mean: docs/evaluate.md.",
+)
+_HOW = (
+    "Run recbole_attack evaluate --aggregator=<rule> --plugins=<file.py> --version=cheap; it leaves entry.yaml in the "
+    "store. Fill in authors, link and remarks, check it with recbole_attack validate entry.yaml, and send it with the "
+    "store and the file of the rule. An attack enters the same way, with --attack=<attack>. Figures of others are "
+    "checked with the same command before they stand here.",
+)
+
+
+def read_entries(folder: Path) -> list[dict[str, Any]]:
+    """The entries in a folder and those below it, by path.
+
+    Raises:
+        DataError: There are none, or a file is no entry.
+    """
+    files = sorted(folder.rglob("*.yaml")) if folder.is_dir() else []
+    if not files:
+        near = did_you_mean(str(folder), map(str, folder.parent.glob("*")))
+        raise DataError(f"{folder}: expected a folder of entries, such as rule/entry.yaml, found none{near}")
+    return [read_entry(file) for file in files]
+
+
+def board_files(entries: Sequence[Entry], out: Path, more: Sequence[Section] = ()) -> dict[Path, str]:
+    """The board's page as Markdown, and as HTML beside it.
+
+    Args:
+        entries: See :func:`read_entries`.
+        out: Its file, which ends in ``.md``.
+        more: What follows the tables.
+    """
+    sections = [Section("", _ABOUT), *_sections(entries), *more, Section("How to enter", _HOW)]
+    return {
+        out: markdown.render_sections(TITLE, sections),
+        out.with_suffix(".html"): pages.render_sections(TITLE, sections),
+    }
+
+
+def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
+    """A table for each version, dataset and board: those of rules, then those of attacks."""
+    for kind, table in (("rule", _rules), ("attack", _attacks)):
+        for group in sorted({_group(entry) for entry in entries if entry["kind"] == kind}, key=_order):
+            own = [entry for entry in entries if entry["kind"] == kind and _group(entry) == group]
+            for board in dict.fromkeys(name for entry in own for name in entry["figures"]["boards"]):
+                having = [entry for entry in own if board in entry["figures"]["boards"]]
+                title = f"{kind.capitalize()}s, {_group_title(group)}: board {board}"
+                yield Section(title, (), table(having, board))
+
+
+_Group = tuple[str, int, str, str, int]
+"""Name, version and hash of an evaluation, what was attacked, and the evaluator's version: what compares."""
+
+
+def _group(entry: Entry) -> _Group:
+    of, setting = entry["evaluation"], entry["setting"]
+    victim = f"{setting['model']} on {setting['dataset']}"
+    return of["name"], of["version"], of["sha256"], victim, entry["evaluator"]
+
+
+def _order(group: _Group) -> tuple[Any, ...]:
+    """Larger evaluations first, and of one the newest version."""
+    name, version, digest, victim, evaluator = group
+    return -(VERSIONS.index(name) if name in VERSIONS else -1), -version, -evaluator, victim, digest
+
+
+def _group_title(group: _Group) -> str:
+    name, version, digest, victim, evaluator = group
+    ours = name in VERSIONS and read_ensemble(name).sha256 == digest
+    parts = [f"{name} version {version}", *([] if ours else [f"not of this package ({digest[:8]})"]), victim]
+    return ", ".join([*parts, *([] if evaluator == EVALUATOR_VERSION else [f"evaluator version {evaluator}"])])
+
+
+def _rules(entries: Sequence[Entry], board: str) -> Table:
+    def rank(entry: Entry) -> tuple[Any, ...]:
+        return not is_ranked(entry), entry["figures"]["boards"][board]["worst"]["er@10"], entry["name"]
+
+    head = ["rank", "rule", "worst er@10, %", *_budget_heads(entries, board), "by", "hit@10 cost", "tail hit@10 cost"]
+    head += ["seconds a round", "flags", "conditions"]
+    body, place = [], 0
+    for entry in sorted(entries, key=rank):
+        found, place = entry["figures"], place + is_ranked(entry)
+        of = found["boards"][board]
+        cost = [percent(found["cost"].get(name), sign=True) for name in ("hit@10", "tail hit@10")]
+        blocks = blocking(entry["flags"])
+        conditions = [name for name in entry["flags"] if not FLAGS[name].blocks]
+        body.append(
+            [
+                *(str(place) if is_ranked(entry) else DASH, entry["name"], interval(of["worst"])),
+                *(_budget_cells(entries, entry, board)),
+                *(won(of["worst"]), *cost, rounded(found["seconds a round"])),
+                *(", ".join(blocks) or DASH, ", ".join(conditions) or DASH),
+            ]
+        )
+    return Table(board_title(board), head, body)
+
+
+def _attacks(entries: Sequence[Entry], board: str) -> Table:
+    ordered = sorted(entries, key=lambda entry: -entry["figures"]["boards"][board]["worst"]["er@10"])
+    body = [
+        [
+            *(str(place), entry["name"], interval(entry["figures"]["boards"][board]["worst"])),
+            *_budget_cells(entries, entry, board),
+        ]
+        for place, entry in enumerate(ordered, start=1)
+    ]
+    return Table(board_title(board), ["rank", "attack", "er@10, %", *_budget_heads(entries, board)], body)
+
+
+def _budgets(entries: Sequence[Entry], board: str) -> list[str]:
+    return sorted({ratio for entry in entries for ratio in entry["figures"]["boards"][board]["budgets"]}, key=float)
+
+
+def _budget_heads(entries: Sequence[Entry], board: str) -> list[str]:
+    budgets = _budgets(entries, board)
+    return [f"at {rounded(100 * float(ratio), 3)} %" for ratio in budgets] if len(budgets) > 1 else []
+
+
+def _budget_cells(entries: Sequence[Entry], entry: Entry, board: str) -> list[str]:
+    budgets, of = _budgets(entries, board), entry["figures"]["boards"][board]["budgets"]
+    if len(budgets) < 2:
+        return []
+    return [percent(of[ratio]["worst"]["er@10"]) if ratio in of else DASH for ratio in budgets]

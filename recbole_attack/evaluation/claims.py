@@ -1,0 +1,113 @@
+"""What papers claim of their attacks beside what was measured: sampled and full ranking, weak and strong victim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from recbole_attack.benchmark import Store, kept_runs, read_grid
+from recbole_attack.report.experiment import read_about
+from recbole_attack.report.numbers import percent, rounded
+from recbole_attack.report.texts import Section, Table
+from recbole_attack.utils.errors import DataError
+
+METRIC = "er@10"
+
+_ABOUT = (
+    "er@10 in per cent, as papers printed it, and as it was measured here in the papers' own setting, whose victim is "
+    "weak and whose ranking is among sampled items; the same models under full ranking; and the same attack and share "
+    "of malicious clients on a victim that is trained well, under full ranking. Means over seeds; a dash was not run.",
+)
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -> Section:
+    """The table of claims.
+
+    Args:
+        store: Of all grids.
+        grids: Folders of rows with a ``paper.yaml``, in the papers' setting.
+        strong: Grids on strong victims, whose rows are found by model, dataset, attack and budget.
+
+    Raises:
+        DataError: The store lacks all of the rows, or no paper printed exposure in any of the grids.
+    """
+    kept = Store(store)
+    trained = {_key(records): records for grid in strong for records in _records(grid, kept).values()}
+    rows: dict[tuple[str, ...], str] = {}
+    for grid in grids:
+        for row, cells in _lines(grid, kept, trained):
+            rows.setdefault(cells, row)  # what stands in two tables of a paper stands here once
+    if not rows:
+        names = ", ".join(map(str, grids))
+        raise DataError(f"{store}: expected runs of rows whose {METRIC} a paper printed in {names}, found none")
+    head = [
+        "row",
+        "attacked",
+        "attack",
+        "malicious, %",
+        "claimed",
+        "measured, sampled",
+        "full ranking",
+        "strong victim",
+    ]
+    body = [[row, *cells] for cells, row in rows.items()]
+    return Section("Claimed and measured", _ABOUT, Table("Claimed and measured", head, body))
+
+
+def _records(grid: Path, kept: Store) -> Mapping[str, Records]:
+    """Row -> its finished records, of those of the grid that have any."""
+    return kept.records(kept_runs(read_grid(grid), kept.cells))
+
+
+def _lines(
+    grid: Path, kept: Store, trained: Mapping[tuple[Any, ...], Records]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Row -> its cells, of rows whose exposure the paper printed."""
+    paper = read_about(grid).paper
+    for row, records in _records(grid, kept).items():
+        printed = paper.get(row, {}).get("attacked", {}).get(METRIC)
+        if printed is None or isinstance(printed, Mapping):
+            continue
+        config = records[0]["config"]
+        full = config["exposure_candidates"] == "full"
+        cells = (
+            f"{config['model']} on {config['dataset']}{_defence(config)}",
+            *(_attack(config), rounded(100 * config["malicious_ratio"], 3), percent(printed)),
+            percent(None if full else _mean(records, "test_result")),
+            percent(_mean(records, "test_result" if full else "test_result_full")),
+            percent(_mean(trained.get(_key(records), ()), "test_result")),
+        )
+        yield row, cells
+
+
+def _mean(records: Records, part: str) -> float | None:
+    values = [(record["attacked"][part] or {}).get(METRIC) for record in records if record.get("attacked")]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _attack(config: Mapping[str, Any]) -> str:
+    return f"{config['attack']}, as released" if config.get("upload_search_gradient") else str(config["attack"])
+
+
+def _defence(config: Mapping[str, Any]) -> str:
+    """What defends, beside nothing: a mean or a sum."""
+    parts = [config["aggregator"]] * (config["aggregator"] not in _PLAIN) + [config["client_defense"]] * (
+        config["client_defense"] != "none"
+    )
+    return f", {', '.join(parts)}" if parts else ""
+
+
+_PLAIN = ("mean", "sum")
+"""Rules without a defence: one step is the other's with another learning rate."""
+
+
+def _key(records: Records) -> tuple[Any, ...]:
+    """What makes two rows the same attack on the same data."""
+    config = records[0]["config"]
+    parts = ("model", "dataset", "attack", "malicious_ratio", "norm_budget")
+    return (*(config.get(part) for part in parts), bool(config.get("upload_search_gradient")), _defence(config))

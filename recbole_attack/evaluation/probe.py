@@ -1,0 +1,95 @@
+"""What a rule is, whatever is trained with it: asked of the rule itself, on updates made up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from recbole_attack.config.defaults import load_defaults
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import configured_aggregator
+from recbole_attack.federated.client_updates import ITEM_TABLE
+from recbole_attack.federated.server import aggregate_one_by_one
+from recbole_attack.utils.rng import stream, torch_stream
+
+CLIENTS, ITEMS, WIDTH, BODY = 16, 12, 4, 8
+"""Shape of the updates made up: enough clients for every rule of the catalogue, some items touched by few of them."""
+
+SHARES = ("byzantine_ratio", "trim_ratio", "hostile_ratio")
+"""Parameters that tell a rule of this package how many clients are malicious; empty, it takes the most there can be."""
+
+
+class Nature(NamedTuple):
+    """What a rule is.
+
+    Attributes:
+        random: Whether the same updates give another result with other draws.
+        sees_updates: Whether the server needs single updates, and not their weighted sum alone.
+        per_item: Whether the clients that touch an item decide its row, and all others have no say.
+        assumed: Parameters that say how many clients are malicious, with their values.
+        needs: Words of :data:`~recbole_attack.defense.aggregator.NEEDS`; ``None`` for a part from outside that does not
+            say.
+        changes_clients: Whether honest clients train otherwise.
+    """
+
+    random: bool
+    sees_updates: bool
+    per_item: bool
+    assumed: Mapping[str, Any]
+    needs: frozenset[str] | None
+    changes_clients: bool
+
+
+def nature(config: Mapping[str, Any]) -> Nature:
+    """Of the rule a configuration asks for.
+
+    Args:
+        config: All parameters of a federated run, checked.
+    """
+    rule = configured_aggregator(config)
+    foreign = f"defense/{config['aggregator']}" in REGISTERED
+    assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
+    return Nature(
+        random=_is_random(config),
+        sees_updates=not rule.linear or bool(config["client_detectors"]),
+        per_item=rule.per_item,
+        assumed=assumed,
+        needs=frozenset() if rule.needs is None and not foreign else rule.needs,
+        changes_clients=config["client_defense"] != "none",
+    )
+
+
+def _read_by(config: Mapping[str, Any]) -> set[str]:
+    """Parameters of the rule's own and of what is done before it."""
+    parts = (f"defense/{config['aggregator']}", f"pre_aggregator/{config['pre_aggregator']}")
+    return {key for part in parts for key in load_defaults(part)}
+
+
+def _is_random(config: Mapping[str, Any]) -> bool:
+    """Whether results differ between draws: of the server's own streams, and of torch's global state."""
+    first, *others = (_result(config, draw) for draw in range(3))
+    return any(not torch.allclose(first, other, rtol=1e-5, atol=1e-7) for other in others)
+
+
+def _result(config: Mapping[str, Any], draw: int) -> torch.Tensor:
+    """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
+    sent, parameters = _made_up()
+    rule = configured_aggregator({**config, "seed": draw}).in_round(draw, draw)
+    with torch_stream(torch.device("cpu"), draw, "probe"):
+        found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)
+    return torch.cat([found.update[name].flatten() for name in parameters])
+
+
+def _made_up() -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """Updates of clients around a common direction, item rows sparse; and parameters of their shape."""
+    rng = stream(0, "made-up updates")
+    common = rng.normal(size=BODY + ITEMS * WIDTH)
+    touched = rng.random((CLIENTS, ITEMS)) < 0.5
+    sent = []
+    for own in touched:
+        values = torch.from_numpy(common + rng.normal(size=len(common))).float()
+        table = values[BODY:].view(ITEMS, WIDTH) * torch.from_numpy(own)[:, None]
+        sent.append({"body": values[:BODY], ITEM_TABLE: table})
+    return sent, {"body": torch.zeros(BODY), ITEM_TABLE: torch.zeros(ITEMS, WIDTH)}

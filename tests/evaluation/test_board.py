@@ -1,0 +1,86 @@
+"""The board: who is ranked, in which order, and what never stands in one table."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+from entries import CHEAP, entry
+
+from recbole_attack.commands.main import main
+from recbole_attack.evaluation.board import board_files, read_entries
+from recbole_attack.report.texts import Section
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.yaml_files import dump_yaml
+
+
+def table(text, title):
+    """The cells of the table below a heading, a list a row."""
+    part = text.split(f"## {title}\n")[1].split("\n## ")[0]
+    return [re.split(r" \| ", line.strip("| ")) for line in part.splitlines() if line.startswith("|")][2:]
+
+
+def page(tmp_path, *entries, more=()):
+    return board_files(entries, tmp_path / "board.md", more)[tmp_path / "board.md"]
+
+
+def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_without_a_rank(tmp_path):
+    entries = [
+        *(entry("second", 0.3, 0.1), entry("masked", 0.0, 0.0, ["masked"]), entry("first", 0.2, 0.4)),
+        entry("informed", 0.4, 0.2, ["sees updates"]),
+    ]
+    text = page(tmp_path, *entries)
+    shown = {
+        board: table(text, f"Rules, cheap version 1, SASRec on ml-100k: board {board}") for board in ("norm", "free")
+    }
+    assert [row[:2] for row in shown["norm"]] == [["1", "first"], ["2", "second"], ["3", "informed"], ["-", "masked"]]
+    assert [row[1] for row in shown["free"]] == ["second", "informed", "first", "masked"]
+    assert shown["norm"][0][2:6] == ["20.00", "margin", "+1.00", "+10.00"]
+    assert [row[-2:] for row in shown["norm"][2:]] == [["-", "sees updates"], ["masked", "-"]]
+
+
+def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
+    changed = entry("other", 0.1, evaluation={**CHEAP, "sha256": "f" * 64})
+    steam = entry("steam", 0.1, setting={"model": "SASRec", "dataset": "steam-200k"})
+    text = page(tmp_path, entry("ours", 0.2), changed, steam, entry("measured otherwise", 0.1, evaluator=99))
+    assert [row[1] for row in table(text, "Rules, cheap version 1, SASRec on steam-200k: board norm")] == ["steam"]
+    ours = "Rules, cheap version 1, SASRec on ml-100k"
+    assert [row[1] for row in table(text, f"{ours}: board norm")] == ["ours"]
+    assert [row[1] for row in table(text, f"{ours}, evaluator version 99: board norm")] == ["measured otherwise"]
+    other = "Rules, cheap version 1, not of this package (ffffffff), SASRec on ml-100k: board norm"
+    assert [row[1] for row in table(text, other)] == ["other"]
+
+
+def test_attacks_stand_apart_the_strongest_first(tmp_path):
+    attacks = [entry(f"{name} under mean", value, kind="attack") for name, value in (("weak", 0.1), ("strong", 0.9))]
+    text = page(tmp_path, *attacks, entry("rule", 0.3))
+    rows = table(text, "Attacks, cheap version 1, SASRec on ml-100k: board norm")
+    assert [row[:3] for row in rows] == [["1", "strong under mean", "90.00"], ["2", "weak under mean", "10.00"]]
+
+
+def test_nothing_of_an_entry_is_markup(tmp_path):
+    files = board_files([entry("<b>x</b>|y", 0.1)], tmp_path / "board.md", [Section("More <i>", ["a & b"])])
+    text, html = files[tmp_path / "board.md"], files[tmp_path / "board.html"]
+    assert "<b>" not in text and "<b>" not in html and "&lt;b&gt;x&lt;/b&gt;|y" in html
+    assert "More &lt;i&gt;" in html and "a &amp; b" in html and "<script" not in html
+
+
+def test_the_command_writes_both_files_from_a_folder_of_entries(tmp_path, capsys):
+    for name, value in (("a", 0.2), ("b", 0.1)):
+        file = tmp_path / "entries" / name / "entry.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(dump_yaml(entry(name, value)), encoding="utf-8")
+    assert main(["evaluate", f"--board={tmp_path / 'entries'}", f"--out={tmp_path / 'out' / 'board.md'}"]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in ("board.md", "board.html")]
+    text = (tmp_path / "out" / "board.md").read_text(encoding="utf-8")
+    assert [row[1] for row in table(text, "Rules, cheap version 1, SASRec on ml-100k: board norm")] == ["b", "a"]
+    assert "recbole\\_attack validate entry.yaml" in text
+
+
+def test_a_file_that_is_no_entry_is_named(tmp_path):
+    broken = copy.deepcopy(entry("a", 0.1))
+    del broken["figures"]["boards"]["norm"]["worst"]["er@10"]
+    (tmp_path / "a.yaml").write_text(dump_yaml(broken), encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.yaml is no entry of a board: expected 'figures.boards.norm.worst.er@10'"):
+        read_entries(tmp_path)

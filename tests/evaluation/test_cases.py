@@ -1,0 +1,60 @@
+"""What may be said of a rule, and the rows that follow."""
+
+from __future__ import annotations
+
+import pytest
+
+from recbole_attack.evaluation.cases import CLEAN, MEAN, cases_of, read_subject, rows_of
+from recbole_attack.evaluation.ensemble import read_ensemble
+from recbole_attack.utils.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"epochs": 3}, "an evaluation fixes all but the rule: .* found 'epochs'"),
+        ({"target_items": "popular:1"}, "found 'target_items'"),
+        ({"agregator": "median"}, "found 'agregator'; did you mean 'aggregator'?"),
+        ({"aggregator": "medain"}, "unknown aggregator 'medain': .* did you mean 'median'?"),
+        ({"aggregator": "median", "byzantine_ratio": 0.1}, "found 'byzantine_ratio'"),
+        ({"attack": "none"}, "unknown attack 'none'"),
+        ({"score_margin": 1}, "found 'score_margin'"),
+    ],
+    ids=["victim", "threat", "mistyped", "rule", "of another rule", "no attack", "of no attack"],
+)
+def test_only_the_rule_may_be_changed(given, words):
+    with pytest.raises(ConfigError, match=words.replace("?", r"\?")):
+        read_subject(given)
+
+
+def test_texts_are_read_as_on_a_command_line():
+    found = read_subject({"aggregator": "krum", "byzantine_ratio": "0.1", "per_item": "True", "dataset": "012"})
+    assert found.rule == {"aggregator": "krum", "per_item": True, "byzantine_ratio": 0.1}
+    assert found.setting == {"dataset": "012"} and found.kind == "rule"
+    assert (found.name, found.slug) == (
+        "krum, per_item True, byzantine_ratio 0.1",
+        "krum-per_item-True-byzantine_ratio-0.1-012",
+    )
+
+
+def test_every_row_is_the_rule_under_one_attack_and_the_mean_stands_beside_it(written):
+    ensemble, subject = (
+        read_ensemble(written(seeds=[1, 2])),
+        read_subject({"aggregator": "median", "learning_rate": 0.1}),
+    )
+    rows = {row.name: row.parameters for row in rows_of(ensemble, subject)}
+    assert list(rows)[:2] == [MEAN, CLEAN] and len(rows) == 2 + 2 * 2
+    assert rows[MEAN]["aggregator"] == "mean" and "learning_rate" not in rows[MEAN]
+    assert {row["aggregator"] for name, row in rows.items() if name != MEAN} == {"median"}
+    for case in cases_of(ensemble, subject):
+        row = rows[case.row]
+        assert (row["attack"], row["target_items"], row["malicious_ratio"]) == (case.attack, case.target, case.ratio)
+        assert row["norm_budget"] == {"norm": 0.5, "free": None}[case.board] and row["learning_rate"] == 0.1
+    assert {row.seeds for row in rows_of(ensemble, subject)} == {(1, 2)}
+
+
+def test_an_attack_of_ones_own_stands_in_for_the_ensemble(written):
+    subject = read_subject({"attack": "eb", "attack_weight": "2"})
+    found = cases_of(read_ensemble(written()), subject)
+    assert (subject.kind, subject.name) == ("attack", "eb, attack_weight 2 under mean")
+    assert {case.attack for case in found} == {"eb"} and len(found) == 2

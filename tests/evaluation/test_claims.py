@@ -1,0 +1,69 @@
+"""Claims against measurements: papers' numbers and the committed store, read literally."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recbole_attack.evaluation import claims_section
+from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.yaml_files import AliasLoader, load_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE1, STRONG, STORE = ROOT / "experiments/dv-fsr/table1", ROOT / "experiments/strong-victim", ROOT / "results/store"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return claims_section(STORE, [TABLE1], [STRONG]).table.body
+
+
+def test_every_row_whose_exposure_the_paper_printed_is_there(rows):
+    paper = load_yaml(TABLE1 / "paper.yaml", AliasLoader)
+    printed = {name: f"{100 * arms['attacked']['er@10']:.2f}" for name, arms in paper.items() if "attacked" in arms}
+    assert {row[0]: row[4] for row in rows} == printed
+
+
+def test_a_row_says_what_the_store_says(rows):
+    """DV-FSR as released on Steam at 0.1 %, found in the store by its parameters."""
+    shown = next(row for row in rows if row[0] == "sasrec-steam-200k-dvfsr-0.1-released")
+    wanted = {"attack": "dvfsr", "upload_search_gradient": True, "malicious_ratio": 0.001, "model": "SASRec"}
+    wanted |= {
+        "dataset": "steam-200k",
+        "norm_budget": None,
+        "target_items": "least_popular:1",
+        "client_defense": "none",
+    }
+    found = {"weak": {}, "strong": {}}
+    for line in (STORE / "cells.jsonl").read_text(encoding="utf-8").splitlines():
+        cell = json.loads(line)
+        parameters = cell["parameters"]
+        if all(parameters.get(key) == value for key, value in wanted.items()):
+            usual = (parameters["learner"], parameters["position_alignment"], parameters["shared_negatives"])
+            if usual == ("sgd", "right", False) and parameters["aggregator"] == "sum":
+                found["weak"][parameters["seed"]] = cell
+            elif parameters["learner"] == "adam" and parameters["client_weighting"] == "examples":
+                found["strong"][parameters["seed"]] = cell
+
+    def mean(kind, part):
+        values = [cell[part]["er@10"] for cell in found[kind].values()]
+        return f"{100 * sum(values) / len(values):.2f}"
+
+    weak = [mean("weak", "test_result"), mean("weak", "test_result_full")]
+    assert shown[5:] == [*weak, mean("strong", "test_result")]
+    assert shown[1:4] == ["SASRec on steam-200k", "dvfsr, as released", "0.1"]
+
+
+def test_what_stands_in_two_tables_of_a_paper_stands_here_once(tmp_path, monkeypatch):
+    lines = {"first": [("one", ("x", "1")), ("two", ("y", "2"))], "second": [("one again", ("x", "1"))]}
+    monkeypatch.setattr("recbole_attack.evaluation.claims._lines", lambda grid, *others: lines[grid.name])
+    section = claims_section(tmp_path, [Path("first"), Path("second")], [])
+    assert section.table.body == [["one", "x", "1"], ["two", "y", "2"]]
+
+
+def test_a_store_without_the_rows_is_refused(tmp_path):
+    (tmp_path / "cells.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"expected runs of rows whose er@10 a paper printed in .*table1, found none"):
+        claims_section(tmp_path, [TABLE1], [])

@@ -1,0 +1,197 @@
+"""Every flag on a rule, or on rounds, that must raise it, and silence on the mean."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from recbole_attack import AttackConfig, register_aggregator
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import AGGREGATORS, Aggregator
+from recbole_attack.defense.weighting import Weighting
+from recbole_attack.evaluation.flags import FLAGS, accuracy_flags, blocking, masked_flag, presence_flags, rule_flags
+from recbole_attack.evaluation.presence import Presence, presence
+from recbole_attack.evaluation.probe import nature
+
+LIMITS = {"weak_below": 0.8, "starved_below": 0.1, "masked_above": 0.02, "minority_above": 0.5}
+ENSEMBLE = SimpleNamespace(thresholds=LIMITS, references={"SASRec on known": 0.4}, data_only=frozenset({"data"}))
+
+
+def raised(**rule):
+    return rule_flags(nature(AttackConfig(config_dict={"attack": "none", **rule}).final_config_dict))
+
+
+@pytest.fixture
+def registered():
+    """``registered(rule)``: the name of a rule from outside, forgotten at the end of the test."""
+
+    def register(rule):
+        register_aggregator("foreign", lambda config: rule)
+        return "foreign"
+
+    yield register
+    AGGREGATORS.pop("foreign", None)
+    REGISTERED.pop("defense/foreign", None)
+
+
+def alike(gram, weights):
+    return Weighting(torch.full(gram.shape[:-1], 1 / gram.shape[-1], dtype=torch.float64))
+
+
+def noisy(values, weights):
+    return values.mean(dim=0) + 0.1 * torch.randn(values.shape[1:])
+
+
+# What follows from the rule
+
+
+def test_the_mean_raises_nothing():
+    assert raised() == raised(per_item=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "flag"),
+    [
+        ({"aggregator": "median"}, "sees updates"),
+        ({"aggregator": "trimmed_mean"}, "knows attackers"),
+        ({"aggregator": "krum", "byzantine_ratio": 0.1}, "knows attackers"),
+        ({"pre_aggregator": "nnm", "hostile_ratio": 0.1}, "knows attackers"),
+        ({"aggregator": "median", "pre_aggregator": "bucketing"}, "random"),
+        ({"client_defense": "adversarial_training"}, "changes clients"),
+    ],
+    ids=str,
+)
+def test_rules_of_the_catalogue(rule, flag):
+    assert flag in raised(**rule)
+
+
+def test_krum_that_takes_the_most_there_can_be_knows_nothing():
+    assert list(raised(aggregator="krum")) == ["sees updates"]
+
+
+def test_a_rule_that_draws_from_torchs_own_state(registered):
+    found = raised(aggregator=registered(Aggregator(combine=noisy, needs=frozenset())))
+    assert list(found) == ["random", "sees updates"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "flags"),
+    [
+        (None, {"does not say"}),
+        (frozenset(), set()),
+        (frozenset({"attackers"}), {"knows attackers"}),
+        (frozenset({"server_data", "identities"}), {"server data", "identities"}),
+    ],
+    ids=["unsaid", "nothing", "attackers", "data and identities"],
+)
+def test_what_a_rule_from_outside_says_it_needs(needs, flags, registered):
+    assert set(raised(aggregator=registered(Aggregator(alike, linear=True, needs=needs)))) == flags
+
+
+def test_a_need_is_one_of_the_words_there_are():
+    with pytest.raises(ValueError, match="needs must be among attackers, server_data, identities: found oracle"):
+        Aggregator(alike, needs=frozenset({"oracle"}))
+
+
+# What follows from models
+
+
+def figures(hit=0.4, tail=1.0, head=2.0):
+    return {"mean": {"hit@10": 0.4}, "clean": {"hit@10": hit, "tail moved": tail, "head moved": head}}
+
+
+@pytest.mark.parametrize(
+    ("found", "flags"),
+    [
+        (figures(), []),
+        (figures(hit=0.31), ["weak victim"]),
+        (figures(tail=0.2), ["starved"]),
+        (figures(tail=0.0, head=0.0), ["starved"]),
+        (figures(tail=None), ["not measured"]),
+    ],
+    ids=["fine", "weak", "starved", "nothing moves", "older"],
+)
+def test_models_without_an_attack(found, flags):
+    assert list(accuracy_flags(found, ENSEMBLE, "SASRec on unknown")) == flags
+
+
+def test_a_victim_is_held_against_central_training_where_that_is_known():
+    weak = {**figures(hit=0.2), "mean": {"hit@10": 0.2}}
+    assert list(accuracy_flags(weak, ENSEMBLE, "SASRec on unknown")) == []
+    assert list(accuracy_flags(weak, ENSEMBLE, "SASRec on known")) == ["weak victim"]
+
+
+@pytest.mark.parametrize(
+    ("data", "gradient", "masked"),
+    [(0.5, 0.4, True), (0.41, 0.4, False), (0.1, 0.4, False)],
+    ids=["more", "noise", "less"],
+)
+def test_false_data_that_beats_gradients(data, gradient, masked):
+    budgets = {"0.01": {"attacks": {"data": data, "one": gradient, "other": 0.0}}}
+    assert bool(masked_flag({"norm": {"budgets": budgets}}, ENSEMBLE)) is masked
+
+
+# What follows from the rounds
+
+
+def test_clients_that_are_never_asked(config):
+    sampled = {"malicious_ratio": 0.01, "rounds_per_epoch": 1, "clients_per_round": 1, "epochs": 1}
+    never, always = (presence(config(attack="margin", **run), False) for run in (sampled, {"epochs": 3}))
+    assert never.asked == 0 and always.asked == 3 * 3  # 3 clones in each of 3 epochs
+    found = presence_flags({(0.01, 1): never, (0.05, 1): always}, ENSEMBLE)
+    assert list(found) == ["never asked"] and found["never asked"] == "1.00 %, seed 1"
+
+
+def test_a_row_that_more_malicious_than_honest_clients_touch(config):
+    """Of one honest client a round, with as many clones as users: they are the majority wherever they are several."""
+    rounds = {"attack": "margin", "clients_per_round": 1, "epochs": 1, "target_items": "stratified:3"}
+    few, many = (presence(config(**rounds, malicious_ratio=ratio), True) for ratio in (0.02, 1.0))
+    assert set(few.outnumbered) == set(many.outnumbered) and len(many.outnumbered) == 3
+    assert all(few.outnumbered[item] <= 1 for item in few.outnumbered)
+    found = presence_flags({(1.0, 1): many}, ENSEMBLE)
+    assert list(found) == ["no honest majority"] and found["no honest majority"].startswith("at 100.00 %, item ")
+
+
+def test_who_touches_a_row_by_counting(config, monkeypatch):
+    """Every history and negative of a round, client by client."""
+    from recbole_attack.experiment import prepare_training
+    from recbole_attack.federated import client_pool
+
+    run = config(attack="margin", clients_per_round=4, epochs=1, target_items="stratified:3", malicious_ratio=0.2)
+    experiment = prepare_training(run)
+    data, threat = experiment.train_data, experiment.threat
+    pool = client_pool(data.trainable_users, threat.malicious_users, threat.clone)
+    negatives, shares = data.negatives(0), []
+    for clients in pool.rounds(run["seed"], 0, 4):
+        hostile = sum(pool.malicious[client] for client in clients)
+        if hostile:
+            honest = [0] * len(threat.targets)
+            for client in clients:
+                batch = data.batch(pool.users[[client]], negatives)
+                items = {int(item) for part in batch[:3] for item in part.flatten()}
+                for place, target in enumerate(threat.targets):
+                    honest[place] += (not pool.malicious[client]) and int(target) in items
+            shares.append([hostile > count for count in honest])
+    expected = [sum(column) / len(shares) for column in zip(*shares, strict=True)]
+    assert list(presence(run, True).outnumbered.values()) == pytest.approx(expected)
+    assert 0 < sum(expected) < len(expected)
+    monkeypatch.setitem(run.final_config_dict, "loss_type", "CE")  # touches every row
+    assert sum(presence(run, True).outnumbered.values()) < sum(expected)
+
+
+def test_the_worst_share_over_targets_counts_in_the_mean_over_seeds():
+    found = {(0.01, seed): Presence(5, {"i": share, "j": 0.0}) for seed, share in ((1, 0.9), (2, 0.3))}
+    assert presence_flags(found, ENSEMBLE) == {
+        "no honest majority": "at 1.00 %, item i: in 60.00 % of the attacked rounds"
+    }
+    found[0.01, 2] = Presence(5, {"i": 0.0, "j": 0.0})
+    assert presence_flags(found, ENSEMBLE) == {}
+
+
+def test_flags_of_the_measurement_block_and_those_of_the_setting_inform():
+    assert blocking(FLAGS) == [
+        *("random", "weak victim", "masked", "starved", "never asked", "no honest majority"),
+        *("does not say", "not measured"),
+    ]

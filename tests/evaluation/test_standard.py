@@ -1,0 +1,149 @@
+"""An evaluation from the command line and from Python, on a rule from a file; its files, and their validation."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+
+import pytest
+import yaml
+
+from recbole_attack import evaluate
+from recbole_attack.commands.main import main
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import AGGREGATORS
+from recbole_attack.utils.errors import ConfigError, TrainingError
+
+DEAF = """\
+from recbole_attack import register_aggregator
+from recbole_attack.defense import Aggregator
+
+register_aggregator("deaf", lambda config: Aggregator(combine=lambda values, weights: 0 * values[0]))
+"""
+"""A rule that nothing moves: not robust, but deaf. It must be flagged as weak and starved, and for saying nothing."""
+
+
+@pytest.fixture(scope="module")
+def deaf(tmp_path_factory, parts):
+    """A folder with a rule from outside, and with the store of its evaluation once it is evaluated."""
+    folder = tmp_path_factory.mktemp("deaf")
+    (folder / "deaf.py").write_text(DEAF, encoding="utf-8")
+    (folder / "own.yaml").write_text(yaml.safe_dump(parts), encoding="utf-8")
+    yield folder
+    AGGREGATORS.pop("deaf", None)
+    REGISTERED.pop("defense/deaf", None)
+    sys.modules.pop("deaf", None)
+    sys.path[:] = [path for path in sys.path if path != str(folder)]
+
+
+def words(folder):
+    return [
+        *("evaluate", "--aggregator=deaf", f"--plugins={folder / 'deaf.py'}", f"--version={folder / 'own.yaml'}"),
+        *("--jobs=1", f"--store={folder / 'store'}"),
+    ]
+
+
+def test_a_rule_from_a_file_is_evaluated_kept_and_checked(deaf, capsys):
+    assert main(words(deaf)) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^rule deaf$", out, re.MULTILINE) and "[6/6]" in err
+    record = json.loads((deaf / "store" / "evaluation.json").read_text(encoding="utf-8"))
+    assert list(record["flags"]) == ["weak victim", "starved", "does not say", "sees updates"]
+    assert record["figures"]["clean"]["tail moved"] == 0 < record["figures"]["mean"]["tail moved"]
+    assert len(record["cases"]) == 4 and list(record["plugins"]) == ["deaf"]
+    page = (deaf / "store" / "evaluation.md").read_text(encoding="utf-8")
+    assert all(flag in out and flag in page for flag in record["flags"])
+    worst = record["figures"]["boards"]["norm"]["worst"]
+    cases = [case for case in record["cases"] if case["board"] == "norm"]
+    assert worst["er@10"] == max(cases, key=lambda case: case["valid"])["test"]
+
+    assert main(words(deaf)) == 0
+    again, err = capsys.readouterr()
+    assert again == out and err == ""  # nothing left to train
+    entry = yaml.safe_load((deaf / "store" / "entry.yaml").read_text(encoding="utf-8"))
+    assert {key: entry[key] for key in record if key != "cases"} == {k: v for k, v in record.items() if k != "cases"}
+    assert [entry[key] for key in ("authors", "link", "remarks")] == ["", "", ""]
+
+
+def test_an_entry_is_held_against_its_store(deaf, tmp_path, capsys):
+    if not (deaf / "store").is_dir():
+        assert main(words(deaf)) == 0
+        capsys.readouterr()
+    shutil.copytree(deaf / "store", tmp_path / "store")
+    file = tmp_path / "store" / "entry.yaml"
+    entry = yaml.safe_load(file.read_text(encoding="utf-8"))
+    argv = ["validate", str(file), f"--plugins={deaf / 'deaf.py'}", f"--evaluation={deaf / 'own.yaml'}"]
+
+    def said(code, **changes):
+        file.write_text(yaml.safe_dump({**entry, **changes}), encoding="utf-8")
+        assert main(argv) == code
+        out, err = capsys.readouterr()
+        assert (out + err).count("\n") == 1
+        return out + err
+
+    assert said(0) == f"{file} agrees with {file.parent}\n"
+    figures = json.loads(json.dumps(entry["figures"]))
+    figures["boards"]["norm"]["worst"]["er@10"] -= 0.1
+    assert "1 difference: figures > boards > norm > worst > er@10: expected 0." in said(3, figures=figures)
+    del (flags := dict(entry["flags"]))["starved"]
+    assert "1 difference: flags > starved: expected rows of tail items move 0" in said(3, flags=flags)
+    assert "1 difference: store: expected" in said(3, store="0" * 64)
+    other = {**entry["evaluation"], "version": 99}
+    assert "1 difference: evaluation > version: expected 1, found 99" in said(3, evaluation=other)
+    assert "plugins > deaf: expected" in said(3, plugins={"deaf": "0" * 64})
+    assert "is no entry of a board: expected 'kind' as one of attack, rule, found 'rul'" in said(2, kind="rul")
+    assert "unknown flag in" in said(2, flags={"starving": ""})
+    lines = (file.parent / "cells.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (file.parent / "cells.jsonl").write_text("".join(lines[1:]), encoding="utf-8")
+    assert "expected the 6 arms of the entry, found 1 missing" in said(2)
+
+
+def test_an_attack_is_evaluated_from_python(written, tmp_path):
+    found = evaluate(written(boards={"free": _BOARD}), jobs=1, tell=lambda line: None, attack="eb", attack_weight=2.0)
+    assert found.folder.name == "evaluate-eb-attack_weight-2.0-under-mean-own"
+    assert found.record["kind"] == "attack" and list(found.record["figures"]["boards"]) == ["free"]
+    assert str(found).startswith("attack eb, attack_weight 2.0 under mean")
+    assert found.record["figures"]["cost"]["hit@10"] == 0 and found.record["figures"]["mean"]["hit@10"] > 0
+
+
+_BOARD = {"norm_budget": None, "malicious_ratio": [0.1], "targets": ["stratified:3:2"]}
+
+
+def test_a_failed_arm_is_no_score(written, monkeypatch):
+    monkeypatch.setattr("recbole_attack.evaluation.standard.train_arm", lambda *arguments: 1 / 0)
+    with pytest.raises(TrainingError, match="2 of 2 arms failed, and a score of the others would flatter"):
+        evaluate(written(chosen=["margin"], boards={"free": _BOARD}), jobs=1, tell=lambda line: None)
+
+
+def test_what_would_be_trained_is_told(written, capsys):
+    assert main(["evaluate", f"--version={written()}", "--dry_run"]) == 0
+    assert capsys.readouterr().out.startswith("6 rows, 6 runs, 5 arms instead of 6 by sharing\n")
+    assert main(["evaluate", "--version", written(), "--dry_run", "--aggregator", "median"]) == 0
+    assert "6 arms instead of 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--version=chaep"], "found 'chaep'; did you mean 'cheap'?"),
+        (["--epochs=3"], "an evaluation fixes all but the rule"),
+        (["--jobs=0"], "jobs must be an integer at least 1: found 0"),
+        (["--jobs=many"], "jobs must be an integer at least 1: found 'many'"),
+        (["--out=a.md"], "--out goes with --board"),
+        (["--board=missing"], "missing: expected a folder of entries"),
+        (["--board=a", "--aggregator=median"], "--board evaluates nothing: .* found --aggregator"),
+        (["--board=a", "--out=b.html"], "out must be a file whose name ends in .md: found b.html"),
+        (["deaf"], "expected an option such as"),
+    ],
+    ids=str,
+)
+def test_mistakes(argv, words, capsys):
+    assert main(["evaluate", *argv]) == 2
+    assert re.search(words.replace("?", r"\?"), capsys.readouterr().err)
+
+
+def test_jobs_are_counted_in_python_too(written):
+    with pytest.raises(ConfigError, match="jobs must be an integer at least 1"):
+        evaluate(written(), jobs=0)
