@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
-from recbole_attack.defense import configured_aggregator
+from recbole_attack.defense import Aggregator, Known, configured_aggregator
 from recbole_attack.federated.client_updates import ITEM_TABLE
 from recbole_attack.federated.server import aggregate_one_by_one
 from recbole_attack.utils.rng import stream, torch_stream
@@ -77,9 +78,18 @@ def _result(config: Mapping[str, Any], draw: int) -> torch.Tensor:
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
     sent, parameters = _made_up()
     rule = configured_aggregator({**config, "seed": draw}).in_round(draw, draw)
+    if rule.judge is not None:
+        rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):
         found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)
     return torch.cat([found.update[name].flatten() for name in parameters])
+
+
+def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) -> Known:
+    """A server that takes plain steps; an update of its own comes of what it draws."""
+    rng, table = stream(draw, "made-up root"), parameters[ITEM_TABLE]
+    root = {name: torch.from_numpy(rng.normal(size=value.shape)).float() for name, value in parameters.items()}
+    return Known(table, lambda items, rows: table[items] - rows, None if rule.root is None else root)
 
 
 def _made_up() -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
