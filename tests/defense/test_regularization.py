@@ -108,7 +108,7 @@ def test_both_terms_and_their_gradients_are_those_of_a_literal_reading(made: Cal
     terms = terms_by_loops(model, batch, before, DEFENSE)
     added = torch.stack([0.7 * alike + 0.3 * far for alike, far in terms])
     torch.testing.assert_close(found, plain + added, rtol=1e-4, atol=1e-4)
-    assert all(abs(float(alike)) > 1e-3 and float(far) < -1e-3 for alike, far in terms)
+    assert all(abs(alike.item()) > 1e-3 and far.item() < -1e-3 for alike, far in terms)
     parameters = list(model.parameters())
     of_loops, ours = (torch.autograd.grad(x.sum(), parameters, materialize_grads=True) for x in (plain + added, found))
     torch.testing.assert_close(ours, of_loops, rtol=1e-3, atol=1e-4)
