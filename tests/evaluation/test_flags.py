@@ -67,6 +67,10 @@ def test_rules_of_the_catalogue(rule, flag):
     assert flag in raised(**rule)
 
 
+def test_of_the_catalogue_only_a_rule_that_trusts_what_it_drew_is_random():
+    assert [name for name in AGGREGATORS if "random" in raised(aggregator=name)] == ["fl_trust"]
+
+
 def test_krum_that_takes_the_most_there_can_be_knows_nothing():
     assert list(raised(aggregator="krum")) == ["sees updates"]
 
