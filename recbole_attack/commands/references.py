@@ -6,7 +6,6 @@ import inspect
 import re
 import sys
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from typing import Any
 
 ROLE = re.compile(r":\w+(?::\w+)?:`~?((?:[\w.]+\.)?(\w+))`")
@@ -35,7 +34,7 @@ def referred_to(parts: Collection[Any], known: Collection[str]) -> dict[str, str
             if name.lower() in known or name in found:
                 continue
             thing = _found(path, part)
-            if thing not in parts:
+            if thing is not None and thing not in parts:
                 found[name] = _words(thing)
                 waiting.append(thing)
     return found
@@ -51,6 +50,9 @@ def _words(thing: Any) -> str:
 
 
 def _found(path: str, part: Any) -> Any:
-    """The object a reference in the docstring of ``part`` means: its own module's, or that of a whole path."""
+    """What a reference in the docstring of ``part`` means, in its own module or by its whole path.
+
+    ``None`` where there is no such thing among what is loaded: parts from outside may refer to anything.
+    """
     module, _, name = path.rpartition(".")
-    return getattr(import_module(module) if module else sys.modules[part.__module__], name)
+    return getattr(sys.modules.get(module or getattr(part, "__module__", "")), name, None)

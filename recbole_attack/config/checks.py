@@ -121,13 +121,14 @@ class Option:
 def spaced(value: Any) -> Any:
     """A mapping as it was meant where YAML took ``name:value`` for one word, there being no space behind the colon.
 
-    >>> spaced({"top_row:0.5": None, "clone": 0.9})
-    {'top_row': '0.5', 'clone': 0.9}
+    >>> spaced({"top_row:0.5": None, "clone": 0.9, "norm": None})
+    {'top_row': '0.5', 'clone': 0.9, 'norm': None}
     """
     if not isinstance(value, dict):
         return value
     words = [
-        key.partition(":") if part is None and isinstance(key, str) else (key, "", part) for key, part in value.items()
+        key.partition(":") if part is None and isinstance(key, str) and ":" in key else (key, "", part)
+        for key, part in value.items()
     ]
     return {key: spaced(part) for key, _, part in words}
 

@@ -175,6 +175,20 @@ def test_what_a_description_refers_to_is_described_too(capsys):
     assert "`target_bce`" not in attack["PopularityBoost"] and "BCE towards 1" in attack["target_bce"]
 
 
+def test_a_part_from_outside_may_refer_to_anything(capsys, monkeypatch):
+    def odd(config):
+        """Odd rule, see :func:`nonesuch` and :meth:`Foo.bar`.
+
+        As :func:`antigravity.fly` does.
+        """
+        return AGGREGATORS["mean"](config)
+
+    monkeypatch.setitem(AGGREGATORS, "odd", odd)
+    (part,) = json.loads(printed(capsys, "show", "odd", "--json"))
+    assert part["summary"] == "Odd rule, see nonesuch and bar." and "FedAvg" in part["description"]
+    assert part["references"] == {} and "antigravity" not in sys.modules
+
+
 def test_what_a_part_knows_or_asks_for(capsys):
     assert "(K2): global model of every round, interactions of other users" in printed(capsys, "show", "fed_rec_attack")
     assert "every client counts once" in printed(capsys, "show", "krum")

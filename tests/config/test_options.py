@@ -205,6 +205,7 @@ def test_options_must_be_finite(name, value):
             {"client_detectors": "{top_row:0.5, clone: 0.9}"},
             r"client_detectors must be a mapping .* did you mean \{top_row: 0.5, clone: 0.9\}\?",
         ),
+        ({"client_detectors": {"clone": None}}, r"must hold a number for each detector: found \{'clone': None\}$"),
         ({"hostile_ratio": 0.2}, "unknown parameter 'hostile_ratio'.*read by pre_aggregator arc, pre_aggregator nnm"),
     ],
     ids=str,
