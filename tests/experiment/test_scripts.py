@@ -10,10 +10,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.data.sequences import from_pairs
+from recbole_attack.experiment import prepare_training
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "analyses"
 
@@ -132,3 +134,50 @@ def test_the_page_on_rules_is_what_the_store_says(script, tmp_path, monkeypatch)
     script("choosing_a_rule").main([*places, f"--out={tmp_path / 'page.md'}"])
     again = (tmp_path / "page.md").read_text(encoding="utf-8").replace(str(tmp_path / "page.md"), str(page))
     assert page.read_text(encoding="utf-8") == again
+
+
+def test_honest_clients_push_an_item_of_nobody_down_as_its_dose_has_it(script, config):
+    """Half the mean of sigma(s) h, once in V: what drawn negatives come to, and what `margin` has to match."""
+    settings = config(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    experiment = prepare_training(settings)
+    data, model = experiment.train_data, experiment.trainer(settings).model.eval()
+    target = 1 + int(np.argmin(data.outside.popularity[1:]))
+    users = np.setdiff1d(data.trainable_users, data.sequences.owner_ids[data.sequences.items == target])
+    free = data.outside.counts[users]
+    weights = torch.from_numpy(data.examples[users] / data.examples[users].sum())
+
+    def push(negatives, of_users):
+        loss = model.client_losses(data.batch(users, negatives)) @ of_users.float()
+        return torch.autograd.grad(loss, model.item_embedding.weight)[0][target]
+
+    drawn = torch.stack([push(data.negatives(epoch), weights) for epoch in range(600)])
+    always = np.full(len(data.sequences.items), target)
+    expected = push(always, weights / torch.from_numpy(free))
+    along = drawn @ expected / expected.norm()
+    assert abs(along.mean() - expected.norm()) < 4 * along.std() / 600**0.5
+    assert along.std() / 600**0.5 < expected.norm() / 20, "so many epochs would tell twice as much"
+    states = model.encode(*(lambda items: (items, model.embed(items)))(data.batch(users, always).item_seq))
+    sigma = torch.sigmoid(states @ model.item_embedding.weight[target])
+    real = data.batch(users, always).pos_items != 0
+    means = ((sigma * real)[..., None] * states).sum(1) / real.sum(1)[:, None]
+    predicted = (weights / torch.from_numpy(free)).float() @ means / 2
+    assert torch.allclose(predicted, expected, atol=1e-6)
+    share = (predicted.norm() / (weights.float() @ means).norm()).item()  # the weight with which `margin` matches it
+    assert script("inequality").dose(share, 1.0, data.outside.n_items - 1) == pytest.approx(1, rel=0.5)
+
+
+def test_the_dose_at_which_half_are_reached(script):
+    """Between a run below and one above, on the logarithm; a plain reading of two seeds."""
+    module = script("inequality")
+    values = [(0.5, 0.0), (2.0, 1.0), (1.0, 0.0), (4.0, 1.0)]
+    setting = {"items": 9, "optimiser": "adam", "negatives": 1, "clients": 1, "claims": "the truth"}
+    runs = [{**setting, "seed": i // 2, "dose": x, "er@10": y, "hit@10": 0.1} for i, (x, y) in enumerate(values)]
+    found = module.thresholds(pd.DataFrame(runs))
+    assert [each["dose at which er@10 is 50 %"] for each in found] == ["1, 2"]
+    assert found[0]["doses tried"] == "0.5 to 4"
+
+
+def test_more_negatives_and_more_weight_change_the_dose_by_what_they_push(script):
+    dose = script("inequality").dose
+    assert dose(0.002, 1.0, 1000) == 2 * dose(0.001, 1.0, 1000) == dose(0.001, 1.0, 2000) == dose(0.001, 2.0, 1000)
+    assert dose(0.001, 1.0, 1000, 4) / dose(0.001, 1.0, 1000) == pytest.approx((1 / 2) / (4 / 5))

@@ -1,0 +1,109 @@
+"""The inequality behind `margin`, held against what was measured.
+
+    python analyses/inequality.py experiments/inequality/grid.yaml results/store
+
+A position draws an item nobody has as a negative with probability ``q / V`` (``q`` negatives of a catalogue of ``V``
+items), and its loss is a mean of ``1 + q`` terms. So an epoch of honest clients pushes that item's row down by
+``q / (1 + q) / V`` times the mean of ``sigma(s) h`` over positions of weight 1 in all: ``h`` is a position's state and
+``s`` the item's score there, of which ``sigma`` makes nearly 1 once the item is among the best. The attacker of
+`margin` uploads the mean of such ``h``. With ``w`` of the weight and updates ``c`` times as long as they come out, it
+wins where ``w c`` is more than ``q / (1 + q) / V``; the *dose* is ``w c V (1 + q) / q``, and predicted to be 1 where
+the attack begins to work, whatever the catalogue, the negatives, the optimiser, and the number of clients that share
+``w``.
+
+The table has the dose at which half of the users are shown the item after the last epoch (validation users: the tested
+epoch is the most accurate one, which may come long before row and push are in balance), by linear interpolation over
+the logarithm of the dose between the doses that were tried, for each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recbole_attack.benchmark import Row, Store, kept_runs, read_grid
+from recbole_attack.benchmark.dose import dose_for
+from recbole_attack.report.words import markdown
+
+SETTING = ["items", "optimiser", "negatives", "clients", "claims"]
+EXPOSURE = "er@10"
+
+
+def dose(weight: float, scale: float, items: int, negatives: int = 1) -> float:
+    """How many times the honest push the attacker pushes, by prediction.
+
+    Args:
+        weight: Share of malicious clients in the weight of an epoch.
+        scale: Factor on their updates.
+        items: Catalogue size V.
+        negatives: Of a position, q.
+
+    >>> dose(0.001, 0.5, 1000)
+    1.0
+    """
+    return weight * scale * items * (1 + negatives) / negatives
+
+
+def lines(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
+    """A line for each attacked run the store holds of some rows: its setting, its dose and its exposure."""
+    records = store.records(kept_runs(rows, store.cells))
+    return [line(record) for of_row in records.values() for record in of_row]
+
+
+def line(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of one run."""
+    config, items = record["config"], record["dataset"]["items"]
+    negatives, last = config.get("n_negatives", 1), record["history"]["attacked"][-1]
+    weight = record["attacked"]["uploads"]["malicious_weight"]
+    return {
+        "items": items,
+        "optimiser": config["learner"],
+        "negatives": negatives,
+        "clients": record["budget"]["malicious_clients"],
+        "claims": config.get("claimed_interactions") or "the truth",
+        "seed": record["seed"],
+        "dose": dose(weight, config["gradient_scale"], items, negatives),
+        EXPOSURE: last[EXPOSURE],
+        "hit@10": last["hit@10"],
+    }
+
+
+def thresholds(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """By setting, the dose at which half are reached, a figure a seed, and the doses that were tried."""
+    found = []
+    for setting, group in runs.groupby(SETTING, sort=False):
+        by_seed = [dose_for(part["dose"], part[EXPOSURE]).estimate for _, part in group.groupby("seed")]
+        tried = group["dose"]
+        found.append(
+            {
+                **{name: str(value) for name, value in zip(SETTING, setting, strict=True)},
+                "dose at which er@10 is 50 %": ", ".join(_shown(value, tried) for value in by_seed),
+                "doses tried": f"{tried.min():.2g} to {tried.max():.2g}",
+                "hit@10, %": f"{100 * group['hit@10'].min():.1f} to {100 * group['hit@10'].max():.1f}",
+            }
+        )
+    return found
+
+
+def _shown(estimate: float, tried: pd.Series) -> str:
+    ends = {0.0: f"below {tried.min():.2g}", float("inf"): f"above {tried.max():.2g}"}
+    return ends.get(estimate, f"{estimate:.2g}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", type=Path, help="grid of the rows")
+    parser.add_argument("store", type=Path, help="folder that holds what was trained of them")
+    given = parser.parse_args()
+    runs = pd.DataFrame(lines(read_grid(given.grid), Store(given.store)))
+    found = thresholds(runs)
+    print(markdown(list(found[0]), [list(each.values()) for each in found]))
+
+
+if __name__ == "__main__":
+    main()
