@@ -16,6 +16,7 @@ from recbole_attack.evaluator import OUTCOMES, read_outcomes
 from recbole_attack.experiment.base import ArmResult, Experiment, create_dataset, evaluation_loader, final_metrics
 from recbole_attack.experiment.tail import tail_figures
 from recbole_attack.experiment.validation import check_someone_is_honest, check_valid_metric
+from recbole_attack.model import Victim
 from recbole_attack.threat import resolve_threat
 from recbole_attack.trainer import TRAINERS, AttackTrainer
 from recbole_attack.utils.errors import DataError
@@ -131,10 +132,11 @@ def run_arm(
 def _tail(
     experiment: TrainingExperiment, config: AttackConfig, trainer: AttackTrainer, folder: Path | None
 ) -> dict[str, float | None] | None:
-    """What the tested model is to tail items, where its outcomes were written."""
-    if folder is None or not (folder / OUTCOMES).is_file():
+    """What the tested model is to tail items, where its outcomes were written; RecBole's own need not have rows."""
+    if folder is None or not (folder / OUTCOMES).is_file() or not isinstance(trainer.model, Victim):
         return None
-    before, after = (model.item_embedding.weight for model in (experiment.model(config), trainer.model))
+    models = (experiment.model(config), trainer.model)
+    before, after = (model.item_embedding.weight[: model.n_items] for model in models)
     dataset, rows = experiment.dataset, experiment.test_data._dataset.inter_feat  # type: ignore[union-attr]
     truth, popularity = rows[dataset.iid_field].numpy(), dataset.split.train.popularity()
     return tail_figures(read_outcomes(folder / OUTCOMES), truth, popularity, before, after, config["topk"])
