@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package of t
 
 from judging import Judged, judged, keep, kept, same_users
 from providers import FIRST, KINDS, TRAINING, plan, trained
-from tables import lines, tables, write_lines, write_page
+from verdicts import lines, tables, write_lines, write_page
 
 NOTES = Path(__file__).parent / "notes.md"
 

@@ -62,7 +62,7 @@ def test_no_threshold_flags_better(script):
 
 
 def test_who_chooses_a_threshold_is_not_judged_by_it(script):
-    module, judging = script("tables"), script("judging")
+    module, judging = script("verdicts"), script("judging")
     clean = dict.fromkeys(DETECTORS, 2.0)
     models = [
         judging.Judged(2020, kind, number, 0.5, [kind != "honest", False], {n: [3.0, 1.0] for n in DETECTORS}, clean)
@@ -75,8 +75,7 @@ def test_who_chooses_a_threshold_is_not_judged_by_it(script):
         return {(line.model.kind, line.model.number) for line in found if line.rule == rule}
 
     assert judged(module.TUNED) == {("honest", 1), ("bra", 1), *(("pea", number) for number in range(3))}
-    assert judged(module.CLEAN) == {(model.kind, model.number) for model in models}
-    assert judged(module.SAME) == {("honest", number) for number in range(3)}
+    assert judged(module.CLEAN) == judged(module.SAME) == {(model.kind, model.number) for model in models}
     flagged = {
         rule: {line.found.flagged for line in found if line.rule == rule} for rule in (module.CLEAN, module.SAME)
     }

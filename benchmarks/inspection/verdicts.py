@@ -1,4 +1,4 @@
-"""Which models and items are flagged by either way to set a threshold, as CSV and as a page."""
+"""Which models and items are flagged by each way to set a threshold, as CSV and as a page."""
 
 from __future__ import annotations
 
@@ -41,13 +41,12 @@ def lines(models: Sequence[Judged], same: Mapping[int, Mapping[str, float]]) -> 
 
     Args:
         models: All models.
-        same: Split -> detector -> the highest score of clean models on the same users; of honest models without
-            prompts alone, and none without such models.
+        same: Split -> detector -> the highest score of clean models on the same users; empty without such models.
     """
     for name in DETECTORS:
         for model in models:
             yield _line(CLEAN, name, model, model.clean[name])
-            if model.kind == "honest" and model.split in same:
+            if model.split in same:
                 yield _line(SAME, name, model, same[model.split][name])
         tuning = [model for model in models if _tunes(model)]
         if not any(model.kind == "bra" for model in tuning):
@@ -109,7 +108,7 @@ def tables(found: Sequence[Line]) -> list[str]:
         "## Items flagged: precision / recall / mean F1 of a model",
         markdown(
             ["threshold", "detector", *(KINDS[name].title for name in planted)],
-            [[*rule, *(_items(_of(found, *rule, name)) for name in planted)] for rule in rules if rule[0] != SAME],
+            [[*rule, *(_items(_of(found, *rule, name)) for name in planted)] for rule in rules],
         ),
     ]
 
