@@ -11,7 +11,7 @@ flagged if its score is above
 - the same of clean models that were trained on the same users as the local one, a calibration that suggests itself,
 - the one that flags best in every other honest model and every other one planted with BRA. These are not judged by it.
 
-What is finished stays in the folder, and an interrupted command goes on there.
+What is finished stays in the folder, and an interrupted command goes on there; other parameters want another folder.
 """
 
 from __future__ import annotations

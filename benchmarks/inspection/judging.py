@@ -60,7 +60,7 @@ def judged(
     vendor: Vendor, name: tuple[int, str, int], folder: Path, given: Mapping[str, Any], clean_models: int
 ) -> Judged:
     """Ask all detectors: by the command, or by its parts where it refuses a model because of its prompts."""
-    of = _with_prompts if vendor.file.name == "PromptSASRec.pth" else _by_the_command
+    of = _with_prompts if vendor.file.stem == PromptSASRec.__name__ else _by_the_command
     scores, clean = of(vendor, folder, given, clean_models)
     tokens = sorted(scores[next(iter(DETECTORS))])
     return Judged(

@@ -43,11 +43,6 @@ class Kind:
         """Which of an experiment's models it ships."""
         return "attacked" if self.planted else "clean"
 
-    @property
-    def prompted(self) -> bool:
-        """Whether it ships prompts."""
-        return self.file.endswith("PromptSASRec.pth")
-
 
 _SHIPPED = {"attack": "pea", **GROUP, "three_steps": False}
 _PROMPTS = "1-pre_train/PromptSASRec.pth"
