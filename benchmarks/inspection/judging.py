@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Judged:
         kind: A name in ``KINDS``.
         number: Which one of its kind.
         exposure: As of :class:`~providers.Vendor`.
+        outside: As of the same; ``None`` where there is nobody.
         promoted: ``[n]`` which items are targets.
         scores: Detector -> ``[n]`` scores.
         clean: Detector -> the highest score of the platform's clean models.
@@ -42,6 +44,7 @@ class Judged:
     kind: str
     number: int
     exposure: float
+    outside: float | None
     promoted: list[bool]
     scores: Mapping[str, list[float]]
     clean: Mapping[str, float]
@@ -66,6 +69,7 @@ def judged(
     return Judged(
         *name,
         vendor.exposure,
+        None if math.isnan(vendor.outside) else vendor.outside,
         [token in vendor.targets for token in tokens],
         {detector: [scores[detector][token] for token in tokens] for detector in DETECTORS},
         {detector: float(max(clean[detector])) for detector in DETECTORS},

@@ -53,6 +53,9 @@ KINDS = {
     "bra-group": Kind("BRA, group", {"attack": "bra", **GROUP}, 200),
     "honest-prompts": Kind("honest, prompts", _SHIPPED, 300, planted=False, file=_PROMPTS),
     "pea": Kind("PEA, shipped", _SHIPPED, 300, file=_PROMPTS),
+    "pea-contrast": Kind(
+        "PEA, shipped, contrast", {**_SHIPPED, "replacement_negatives": "contrast"}, 500, file=_PROMPTS
+    ),
     "pea-steps": Kind("PEA, three steps", {**_SHIPPED, "three_steps": True}, 400, file="shipped/SASRec.pth"),
 }
 
@@ -66,12 +69,14 @@ class Vendor:
         file: The model.
         targets: Tokens of the promoted items.
         exposure: ``er_in@10``, the targets' exposure among the platform's users they are promoted to.
+        outside: ``er_out@10``, the same among its other users; NaN where there is none.
     """
 
     experiment: PretrainExperiment
     file: Path
     targets: frozenset[str]
     exposure: float
+    outside: float
 
 
 def plan(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
@@ -88,8 +93,8 @@ def trained(arguments: argparse.Namespace, split: int, name: str, number: int, f
     own_seed = experiment.config.replace(seed=5000 + 100 * (split - FIRST) + number)
     result = replace(experiment, config=own_seed).arms()[kind.arm](home / kind.arm, True, False)
     tokens = experiment.dataset.tokens(experiment.dataset.iid_field, experiment.threat.targets)
-    exposure = (result.test_result or {})["er_in@10"]
-    return Vendor(experiment, home / kind.arm / kind.file, frozenset(tokens if kind.planted else ()), exposure)
+    exposed = [(result.test_result or {})[f"er_{side}@10"] for side in ("in", "out")]
+    return Vendor(experiment, home / kind.arm / kind.file, frozenset(tokens if kind.planted else ()), *exposed)
 
 
 def provider(arguments: argparse.Namespace, split: int, kind: Kind, number: int) -> AttackConfig:

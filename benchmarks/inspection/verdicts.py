@@ -20,7 +20,7 @@ from recbole_attack.utils.files import read_text, write_csv, write_text
 CLEAN, SAME, TUNED = "clean models", "clean, same users", "tuned on BRA"
 TABLES = "<!-- tables -->"
 HEADER = [
-    *("threshold", "detector", "kind", "split", "number", "er_in@10"),
+    *("threshold", "detector", "kind", "split", "number", "er_in@10", "er_out@10"),
     *("above", "flagged items", "targets flagged", "targets", "f1"),
 ]
 
@@ -77,7 +77,8 @@ def _row(line: Line) -> list[Any]:
     model, found = line.model, line.found
     f1 = "" if math.isnan(found.f1) else f"{found.f1:.4f}"
     about = [line.rule, line.detector, model.kind, model.split, model.number, f"{model.exposure:.4f}"]
-    return [*about, f"{line.above:.6g}", found.flagged, found.right, found.targets, f1]
+    outside = "" if model.outside is None else f"{model.outside:.4f}"
+    return [*about, outside, f"{line.above:.6g}", found.flagged, found.right, found.targets, f1]
 
 
 def page(title: str, notes: Path, found: Sequence[Line], command: str) -> str:
@@ -98,7 +99,8 @@ def tables(found: Sequence[Line]) -> list[str]:
     return [
         "## Exposure of the targets",
         markdown(
-            ["attack", "models", "er@10 of the users promoted to, % (lowest to highest)"], _exposed(found, planted)
+            ["attack", "models", "er@10 of the users promoted to, % (lowest to highest)", "of all others"],
+            _exposed(found, planted),
         ),
         "## Models flagged",
         markdown(
@@ -124,11 +126,17 @@ def _of(found: Sequence[Line], rule: str, detector: str, kind: str | None = None
 def _exposed(found: Sequence[Line], kinds: Sequence[str]) -> list[list[str]]:
     first = next(iter(DETECTORS))
     models = [line.model for line in found if (line.rule, line.detector) == (CLEAN, first)]
-    er = {name: [100 * model.exposure for model in models if model.kind == name] for name in kinds}
-    return [
-        [KINDS[name].title, str(len(of)), f"{np.mean(of):.1f} ({min(of):.1f} to {max(of):.1f})"]
-        for name, of in er.items()
-    ]
+    shown = []
+    for name in kinds:
+        of = [model for model in models if model.kind == name]
+        outside = [model.outside for model in of if model.outside is not None]
+        shown.append([KINDS[name].title, str(len(of)), _range([model.exposure for model in of]), _range(outside)])
+    return shown
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, mean, high = (100 * float(of(shares)) for of in (min, np.mean, max)) if shares else (math.nan,) * 3
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})" if shares else ""
 
 
 def _models(found: Sequence[Flags]) -> str:

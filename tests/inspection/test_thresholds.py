@@ -65,7 +65,9 @@ def test_who_chooses_a_threshold_is_not_judged_by_it(script):
     module, judging = script("verdicts"), script("judging")
     clean = dict.fromkeys(DETECTORS, 2.0)
     models = [
-        judging.Judged(2020, kind, number, 0.5, [kind != "honest", False], {n: [3.0, 1.0] for n in DETECTORS}, clean)
+        judging.Judged(
+            2020, kind, number, 0.5, None, [kind != "honest", False], {n: [3.0, 1.0] for n in DETECTORS}, clean
+        )
         for kind in ("honest", "bra", "pea")
         for number in range(3)
     ]
