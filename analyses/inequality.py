@@ -28,6 +28,7 @@ import pandas as pd
 from recbole_attack.benchmark import Row, Store, kept_runs, read_grid
 from recbole_attack.benchmark.dose import dose_for
 from recbole_attack.report.words import markdown
+from recbole_attack.utils.errors import DataError
 
 SETTING = ["items", "optimiser", "negatives", "clients", "claims"]
 EXPOSURE = "er@10"
@@ -100,8 +101,10 @@ def main() -> None:
     parser.add_argument("grid", type=Path, help="grid of the rows")
     parser.add_argument("store", type=Path, help="folder that holds what was trained of them")
     given = parser.parse_args()
-    runs = pd.DataFrame(lines(read_grid(given.grid), Store(given.store)))
-    found = thresholds(runs)
+    runs = lines(read_grid(given.grid), Store(given.store))
+    if not runs:
+        raise DataError(f"{given.store}: expected attacked runs of {given.grid}, found none")
+    found = thresholds(pd.DataFrame(runs))
     print(markdown(list(found[0]), [list(each.values()) for each in found]))
 
 
