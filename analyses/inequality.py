@@ -1,6 +1,7 @@
 """The inequality behind `margin`, held against what was measured.
 
     python analyses/inequality.py experiments/inequality/grid.yaml results/store
+    python analyses/inequality.py experiments/strong-victim-rows/grid.yaml results/store --runs
 
 A position draws an item nobody has as a negative with probability ``q / V`` (``q`` negatives of a catalogue of ``V``
 items), and its loss is a mean of ``1 + q`` terms. So an epoch of honest clients pushes that item's row down by
@@ -27,6 +28,7 @@ import pandas as pd
 
 from recbole_attack.benchmark import Row, Store, kept_runs, read_grid
 from recbole_attack.benchmark.dose import dose_for
+from recbole_attack.report.numbers import DASH, percent
 from recbole_attack.report.words import markdown
 from recbole_attack.utils.errors import DataError
 
@@ -50,27 +52,59 @@ def dose(weight: float, scale: float, items: int, negatives: int = 1) -> float:
 
 
 def lines(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
-    """A line for each attacked run the store holds of some rows: its setting, its dose and its exposure."""
-    records = store.records(kept_runs(rows, store.cells))
-    return [line(record) for of_row in records.values() for record in of_row]
+    """A line for each run of `margin` that the store holds of some rows: its setting, its dose and its exposure.
+
+    Updates that are held to a norm budget are as much shorter as the malicious over the honest norm is beside the run
+    without a budget on the same targets and seed; where there is none, the run is left out.
+    """
+    records = [record for of_row in store.records(kept_runs(rows, store.cells)).values() for record in of_row]
+    attacked = [record for record in records if record["config"]["attack"] == "margin"]
+    free = {_aim(r): r["attacked"]["uploads"]["norm_ratio"] for r in attacked if r["config"]["norm_budget"] is None}
+    return [line(record, free.get(_aim(record))) for record in attacked if _aim(record) in free]
 
 
-def line(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of one run."""
-    config, items = record["config"], record["dataset"]["items"]
+def _aim(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    config = record["config"]
+    return config["dataset"], str(config["target_items"]), record["seed"]
+
+
+def line(record: Mapping[str, Any], free: float | None = None) -> dict[str, Any]:
+    """The same of one run.
+
+    Args:
+        record: The content of its ``result.json``.
+        free: Malicious over honest norm of such a run without a norm budget, for one that has a budget.
+    """
+    config, items, uploads = record["config"], record["dataset"]["items"], record["attacked"]["uploads"]
+    scale = config["gradient_scale"] if config["norm_budget"] is None else uploads["norm_ratio"] / free
     negatives, last = config.get("n_negatives", 1), record["history"]["attacked"][-1]
-    weight = record["attacked"]["uploads"]["malicious_weight"]
     return {
         "items": items,
         "optimiser": config["learner"],
         "negatives": negatives,
         "clients": record["budget"]["malicious_clients"],
         "claims": config.get("claimed_interactions") or "the truth",
+        "norm_budget": config["norm_budget"],
+        "targets": ", ".join(record["budget"]["target_items"]),
         "seed": record["seed"],
-        "dose": dose(weight, config["gradient_scale"], items, negatives),
+        "dose": dose(uploads["malicious_weight"], scale, items, negatives),
         EXPOSURE: last[EXPOSURE],
+        "tested": record["attacked"]["test_result"][EXPOSURE],
         "hit@10": last["hit@10"],
     }
+
+
+def by_dose(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """Every run, the smallest dose first, with the exposure of the tested epoch."""
+    columns = ["items", "norm_budget", "targets", "seed"]
+    return [
+        {
+            "dose": f"{run['dose']:.2g}",
+            "er@10, %": percent(run["tested"]),
+            **{name: DASH if pd.isna(run[name]) else str(run[name]) for name in columns},
+        }
+        for run in runs.sort_values("dose").to_dict("records")
+    ]
 
 
 def thresholds(runs: pd.DataFrame) -> list[dict[str, str]]:
@@ -100,11 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", type=Path, help="grid of the rows")
     parser.add_argument("store", type=Path, help="folder that holds what was trained of them")
+    parser.add_argument(
+        "--runs", action="store_true", help="every run with its dose, instead of where half are reached"
+    )
     given = parser.parse_args()
     runs = lines(read_grid(given.grid), Store(given.store))
     if not runs:
         raise DataError(f"{given.store}: expected attacked runs of {given.grid}, found none")
-    found = thresholds(pd.DataFrame(runs))
+    found = (by_dose if given.runs else thresholds)(pd.DataFrame(runs))
     print(markdown(list(found[0]), [list(each.values()) for each in found]))
 
 
