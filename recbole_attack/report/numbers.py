@@ -49,5 +49,5 @@ def percent(share: float | None, sign: bool = False) -> str:
 
 def _written(value: float, decimals: int, sign: bool) -> str:
     """With so many decimals; what rounds to zero has no minus, since rounding errors have either sign."""
-    near = round(value, decimals) + 0.0
+    near = float(f"{value:.{decimals}f}") + 0.0  # NumPy's numbers round otherwise than Python's
     return f"{near:+.{decimals}f}" if sign else f"{near:.{decimals}f}"
