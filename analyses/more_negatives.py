@@ -72,12 +72,12 @@ def main() -> None:
     parser.add_argument("--negatives", type=int, default=4, help="negatives of a position")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021], help="seeds of each row")
     given = parser.parse_args()
-    register_model(SASRecMoreNegatives, {**load_defaults("model/SASRec"), "n_negatives": given.negatives})
     if given.negatives < 1:
         raise ConfigError(f"negatives must be an integer at least 1: found {given.negatives}")
     rows = [row for row in read_grid(given.grid, seeds=given.seeds) if fnmatch(row.name, given.only)]
     if not rows:
         raise ConfigError(f"only must fit the name of a row of {given.grid}: found {shown(given.only)}")
+    register_model(SASRecMoreNegatives, {**load_defaults("model/SASRec"), "n_negatives": given.negatives})
     found = []
     for row in rows:
         for seed in given.seeds:
