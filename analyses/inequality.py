@@ -30,6 +30,7 @@ from recbole_attack.benchmark import Row, Store, kept_runs, read_grid
 from recbole_attack.benchmark.dose import dose_for
 from recbole_attack.report.numbers import DASH, percent
 from recbole_attack.report.words import markdown
+from recbole_attack.utils.errors import DataError
 
 SETTING = ["items", "optimiser", "negatives", "clients", "claims"]
 EXPOSURE = "er@10"
@@ -58,7 +59,7 @@ def lines(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
     """
     records = [record for of_row in store.records(kept_runs(rows, store.cells)).values() for record in of_row]
     attacked = [record for record in records if record["config"]["attack"] == "margin"]
-    free = {_aim(r): r["attacked"]["uploads"]["norm_ratio"] for r in attacked if r["config"]["norm_budget"] is None}
+    free = {_aim(record): _own_length(record) for record in attacked if record["config"]["norm_budget"] is None}
     return [line(record, free.get(_aim(record))) for record in attacked if _aim(record) in free]
 
 
@@ -67,14 +68,24 @@ def _aim(record: Mapping[str, Any]) -> tuple[str, str, int]:
     return config["dataset"], str(config["target_items"]), record["seed"]
 
 
+def _own_length(record: Mapping[str, Any]) -> float:
+    """Malicious over honest norm of updates as they come out, before they are scaled."""
+    return float(record["attacked"]["uploads"]["norm_ratio"] / record["config"]["gradient_scale"])
+
+
 def line(record: Mapping[str, Any], free: float | None = None) -> dict[str, Any]:
     """The same of one run.
 
     Args:
         record: The content of its ``result.json``.
-        free: Malicious over honest norm of such a run without a norm budget, for one that has a budget.
+        free: Malicious over honest norm of updates as they come out, for a run that has a norm budget.
+
+    Raises:
+        DataError: It has a norm budget, and ``free`` is not known.
     """
     config, items, uploads = record["config"], record["dataset"]["items"], record["attacked"]["uploads"]
+    if config["norm_budget"] is not None and free is None:
+        raise DataError(f"a run with norm_budget {config['norm_budget']}: expected one without beside it, found none")
     scale = config["gradient_scale"] if config["norm_budget"] is None else uploads["norm_ratio"] / free
     negatives, last = config.get("n_negatives", 1), record["history"]["attacked"][-1]
     return {
@@ -137,8 +148,10 @@ def main() -> None:
         "--runs", action="store_true", help="every run with its dose, instead of where half are reached"
     )
     given = parser.parse_args()
-    runs = pd.DataFrame(lines(read_grid(given.grid), Store(given.store)))
-    found = by_dose(runs) if given.runs else thresholds(runs)
+    runs = lines(read_grid(given.grid), Store(given.store))
+    if not runs:
+        raise DataError(f"{given.store}: expected attacked runs of {given.grid}, found none")
+    found = (by_dose if given.runs else thresholds)(pd.DataFrame(runs))
     print(markdown(list(found[0]), [list(each.values()) for each in found]))
 
 

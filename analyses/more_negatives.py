@@ -25,6 +25,7 @@ from recbole_attack.data.batches import TrainBatch
 from recbole_attack.model import SASRec
 from recbole_attack.register import register_model
 from recbole_attack.report.words import markdown
+from recbole_attack.utils.errors import ConfigError, shown
 
 _SPREAD = 7919.0
 """Turns one uniform number of a position into another: the fraction of its product with a large prime."""
@@ -71,18 +72,21 @@ def main() -> None:
     parser.add_argument("--negatives", type=int, default=4, help="negatives of a position")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021], help="seeds of each row")
     given = parser.parse_args()
+    if given.negatives < 1:
+        raise ConfigError(f"negatives must be an integer at least 1: found {given.negatives}")
+    rows = [row for row in read_grid(given.grid, seeds=given.seeds) if fnmatch(row.name, given.only)]
+    if not rows:
+        raise ConfigError(f"only must fit the name of a row of {given.grid}: found {shown(given.only)}")
     register_model(SASRecMoreNegatives, {**load_defaults("model/SASRec"), "n_negatives": given.negatives})
     found = []
-    for row in read_grid(given.grid, seeds=given.seeds):
-        if not fnmatch(row.name, given.only):
-            continue
+    for row in rows:
         for seed in given.seeds:
             with TemporaryDirectory() as folder:
                 own = {"model": SASRecMoreNegatives.__name__, "seed": seed, "checkpoint_dir": folder}
                 parameters = {**row.parameters, **own, "data_path": given.data_path}
                 found.append(line(run_recbole_attack(config_dict=parameters).record))
-    rows = thresholds(pd.DataFrame(found))
-    print(markdown(list(rows[0]), [list(each.values()) for each in rows]))
+    table = thresholds(pd.DataFrame(found))
+    print(markdown(list(table[0]), [list(each.values()) for each in table]))
 
 
 if __name__ == "__main__":

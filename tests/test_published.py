@@ -110,3 +110,14 @@ def test_sampled_candidates_give_the_published_numbers_and_full_ranking_does_not
         assert result[arm]["test_result_full"]["hit@10"] < result[arm]["test_result"]["hit@10"] / 2
     assert result["clean"]["test_result"][exposure] < 0.01
     assert result["attacked"]["test_result"][exposure] >= 0.9
+
+
+def test_the_board_is_what_its_entries_say_and_they_are_what_the_store_says(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    grids = "experiments/dv-fsr/table1,experiments/dv-fsr/table4"
+    given = [f"--store={STORE}", f"--claims={grids}", "--strong=experiments/strong-victim"]
+    assert main(["evaluate", "--board=results/entries", f"--out={tmp_path / 'board.md'}", *given]) == 0
+    for name in ("board.md", "board.html"):
+        assert (tmp_path / name).read_text() == (ROOT / "results" / name).read_text()
+    for entry in sorted((ROOT / "results" / "entries").glob("*.yaml")):
+        assert main(["validate", str(entry), f"--store={STORE}"]) == 0

@@ -106,6 +106,8 @@ def _board(given: Mapping[str, str]) -> None:
     others = [key for key in given if key not in _OF_BOARD]
     if others:
         raise ConfigError(f"--board evaluates nothing: expected one of {_listed(_OF_BOARD)}, found --{others[0]}")
+    if "strong" in given and "claims" not in given:
+        raise ConfigError("--strong goes with --claims: expected one, found none")
     out = Path(given.get("out", "board.md"))
     if out.suffix != ".md":
         raise ConfigError(f"out must be a file whose name ends in .md: found {out}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_attack.utils.errors import GateError
+from recbole_attack.utils.errors import ConfigError, GateError, shown
 from recbole_attack.utils.words import counted
 
 SHOWN = 3
@@ -32,10 +32,16 @@ def run(arguments: argparse.Namespace) -> None:
         GateError: Something differs.
     """
     from recbole_attack.config.plugins import load_plugins
-    from recbole_attack.evaluation import differences, read_ensemble, read_entry
+    from recbole_attack.evaluation import VERSIONS, differences, read_ensemble, read_entry
 
     entry, folder = read_entry(arguments.entry), arguments.store or arguments.entry.parent
-    ensemble = read_ensemble(str(arguments.evaluation or entry["evaluation"]["name"]))
+    version = entry["evaluation"]["name"]
+    if arguments.evaluation is None and version not in VERSIONS:
+        raise ConfigError(
+            f"{arguments.entry} is of an evaluation of its author's own, {shown(version)}: "
+            "expected --evaluation=<its YAML file>, found none"
+        )
+    ensemble = read_ensemble(str(arguments.evaluation or version))
     found = differences(entry, ensemble, folder, load_plugins(arguments.plugins), arguments.data_path)
     if found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,35 +68,40 @@ def board_files(entries: Sequence[Entry], out: Path, more: Sequence[Section] = (
 def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
     """A table for each version, dataset and board: those of rules, then those of attacks."""
     for kind, table in (("rule", _rules), ("attack", _attacks)):
-        for group in sorted({_group(entry) for entry in entries if entry["kind"] == kind}, key=_order):
+        groups = sorted({_group(entry) for entry in entries if entry["kind"] == kind}, key=_order)
+        for group in groups:
             own = [entry for entry in entries if entry["kind"] == kind and _group(entry) == group]
             for board in dict.fromkeys(name for entry in own for name in entry["figures"]["boards"]):
                 having = [entry for entry in own if board in entry["figures"]["boards"]]
-                title = f"{kind.capitalize()}s, {_group_title(group)}: board {board}"
+                title = f"{kind.capitalize()}s, {_group_title(group, groups)}: board {board}"
                 yield Section(title, (), table(having, board))
 
 
-_Group = tuple[str, int, str, str, int]
-"""Name, version and hash of an evaluation, what was attacked, and the evaluator's version: what compares."""
+_Group = tuple[str, int, str, str, int, str]
+"""Name, version and hash of an evaluation, what was attacked, the evaluator's version, and data: what compares."""
 
 
 def _group(entry: Entry) -> _Group:
     of, setting = entry["evaluation"], entry["setting"]
     victim = f"{setting['model']} on {setting['dataset']}"
-    return of["name"], of["version"], of["sha256"], victim, entry["evaluator"]
+    data = hashlib.sha256(json.dumps(entry["data"], sort_keys=True).encode()).hexdigest()
+    return of["name"], of["version"], of["sha256"], victim, entry["evaluator"], data
 
 
 def _order(group: _Group) -> tuple[Any, ...]:
     """Larger evaluations first, and of one the newest version."""
-    name, version, digest, victim, evaluator = group
-    return -(VERSIONS.index(name) if name in VERSIONS else -1), -version, -evaluator, victim, digest
+    name, version, digest, victim, evaluator, data = group
+    return -(VERSIONS.index(name) if name in VERSIONS else -1), -version, -evaluator, victim, digest, data
 
 
-def _group_title(group: _Group) -> str:
-    name, version, digest, victim, evaluator = group
+def _group_title(group: _Group, groups: Iterable[_Group]) -> str:
+    """Which entries these are; with a hash of the data where others have the same name for another dataset."""
+    name, version, digest, victim, evaluator, data = group
     ours = name in VERSIONS and read_ensemble(name).sha256 == digest
     parts = [f"{name} version {version}", *([] if ours else [f"not of this package ({digest[:8]})"]), victim]
-    return ", ".join([*parts, *([] if evaluator == EVALUATOR_VERSION else [f"evaluator version {evaluator}"])])
+    parts += [] if evaluator == EVALUATOR_VERSION else [f"evaluator version {evaluator}"]
+    alike = sum(other[:-1] == group[:-1] for other in groups)
+    return ", ".join([*parts, *([f"data {data[:8]}"] if alike > 1 else [])])
 
 
 def _rules(entries: Sequence[Entry], board: str) -> Table:

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from recbole_attack.attack import ATTACKS, UPLOADS
 from recbole_attack.benchmark import Row
+from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.reading import read_text, read_value
+from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
 from recbole_attack.evaluation.ensemble import Ensemble, Parameters
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
@@ -157,13 +159,32 @@ def rows_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> list[R
         ensemble: What is tried.
         subject: On what.
         plugins: Modules of parts from outside.
+
+    Raises:
+        ConfigError: A part from outside has a parameter of the evaluation for its own, whose default would change it.
     """
     shared = {**ensemble.victim, **subject.setting, "compare_clean": False}
     shared |= {"plugins": plugins} if plugins else {}
     attacks = attacks_of(ensemble, subject)
     clean = {"attack": "none", "target_items": ensemble.clean_targets}
     rows = {MEAN: {**shared, **clean, "aggregator": "mean"}, CLEAN: {**shared, **subject.rule, **clean}}
+    _check_own(subject, rows[MEAN])
     for case in cases_of(ensemble, subject):
         budget = {"malicious_ratio": case.ratio, "norm_budget": ensemble.boards[case.board].norm_budget}
         rows[case.row] = {**shared, **subject.rule, **attacks[case.attack], **budget, "target_items": case.target}
     return [Row(name, parameters, ensemble.seeds) for name, parameters in rows.items()]
+
+
+def _check_own(subject: Subject, mean: Parameters) -> None:
+    folders = {**{kind: folder for kind, (folder, _) in RECIPES.items()}, "attack": "attack"}
+    chosen = {**subject.rule, **subject.attack}
+    files = {kind: f"{folder}/{chosen[kind]}" for kind, folder in folders.items() if kind in chosen}
+    foreign = {kind: load_defaults(file) for kind, file in files.items() if file in REGISTERED}
+    fixed = AttackConfig(config_dict=mean).final_config_dict if foreign else {}
+    for kind, own in foreign.items():
+        taken = [key for key in own if key in fixed]
+        if taken:
+            raise ConfigError(
+                f"{kind} '{chosen[kind]}' has a parameter that an evaluation fixes: expected names of its own, "
+                f"found {', '.join(taken)}"
+            )

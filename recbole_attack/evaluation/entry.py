@@ -101,6 +101,8 @@ def read_entry(file: Path) -> dict[str, Any]:
         cases = {"worst": of, **of["budgets"]}
         if not of["budgets"] or not all(each["worst"]["won"] for each in cases.values()):
             raise DataError(f"{file} is no entry of a board: expected budgets of board {shown(board)}, and who won")
+        if not all(0 <= each["worst"]["er@10"] <= 1 for each in cases.values()):
+            raise DataError(f"{file} is no entry of a board: expected er@10 of board {shown(board)} from 0 to 1")
         if not all(_is_share(ratio) for ratio in of["budgets"]):
             budgets = shown(list(of["budgets"]))
             raise DataError(
@@ -153,7 +155,7 @@ def differences(
     if missing:
         raise DataError(f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing")
     result = result_of(ensemble, subject, store, plan, plugins)
-    compared = ("kind", "figures", "flags", "store")
+    compared = ("kind", "name", "figures", "flags", "store")
     return list(_unlike({key: entry[key] for key in compared}, {key: result[key] for key in compared}))
 
 

@@ -63,16 +63,24 @@ def flags(ensemble: Ensemble, subject: Subject, found: Figures, plugins: Any = N
         found: See :func:`~recbole_attack.evaluation.score.figures`.
         plugins: As for :func:`~recbole_attack.evaluation.cases.rows_of`.
     """
-    row = next(row for row in rows_of(ensemble, subject, plugins) if row.name == CLEAN)
-    config = AttackConfig(config_dict=row.parameters)
-    rule = nature(config.final_config_dict)
+    parameters, rule = _parameters(ensemble, subject, plugins), nature_of(ensemble, subject, plugins)
     raised = {
         **rule_flags(rule),
-        **accuracy_flags(found, ensemble, f"{config['model']} on {config['dataset']}"),
+        **accuracy_flags(found, ensemble, f"{parameters['model']} on {parameters['dataset']}"),
         **masked_flag(found["boards"], ensemble),
-        **presence_flags(_presences(ensemble, row.parameters, rule.per_item), ensemble),
+        **presence_flags(_presences(ensemble, parameters, rule.per_item), ensemble),
     }
     return {name: raised[name] for name in FLAGS if name in raised}
+
+
+def nature_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> Nature:
+    """What the rule of an evaluation is; arguments as for :func:`flags`."""
+    return nature(AttackConfig(config_dict=_parameters(ensemble, subject, plugins)).final_config_dict)
+
+
+def _parameters(ensemble: Ensemble, subject: Subject, plugins: Any) -> Mapping[str, Any]:
+    """Of the row without an attack."""
+    return next(row.parameters for row in rows_of(ensemble, subject, plugins) if row.name == CLEAN)
 
 
 def rule_flags(rule: Nature) -> dict[str, str]:

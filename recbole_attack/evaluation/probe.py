@@ -21,6 +21,33 @@ CLIENTS, ITEMS, WIDTH, BODY = 16, 12, 4, 8
 SHARES = ("byzantine_ratio", "trim_ratio", "hostile_ratio")
 """Parameters that tell a rule of this package how many clients are malicious; empty, it takes the most there can be."""
 
+THREAT = (
+    "attack",
+    "malicious_clients",
+    "malicious_ratio",
+    "malicious_seed",
+    "norm_budget",
+    "target_items",
+    "target_seed",
+)
+"""Parameters of the run that say what attackers do, which no server can read."""
+
+
+class _Watched(dict[str, Any]):
+    """Parameters that remember which of them were read."""
+
+    def __init__(self, values: Mapping[str, Any], read: set[str]) -> None:
+        super().__init__(values)
+        self.read = read
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
 
 class Nature(NamedTuple):
     """What a rule is.
@@ -29,7 +56,8 @@ class Nature(NamedTuple):
         random: Whether the same updates give another result with other draws.
         sees_updates: Whether the server needs single updates, and not their weighted sum alone.
         per_item: Whether the clients that touch an item decide its row, and all others have no say.
-        assumed: Parameters that say how many clients are malicious, with their values.
+        assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` that the rule read,
+            with their values.
         needs: Words of :data:`~recbole_attack.defense.aggregator.NEEDS`; ``None`` for a part from outside that does not
             say.
         changes_clients: Whether honest clients train otherwise.
@@ -51,12 +79,14 @@ def nature(config: Mapping[str, Any]) -> Nature:
     """
     rule = configured_aggregator(config)
     foreign = f"defense/{config['aggregator']}" in REGISTERED
+    read: set[str] = set()
+    random = _is_random(config, read)
     assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
     return Nature(
-        random=_is_random(config),
+        random=random,
         sees_updates=not rule.linear or bool(config["client_detectors"]),
         per_item=rule.per_item,
-        assumed=assumed,
+        assumed=assumed | {key: config[key] for key in THREAT if key in read},
         needs=frozenset() if rule.needs is None and not foreign else rule.needs,
         changes_clients=config["client_defense"] != "none",
     )
@@ -68,16 +98,19 @@ def _read_by(config: Mapping[str, Any]) -> set[str]:
     return {key for part in parts for key in load_defaults(part)}
 
 
-def _is_random(config: Mapping[str, Any]) -> bool:
-    """Whether results differ between draws: of the server's own streams, and of torch's global state."""
-    first, *others = (_result(config, draw) for draw in range(3))
+def _is_random(config: Mapping[str, Any], read: set[str]) -> bool:
+    """Whether results differ between draws: of the server's own streams, and of torch's global state.
+
+    What the rule reads of its parameters is added to ``read``.
+    """
+    first, *others = (_result(config, draw, read) for draw in range(3))
     return any(not torch.allclose(first, other, rtol=1e-5, atol=1e-7) for other in others)
 
 
-def _result(config: Mapping[str, Any], draw: int) -> torch.Tensor:
+def _result(config: Mapping[str, Any], draw: int, read: set[str]) -> torch.Tensor:
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
     sent, parameters = _made_up()
-    rule = configured_aggregator({**config, "seed": draw}).in_round(draw, draw)
+    rule = configured_aggregator(_Watched({**config, "seed": draw}, read)).in_round(draw, draw)
     if rule.judge is not None:
         rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,12 @@ from recbole_attack.config.plugins import load_plugins
 from recbole_attack.evaluation.cases import Subject, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import Ensemble, read_ensemble
 from recbole_attack.evaluation.entry import ENTRY, EVALUATION, result_of
+from recbole_attack.evaluation.flags import nature_of
 from recbole_attack.evaluation.texts import page, terminal
 from recbole_attack.quick_start import train_arm
 from recbole_attack.utils.errors import ConfigError, TrainingError
 from recbole_attack.utils.files import write_json, write_text, write_yaml
+from recbole_attack.utils.yaml_files import load_yaml
 
 TEMPLATE = {"authors": "", "link": "", "remarks": ""}
 """What the author of an entry says: who made it, where it is described, and what else there is to say."""
@@ -110,6 +112,7 @@ def described(of: Prepared) -> str:
 
 def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     """Train what is left, and write what comes of it; see :func:`evaluate`."""
+    nature_of(of.ensemble, of.subject, of.plugins)  # what fails on updates made up should not fail after hours
     failed = run_grid(of.plan, of.folder, train_arm, of.jobs, tell=tell)
     if failed:
         raise TrainingError(
@@ -119,5 +122,13 @@ def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     record = result_of(of.ensemble, of.subject, Store(of.folder), of.plan, of.plugins)
     write_json(of.folder / EVALUATION, record)
     write_text(of.folder / "evaluation.md", page(record))
-    write_yaml(of.folder / ENTRY, {**TEMPLATE, **{key: value for key, value in record.items() if key != "cases"}})
+    entry = {key: value for key, value in record.items() if key != "cases"}
+    write_yaml(of.folder / ENTRY, {**_said(of.folder / ENTRY, entry), **entry})
     return Evaluation(record, of.folder)
+
+
+def _said(file: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What its author has said, if an entry of the same is there already."""
+    before = load_yaml(file) if file.is_file() else {}
+    same = all(before.get(key) == entry[key] for key in ("kind", "name"))
+    return {key: before.get(key, empty) if same else empty for key, empty in TEMPLATE.items()}

@@ -37,11 +37,17 @@ def number(value: float | None, sign: bool = False) -> str:
     """Four decimals, or a dash for what is undefined or was not measured."""
     if value is None or value != value:
         return DASH
-    return f"{value:+.4f}" if sign else f"{value:.4f}"
+    return _written(value, 4, sign)
 
 
 def percent(share: float | None, sign: bool = False) -> str:
     """A share in per cent with two decimals, without the unit; a dash for what is undefined or was not measured."""
     if share is None or share != share:
         return DASH
-    return f"{100 * share:+.2f}" if sign else f"{100 * share:.2f}"
+    return _written(100 * share, 2, sign)
+
+
+def _written(value: float, decimals: int, sign: bool) -> str:
+    """With so many decimals; what rounds to zero has no minus, since rounding errors have either sign."""
+    near = float(f"{value:.{decimals}f}") + 0.0  # NumPy's numbers round otherwise than Python's
+    return f"{near:+.{decimals}f}" if sign else f"{near:.{decimals}f}"

@@ -52,6 +52,13 @@ def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
     assert [row[1] for row in table(text, other)] == ["other"]
 
 
+def test_rules_that_were_tried_on_other_data_of_the_same_name_do_not_compare(tmp_path):
+    entries = [entry(name, 0.1, data={"mine.inter": name}) for name in ("a", "b")]
+    text = page(tmp_path, *entries, entry("c", 0.2, data={"mine.inter": "a"}))
+    titles = re.findall(r"## (Rules, .* data [0-9a-f]{8}: board norm)\n", text)
+    assert sorted([row[1] for row in table(text, title)] for title in titles) == [["a", "c"], ["b"]]
+
+
 def test_attacks_stand_apart_the_strongest_first(tmp_path):
     attacks = [entry(f"{name} under mean", value, kind="attack") for name, value in (("weak", 0.1), ("strong", 0.9))]
     text = page(tmp_path, *attacks, entry("rule", 0.3))
@@ -83,4 +90,11 @@ def test_a_file_that_is_no_entry_is_named(tmp_path):
     del broken["figures"]["boards"]["norm"]["worst"]["er@10"]
     (tmp_path / "a.yaml").write_text(dump_yaml(broken), encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.yaml is no entry of a board: expected 'figures.boards.norm.worst.er@10'"):
+        read_entries(tmp_path)
+
+
+@pytest.mark.parametrize("exposure", [float("nan"), -1.0, 1.5])
+def test_a_worst_case_that_is_no_share_of_users_is_no_place_on_the_board(tmp_path, exposure):
+    (tmp_path / "a.yaml").write_text(dump_yaml(entry("a", exposure)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.yaml is no entry of a board: expected er@10 of board 'norm' from 0 to 1"):
         read_entries(tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.evaluation.cases import CLEAN, MEAN, cases_of, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import read_ensemble
 from recbole_attack.utils.errors import ConfigError
@@ -25,6 +27,17 @@ from recbole_attack.utils.errors import ConfigError
 def test_only_the_rule_may_be_changed(given, words):
     with pytest.raises(ConfigError, match=words.replace("?", r"\?")):
         read_subject(given)
+
+
+@pytest.mark.parametrize("taken", ["gradient_scale", "epochs", "eval_users"])
+def test_a_rule_from_outside_cannot_bring_another_evaluation_as_parameters_of_its_own(written, monkeypatch, taken):
+    ensemble = read_ensemble(written())
+    monkeypatch.setitem(AGGREGATORS, "foreign", AGGREGATORS["mean"])
+    monkeypatch.setitem(REGISTERED, "defense/foreign", {"its_own": 1})
+    assert rows_of(ensemble, read_subject({"aggregator": "foreign", "its_own": 2}))
+    monkeypatch.setitem(REGISTERED, "defense/foreign", {"its_own": 1, taken: 1})
+    with pytest.raises(ConfigError, match=f"'foreign' has a parameter that an evaluation fixes: .* found {taken}"):
+        rows_of(ensemble, read_subject({"aggregator": "foreign"}))
 
 
 def test_texts_are_read_as_on_a_command_line():

@@ -75,6 +75,16 @@ def test_krum_that_takes_the_most_there_can_be_knows_nothing():
     assert list(raised(aggregator="krum")) == ["sees updates"]
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["when it is made", "when it is applied"])
+def test_a_rule_that_reads_what_attackers_do(registered, later):
+    def made(config):
+        ratio = None if later else config["malicious_ratio"]
+        return Aggregator(combine=lambda values, _: values.mean(0) * (ratio or config.get("malicious_ratio")))
+
+    AGGREGATORS[registered(None)] = made
+    assert raised(aggregator="foreign", malicious_ratio=0.2)["knows attackers"] == "malicious_ratio 0.2"
+
+
 def test_a_rule_that_draws_from_torchs_own_state(registered):
     found = raised(aggregator=registered(Aggregator(combine=noisy, needs=frozenset())))
     assert list(found) == ["random", "sees updates"]

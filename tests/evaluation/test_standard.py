@@ -13,7 +13,7 @@ import yaml
 from recbole_attack import evaluate
 from recbole_attack.commands.main import main
 from recbole_attack.config.registered import REGISTERED
-from recbole_attack.defense import AGGREGATORS
+from recbole_attack.defense import AGGREGATORS, Aggregator
 from recbole_attack.utils.errors import ConfigError, TrainingError
 
 DEAF = """\
@@ -66,6 +66,15 @@ def test_a_rule_from_a_file_is_evaluated_kept_and_checked(deaf, capsys):
     assert {key: entry[key] for key in record if key != "cases"} == {k: v for k, v in record.items() if k != "cases"}
     assert [entry[key] for key in ("authors", "link", "remarks")] == ["", "", ""]
 
+    own = {"authors": "A. Author", "link": "https://example.org", "remarks": "tried: all"}
+    (deaf / "store" / "entry.yaml").write_text(yaml.safe_dump({**entry, **own}), encoding="utf-8")
+    assert main(words(deaf)) == 0  # what its author has filled in is not lost
+    assert yaml.safe_load((deaf / "store" / "entry.yaml").read_text(encoding="utf-8")) == {**entry, **own}
+    (deaf / "store" / "entry.yaml").write_text(yaml.safe_dump({**entry, **own, "name": "other"}), encoding="utf-8")
+    assert main(words(deaf)) == 0  # nor taken for what was said of another rule
+    assert yaml.safe_load((deaf / "store" / "entry.yaml").read_text(encoding="utf-8")) == entry
+    capsys.readouterr()
+
 
 def test_an_entry_is_held_against_its_store(deaf, tmp_path, capsys):
     if not (deaf / "store").is_dir():
@@ -84,12 +93,15 @@ def test_an_entry_is_held_against_its_store(deaf, tmp_path, capsys):
         return out + err
 
     assert said(0) == f"{file} agrees with {file.parent}\n"
+    assert main(argv[:-1]) == 2
+    assert "'own': expected --evaluation=<its YAML file>, found none" in capsys.readouterr().err
     figures = json.loads(json.dumps(entry["figures"]))
     figures["boards"]["norm"]["worst"]["er@10"] -= 0.1
     assert "1 difference: figures > boards > norm > worst > er@10: expected 0." in said(3, figures=figures)
     del (flags := dict(entry["flags"]))["starved"]
     assert "1 difference: flags > starved: expected rows of tail items move 0" in said(3, flags=flags)
     assert "1 difference: store: expected" in said(3, store="0" * 64)
+    assert "1 difference: name: expected deaf, found better" in said(3, name="better")
     other = {**entry["evaluation"], "version": 99}
     assert "1 difference: evaluation > version: expected 1, found 99" in said(3, evaluation=other)
     assert "plugins > deaf: expected" in said(3, plugins={"deaf": "0" * 64})
@@ -117,6 +129,13 @@ def test_a_failed_arm_is_no_score(written, monkeypatch):
         evaluate(written(chosen=["margin"], boards={"free": _BOARD}), jobs=1, tell=lambda line: None)
 
 
+def test_a_rule_that_cannot_be_probed_fails_before_anything_is_trained(written, monkeypatch, tmp_path):
+    monkeypatch.setitem(AGGREGATORS, "median", lambda config: Aggregator(combine=lambda values, weights: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        evaluate(written(), store=tmp_path / "store", jobs=1, aggregator="median")
+    assert not (tmp_path / "store").exists()
+
+
 def test_what_would_be_trained_is_told(written, capsys):
     assert main(["evaluate", f"--version={written()}", "--dry_run"]) == 0
     assert capsys.readouterr().out.startswith("6 rows, 6 runs, 5 arms instead of 6 by sharing\n")
@@ -134,6 +153,7 @@ def test_what_would_be_trained_is_told(written, capsys):
         (["--out=a.md"], "--out goes with --board"),
         (["--board=missing"], "missing: expected a folder of entries"),
         (["--board=a", "--aggregator=median"], "--board evaluates nothing: .* found --aggregator"),
+        (["--board=a", "--strong=b"], "--strong goes with --claims: expected one, found none"),
         (["--board=a", "--out=b.html"], "out must be a file whose name ends in .md: found b.html"),
         (["deaf"], "expected an option such as"),
     ],

@@ -181,3 +181,48 @@ def test_more_negatives_and_more_weight_change_the_dose_by_what_they_push(script
     dose = script("inequality").dose
     assert dose(0.002, 1.0, 1000) == 2 * dose(0.001, 1.0, 1000) == dose(0.001, 1.0, 2000) == dose(0.001, 2.0, 1000)
     assert dose(0.001, 1.0, 1000, 4) / dose(0.001, 1.0, 1000) == pytest.approx((1 / 2) / (4 / 5))
+
+
+def test_a_model_with_more_negatives_is_the_victim_with_one_and_averages_all_with_four(script, config, monkeypatch):
+    module, one = script("more_negatives"), config(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    experiment = prepare_training(one)
+    data, victim = experiment.train_data, experiment.trainer(one).model.eval()
+    users = data.trainable_users[:5]
+    batch = data.batch(users, data.negatives(0), data.draws("masks", 0))
+    monkeypatch.setitem(one.final_config_dict, "n_negatives", 1)
+    model = module.SASRecMoreNegatives(one, experiment.dataset).eval()
+    model.load_state_dict(victim.state_dict())
+    assert torch.allclose(model.client_losses(batch), victim.client_losses(batch), atol=1e-6)
+
+    model.n_negatives = 4
+    inputs = model.loss_inputs(batch)
+    assert all((items[batch.pos_items != 0] > 0).all() and items.max() < model.n_items for items in inputs[2:])
+    assert len({tuple(items.flatten().tolist()) for items in inputs[2:]}) == 4
+    states, table = model.encode(inputs[0], model.embed(inputs[0])), model.item_embedding.weight
+    slow = torch.zeros(len(users))
+    for user in range(len(users)):
+        places = torch.nonzero(batch.pos_items[user]).flatten().tolist()
+        for place in places:
+            scores = [states[user, place] @ table[items[user, place]] for items in inputs[1:]]
+            terms = [-torch.sigmoid(scores[0]).log(), *(-torch.sigmoid(-score).log() for score in scores[1:])]
+            slow[user] += sum(terms) / 5 / len(places)
+    assert torch.allclose(model.client_losses(batch), slow, atol=1e-5)
+
+
+def test_analyses_say_what_they_lack(script, monkeypatch, tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("fixed: {dataset: tiny}\ngrid: {seed: [1]}\n", encoding="utf-8")
+    wrong = {
+        "inequality": ([str(tmp_path / "none")], "expected attacked runs of .*, found none"),
+        "more_negatives": (
+            ["--data_path=x", "--only=nothing"],
+            "only must fit the name of a row of .*: found 'nothing'",
+        ),
+    }
+    for name, (words, message) in wrong.items():
+        monkeypatch.setattr("sys.argv", [name, str(grid), *words])
+        with pytest.raises(ValueError, match=message):
+            script(name).main()
+    monkeypatch.setattr("sys.argv", ["more_negatives", str(grid), "--data_path=x", "--negatives=0"])
+    with pytest.raises(ValueError, match="negatives must be an integer at least 1: found 0"):
+        script("more_negatives").main()

@@ -13,7 +13,7 @@ from recbole.evaluator.register import metrics_dict
 
 from recbole_attack import AttackConfig
 from recbole_attack.report.markdown import escape
-from recbole_attack.report.numbers import is_share
+from recbole_attack.report.numbers import is_share, number, percent
 from recbole_attack.report.run_table import metric_rows, result_table
 from recbole_attack.report.words import nearest
 
@@ -183,3 +183,8 @@ def test_names_from_files_move_no_cursor():
     assert "target item a\\x1b[2J\\u202eb (" in shown
     assert all(line.isprintable() for line in shown.splitlines())
     assert escape("a\x1b[2J") == "a\\\\x1b\\[2J"
+
+
+def test_what_rounds_to_zero_has_no_minus():
+    assert [percent(-1e-16), percent(-1e-16, True), percent(-0.0001, True)] == ["0.00", "+0.00", "-0.01"]
+    assert [number(-1e-5, True), number(-0.00004), number(-0.00006)] == ["+0.0000", "0.0000", "-0.0001"]
