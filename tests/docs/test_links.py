@@ -77,7 +77,9 @@ def dead(link: str, page: Path) -> str:
 
 
 def stands(page: Path) -> Path:
-    """Where a page is read: notes on an experiment are printed in its page of results."""
+    """Where a page is read: notes on an experiment or a benchmark are printed in its page of results."""
+    if page == ROOT / "benchmarks" / "inspection" / "notes.md":
+        return ROOT / "results" / "backdoor-detectors.md"
     if page.name == "notes.md" and ROOT / "experiments" in page.parents:
         return (ROOT / "results" / page.relative_to(ROOT / "experiments").parent).with_suffix(".md")
     return page

@@ -1,5 +1,6 @@
 """The arithmetic of ``benchmarks/inspection``: what is flagged above a score, and which score known targets ask for."""
 
+import csv
 import importlib
 import math
 from fractions import Fraction
@@ -88,3 +89,22 @@ def test_above_all_clean_models_is_what_the_command_flags(script):
     scores, clean = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.5, 3.0, 2.0])
     found = script("thresholds").flags(scores, np.zeros(4, dtype=bool), clean.max())
     assert found.flagged == is_flagged(p_values(scores, clean), Fraction(1, 4)).sum() == 1
+
+
+def test_the_page_has_the_notes_and_the_figures_of_the_csv(script):
+    module, results = script("verdicts"), BENCHMARK.parents[1] / "results"
+    shown = (results / "backdoor-detectors.md").read_text()
+    for part in (BENCHMARK / "notes.md").read_text().split(module.TABLES):
+        assert part.strip() in shown
+    with (results / "backdoor-detectors.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["threshold"], row["kind"]) == (module.TUNED, "pea-steps")]
+    for name in DETECTORS:
+        of = [row for row in rows if row["detector"] == name]
+        flagged, right, targets = (
+            sum(int(row[key]) for row in of) for key in ("flagged items", "targets flagged", "targets")
+        )
+        f1 = sum(float(row["f1"]) for row in of) / len(of)
+        line = next(
+            line for line in shown.splitlines() if line.startswith(f"| {module.TUNED} | {name} |") and "/" in line
+        )
+        assert line.endswith(f" {right / flagged:.2f} / {right / targets:.2f} / {f1:.2f} |")
