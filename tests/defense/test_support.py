@@ -12,39 +12,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from item_rows import H, Updates, V, fast, slow, stacked
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import Aggregator, configured_aggregator, support
 from recbole_attack.experiment import prepare_training
-from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
-from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
+from recbole_attack.federated.client_updates import ITEM_TABLE
 from recbole_attack.utils.errors import ConfigError
-
-V, H = 7, 3
-PARAMETERS = {"body": torch.zeros(4), ITEM_TABLE: torch.zeros(V, H)}
-Updates = dict[str, torch.Tensor]
 
 
 def rule(**options: Any) -> Aggregator:
     return configured_aggregator(
         AttackConfig(config_dict={"aggregator": "support_shrunk", **options}).final_config_dict
     )
-
-
-def stacked(n: int, share: float, seed: int) -> tuple[Updates, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    updates = {name: torch.randn(n, *p.shape, generator=generator) for name, p in PARAMETERS.items()}
-    updates[ITEM_TABLE] *= torch.rand(n, V, 1, generator=generator) < share
-    return updates, 0.5 + torch.rand(n, generator=generator)
-
-
-def fast(updates: Updates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
-    return aggregate(ClientUpdates.from_stacked(updates), weights, aggregator)
-
-
-def slow(updates: Updates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:
-    sent = [{name: value[client] for name, value in updates.items()} for client in range(len(weights))]
-    return aggregate_one_by_one(sent, weights, aggregator, PARAMETERS)
 
 
 def bound_of(table: np.ndarray, quantile: float, votes: str) -> float:
