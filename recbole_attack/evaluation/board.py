@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recbole_attack.report import markdown, pages
 from recbole_attack.report.numbers import DASH, percent, rounded
 from recbole_attack.report.texts import Section, Table
 from recbole_attack.utils.errors import DataError, did_you_mean
+from recbole_attack.utils.words import counted
 
 Entry = Mapping[str, Any]
 
@@ -58,7 +60,7 @@ def board_files(entries: Sequence[Entry], out: Path, more: Sequence[Section] = (
         out: Its file, which ends in ``.md``.
         more: What follows the tables.
     """
-    sections = [Section("", _ABOUT), *_sections(entries), *more, Section("How to enter", _HOW)]
+    sections = [Section("", (*_findings(entries), *_ABOUT)), *_sections(entries), *more, Section("How to enter", _HOW)]
     return {
         out: markdown.render_sections(TITLE, sections),
         out.with_suffix(".html"): pages.render_sections(TITLE, sections),
@@ -68,13 +70,28 @@ def board_files(entries: Sequence[Entry], out: Path, more: Sequence[Section] = (
 def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
     """A table for each version, dataset and board: those of rules, then those of attacks."""
     for kind, table in (("rule", _rules), ("attack", _attacks)):
-        groups = sorted({_group(entry) for entry in entries if entry["kind"] == kind}, key=_order)
-        for group in groups:
-            own = [entry for entry in entries if entry["kind"] == kind and _group(entry) == group]
-            for board in dict.fromkeys(name for entry in own for name in entry["figures"]["boards"]):
-                having = [entry for entry in own if board in entry["figures"]["boards"]]
-                title = f"{kind.capitalize()}s, {_group_title(group, groups)}: board {board}"
-                yield Section(title, (), table(having, board))
+        for title, board, having in _compared(entries, kind):
+            yield Section(title, (), table(having, board))
+
+
+def _findings(entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence for each table of rules: who comes first, and of how many."""
+    for title, board, having in _compared(entries, "rule"):
+        ranked = sorted(filter(is_ranked, having), key=partial(_rank, board=board))
+        if ranked:
+            reached = percent(ranked[0]["figures"]["boards"][board]["worst"]["er@10"])
+            of = counted(len(ranked), "ranked rule")
+            yield f"{title}: of {of}, {ranked[0]['name']} comes first, with a worst er@10 of {reached} %."
+
+
+def _compared(entries: Sequence[Entry], kind: str) -> Iterator[tuple[str, str, list[Entry]]]:
+    """Title, board and entries of every table."""
+    groups = sorted({_group(entry) for entry in entries if entry["kind"] == kind}, key=_order)
+    for group in groups:
+        own = [entry for entry in entries if entry["kind"] == kind and _group(entry) == group]
+        for board in dict.fromkeys(name for entry in own for name in entry["figures"]["boards"]):
+            having = [entry for entry in own if board in entry["figures"]["boards"]]
+            yield f"{kind.capitalize()}s, {_group_title(group, groups)}: board {board}", board, having
 
 
 _Group = tuple[str, int, str, str, int, str]
@@ -104,14 +121,15 @@ def _group_title(group: _Group, groups: Iterable[_Group]) -> str:
     return ", ".join([*parts, *([f"data {data[:8]}"] if alike > 1 else [])])
 
 
-def _rules(entries: Sequence[Entry], board: str) -> Table:
-    def rank(entry: Entry) -> tuple[Any, ...]:
-        return not is_ranked(entry), entry["figures"]["boards"][board]["worst"]["er@10"], entry["name"]
+def _rank(entry: Entry, board: str) -> tuple[Any, ...]:
+    return not is_ranked(entry), entry["figures"]["boards"][board]["worst"]["er@10"], entry["name"]
 
+
+def _rules(entries: Sequence[Entry], board: str) -> Table:
     head = ["rank", "rule", "worst er@10, %", *_budget_heads(entries, board), "by", "hit@10 cost", "tail hit@10 cost"]
     head += ["seconds a round", "flags", "conditions"]
     body, place = [], 0
-    for entry in sorted(entries, key=rank):
+    for entry in sorted(entries, key=partial(_rank, board=board)):
         found, place = entry["figures"], place + is_ranked(entry)
         of = found["boards"][board]
         cost = [percent(found["cost"].get(name), sign=True) for name in ("hit@10", "tail hit@10")]
