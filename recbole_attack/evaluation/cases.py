@@ -167,12 +167,14 @@ def rows_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> list[R
     shared |= {"plugins": plugins} if plugins else {}
     attacks = attacks_of(ensemble, subject)
     clean = {"attack": "none", "target_items": ensemble.clean_targets}
-    rows = {MEAN: {**shared, **clean, "aggregator": "mean"}, CLEAN: {**shared, **subject.rule, **clean}}
-    _check_own(subject, rows[MEAN])
+    mean = {**shared, **clean, "aggregator": "mean"}
+    _check_own(subject, mean)
+    rows = [Row(MEAN, mean, ensemble.seeds), Row(CLEAN, {**shared, **subject.rule, **clean}, ensemble.seeds)]
     for case in cases_of(ensemble, subject):
         budget = {"malicious_ratio": case.ratio, "norm_budget": ensemble.boards[case.board].norm_budget}
-        rows[case.row] = {**shared, **subject.rule, **attacks[case.attack], **budget, "target_items": case.target}
-    return [Row(name, parameters, ensemble.seeds) for name, parameters in rows.items()]
+        attacked = {**shared, **subject.rule, **attacks[case.attack], **budget, "target_items": case.target}
+        rows.append(Row(case.row, attacked, ensemble.seeds_of(case.board, case.target)))
+    return rows
 
 
 def _check_own(subject: Subject, mean: Parameters) -> None:

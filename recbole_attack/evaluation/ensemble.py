@@ -23,8 +23,8 @@ _BOARD = {"norm_budget": (float, None), "malicious_ratio": [float], "targets": [
 _THRESHOLDS = {"weak_below": float, "starved_below": float, "masked_above": float, "minority_above": float}
 _SHAPE = {
     **{"version": int, "victim": {"model": str, "dataset": str, "epochs": int}, "clean_targets": str},
-    **{"seeds": [int], "chosen": [str], "attacks": {str: {"attack": str}}, "data_only": [str]},
-    **{"boards": {str: _BOARD}, "thresholds": _THRESHOLDS, "references": {str: float}},
+    **{"seeds": [int], "one_seed_a_target": bool, "chosen": [str], "attacks": {str: {"attack": str}}},
+    **{"data_only": [str], "boards": {str: _BOARD}, "thresholds": _THRESHOLDS, "references": {str: float}},
 }
 
 
@@ -53,7 +53,8 @@ class Ensemble:
         sha256: Of all it says, comments aside.
         victim: Parameters of all runs.
         clean_targets: Whose exposure without an attack is measured.
-        seeds: Of all runs.
+        seeds: Of the runs.
+        one_seed_a_target: Whether a board's targets take the seeds in turn; otherwise each is run with all of them.
         attacks: Name -> parameters, in the order they are shown.
         data_only: Those of them that change data and nothing else.
         boards: Name -> board.
@@ -67,11 +68,17 @@ class Ensemble:
     victim: Parameters
     clean_targets: str
     seeds: tuple[int, ...]
+    one_seed_a_target: bool
     attacks: dict[str, Parameters]
     data_only: frozenset[str]
     boards: dict[str, Board]
     thresholds: dict[str, float]
     references: dict[str, float]
+
+    def seeds_of(self, board: str, target: str) -> tuple[int, ...]:
+        """With which seeds a target of a board is attacked."""
+        place = self.boards[board].targets.index(target) % len(self.seeds)
+        return (self.seeds[place],) if self.one_seed_a_target else self.seeds
 
     def about(self) -> dict[str, Any]:
         """What a result says of it."""
@@ -103,7 +110,7 @@ def read_ensemble(version: str) -> Ensemble:
     boards = {name: _board(board) for name, board in parts["boards"].items()}
     return Ensemble(
         **{"name": file.stem, "version": parts["version"], "sha256": digest, "victim": parts["victim"]},
-        **{key: parts[key] for key in ("clean_targets", "thresholds", "references")},
+        **{key: parts[key] for key in ("clean_targets", "one_seed_a_target", "thresholds", "references")},
         seeds=tuple(parts["seeds"]),
         attacks=attacks,
         data_only=frozenset(parts["data_only"]) & attacks.keys(),

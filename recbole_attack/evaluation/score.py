@@ -61,9 +61,10 @@ def measured(cases: Iterable[Case], records: Records) -> list[Measured]:
 def worst(of: Sequence[Measured]) -> dict[str, Any]:
     """The worst case, as ``er@10``, the ends ``low`` and ``high`` of its interval, and what it is made of.
 
-    The interval is the pigeonhole bootstrap over seeds and targets (:func:`bootstrap_interval`), without ends where all
-    values are alike. With few targets and seeds it says little: ``cases`` counts them. ``won`` counts for each attack
-    where it was chosen. Of attacks that are alike on validation data the first counts.
+    The interval is the pigeonhole bootstrap over seeds and targets (:func:`bootstrap_interval`), or the plain one over
+    pairs of both where every target has one seed; without ends where all values are alike. With few targets and seeds
+    it says little: ``cases`` counts them. ``won`` counts for each attack where it was chosen. Of attacks that are alike
+    on validation data the first counts.
     """
     best: dict[tuple[str, int], Measured] = {}
     for each in of:
@@ -74,7 +75,8 @@ def worst(of: Sequence[Measured]) -> dict[str, Any]:
     values = np.full((len(seeds), len(targets)), np.nan)
     for (target, seed), each in best.items():
         values[seeds.index(seed), targets.index(target)] = each.test
-    interval = bootstrap_interval(values)
+    paired = len(best) == len(targets)  # then both are drawn together
+    interval = bootstrap_interval([each.test for each in best.values()] if paired else values)
     return {
         **{EXPOSURE: interval.estimate, "low": interval.low, "high": interval.high, "cases": len(best)},
         "won": dict(Counter(each.case.attack for each in best.values())),

@@ -32,7 +32,7 @@ def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_witho
     ]
     text = page(tmp_path, *entries)
     shown = {
-        board: table(text, f"Rules, cheap version 1, SASRec on ml-100k: board {board}") for board in ("norm", "free")
+        board: table(text, f"Rules, cheap version 2, SASRec on ml-100k: board {board}") for board in ("norm", "free")
     }
     assert [row[:2] for row in shown["norm"]] == [["1", "first"], ["2", "second"], ["3", "informed"], ["-", "masked"]]
     assert [row[1] for row in shown["free"]] == ["second", "informed", "first", "masked"]
@@ -44,11 +44,11 @@ def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
     changed = entry("other", 0.1, evaluation={**CHEAP, "sha256": "f" * 64})
     steam = entry("steam", 0.1, setting={"model": "SASRec", "dataset": "steam-200k"})
     text = page(tmp_path, entry("ours", 0.2), changed, steam, entry("measured otherwise", 0.1, evaluator=99))
-    assert [row[1] for row in table(text, "Rules, cheap version 1, SASRec on steam-200k: board norm")] == ["steam"]
-    ours = "Rules, cheap version 1, SASRec on ml-100k"
+    assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on steam-200k: board norm")] == ["steam"]
+    ours = "Rules, cheap version 2, SASRec on ml-100k"
     assert [row[1] for row in table(text, f"{ours}: board norm")] == ["ours"]
     assert [row[1] for row in table(text, f"{ours}, evaluator version 99: board norm")] == ["measured otherwise"]
-    other = "Rules, cheap version 1, not of this package (ffffffff), SASRec on ml-100k: board norm"
+    other = "Rules, cheap version 2, not of this package (ffffffff), SASRec on ml-100k: board norm"
     assert [row[1] for row in table(text, other)] == ["other"]
 
 
@@ -62,7 +62,7 @@ def test_rules_that_were_tried_on_other_data_of_the_same_name_do_not_compare(tmp
 def test_attacks_stand_apart_the_strongest_first(tmp_path):
     attacks = [entry(f"{name} under mean", value, kind="attack") for name, value in (("weak", 0.1), ("strong", 0.9))]
     text = page(tmp_path, *attacks, entry("rule", 0.3))
-    rows = table(text, "Attacks, cheap version 1, SASRec on ml-100k: board norm")
+    rows = table(text, "Attacks, cheap version 2, SASRec on ml-100k: board norm")
     assert [row[:3] for row in rows] == [["1", "strong under mean", "90.00"], ["2", "weak under mean", "10.00"]]
 
 
@@ -81,9 +81,9 @@ def test_the_command_writes_both_files_from_a_folder_of_entries(tmp_path, capsys
     assert main(["evaluate", f"--board={tmp_path / 'entries'}", f"--out={tmp_path / 'out' / 'board.md'}"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in ("board.md", "board.html")]
     text = (tmp_path / "out" / "board.md").read_text(encoding="utf-8")
-    assert [row[1] for row in table(text, "Rules, cheap version 1, SASRec on ml-100k: board norm")] == ["b", "a"]
+    assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on ml-100k: board norm")] == ["b", "a"]
     assert "recbole\\_attack validate entry.yaml" in text
-    finding = "Rules, cheap version 1, SASRec on ml-100k: board norm: of 2 ranked rules, b comes first"
+    finding = "Rules, cheap version 2, SASRec on ml-100k: board norm: of 2 ranked rules, b comes first"
     assert text.split("\n\n")[2] == f"{finding}, with a worst er@10 of 10.00 %."
 
 

@@ -66,6 +66,16 @@ def test_every_row_is_the_rule_under_one_attack_and_the_mean_stands_beside_it(wr
     assert {row.seeds for row in rows_of(ensemble, subject)} == {(1, 2)}
 
 
+def test_targets_may_take_the_seeds_in_turn_and_all_that_is_without_an_attack_has_every_seed(written):
+    targets = [f"stratified:3:{place}" for place in (1, 2, 3)]
+    board = {"norm_budget": None, "malicious_ratio": [0.1, 0.2], "targets": targets}
+    ensemble = read_ensemble(written(seeds=[7, 8], one_seed_a_target=True, boards={"free": board}))
+    rows = rows_of(ensemble, read_subject({}))
+    assert {row.seeds for row in rows if row.name in (MEAN, CLEAN)} == {(7, 8)}
+    seeds = {row.parameters["target_items"]: row.seeds for row in rows[2:]}
+    assert seeds == dict(zip(targets, [(7,), (8,), (7,)], strict=True)) and len(rows) == 2 + 2 * 2 * 3
+
+
 def test_an_attack_of_ones_own_stands_in_for_the_ensemble(written):
     subject = read_subject({"attack": "eb", "attack_weight": "2"})
     found = cases_of(read_ensemble(written()), subject)

@@ -31,7 +31,9 @@ def test_the_large_ones_try_every_budget_stratum_and_three_seeds_on_both_boards(
     for board in found.boards.values():
         assert board.malicious_ratio == (0.001, 0.005, 0.01)
         assert board.targets == tuple(f"stratified:5:{place}" for place in range(1, 6))
-    assert len(found.seeds) == 3 and found.clean_targets == "stratified:5"
+    assert found.seeds == (2020, 2021, 2022) and found.clean_targets == "stratified:5"
+    plan = make_plan(rows_of(found, read_subject({})))
+    assert len(plan.arms) == 3 + 2 * 3 * 5 * len(found.attacks), "one seed a target"
 
 
 def test_the_cheap_one_has_all_six_on_both_boards_in_at_most_28_arms():

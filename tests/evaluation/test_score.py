@@ -38,6 +38,17 @@ def test_the_worst_case_is_the_mean_over_targets_and_seeds_of_what_the_attack_be
     assert sum(found["won"].values()) == len(values)
 
 
+def test_where_every_target_has_one_seed_both_are_drawn_together():
+    of = [each for each in drawn(2) if each.case.board == "norm" and each.seed == 1 + (each.case.target == "t2")]
+    values = []
+    for target in TARGETS:
+        own = [each for each in of if each.case.target == target]
+        values.append(max(own, key=lambda each: each.valid).test)
+    found, drawn_means = worst(of), np.random.default_rng(0).choice(values, (4000, len(values))).mean(axis=1)
+    assert found["er@10"] == pytest.approx(np.mean(values)) and found["cases"] == len(TARGETS)
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn_means, [0.025, 0.975]), abs=0.02)
+
+
 def test_what_is_chosen_on_validation_data_is_not_the_best_on_test_data():
     case = Case("norm", 0.01, "a", "t")
     of = [Measured(case, 1, valid=0.5, test=0.1), Measured(case._replace(attack="b"), 1, valid=0.4, test=0.9)]
