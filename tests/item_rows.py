@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from recbole_attack.defense import Aggregator
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
-from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import Aggregated, aggregate
 
 V, H = 7, 3
 PARAMETERS = {"body": torch.zeros(4), ITEM_TABLE: torch.zeros(V, H)}

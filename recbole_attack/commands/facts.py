@@ -24,7 +24,8 @@ def behind_rule(name: str) -> list[Any]:
     """The functions an aggregator's recipe wires, with which its formula and example stand."""
     rule = _aggregator(name)
     return [
-        _wired(part) for part in (*rule.mixes, rule.bank or rule.support or rule.judge or rule.weigh or rule.combine)
+        _wired(part)
+        for part in (*rule.mixes, rule.quota or rule.bank or rule.support or rule.judge or rule.weigh or rule.combine)
     ]
 
 

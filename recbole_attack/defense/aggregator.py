@@ -11,6 +11,7 @@ from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.judging import Judged, JudgingRule, Known
 from recbole_attack.defense.mixing import MixingRule, Mixture
+from recbole_attack.defense.quota import Quota, Rows
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
@@ -38,6 +39,7 @@ class Aggregate:
         kept: ``[N]``, False for clients rejected by :func:`~recbole_attack.defense.screening.screen`.
         iterations: See :class:`~recbole_attack.defense.weighting.Weighting`.
         residual: See :class:`~recbole_attack.defense.weighting.Weighting`.
+        saved: What a rule with a quota remembers.
     """
 
     update: torch.Tensor
@@ -45,6 +47,7 @@ class Aggregate:
     kept: torch.Tensor
     iterations: int = 0
     residual: float = 0.0
+    saved: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ class Aggregator:
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
         bank: Where aggregated rows of the item embeddings wait until they are paid out.
-        saved: ``[V, H]`` what is in the bank; ``None`` for nothing.
+        quota: Which rows of the item embeddings are left out before the rule is applied.
+        saved: What is in the bank, ``[V, H]``, or has been voted for under a quota, ``[V]``; ``None`` for nothing.
         root: How many histories the server draws from the model for an update of its own, and how long, for ``judge``.
-        known: What the server knows in this round, for ``judge``.
+        known: What the server knows in this round, for ``judge`` and ``quota``.
         needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
             say. The standard evaluation asks parts from outside to say so.
         key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
@@ -85,6 +89,7 @@ class Aggregator:
     items: Aggregator | None = None
     support: Support | None = None
     bank: Bank | None = None
+    quota: Quota | None = None
     saved: torch.Tensor | None = None
     root: tuple[int, int] | None = None
     known: Known | None = None
@@ -114,7 +119,7 @@ class Aggregator:
         return self.per_item or self.support is not None
 
     def in_round(self, epoch: int, index: int, saved: torch.Tensor | None = None) -> Aggregator:
-        """The rule as it is in one round: what it draws is drawn anew in each; ``saved`` is what its bank holds."""
+        """The rule as it is in one round: what it draws is drawn anew in each; ``saved`` is what it remembers."""
         return replace(self, key=(self.key[0], epoch, index), saved=saved)
 
     def places(self, weights: torch.Tensor) -> torch.Tensor:
@@ -228,6 +233,24 @@ class Aggregator:
         """Aggregated rows ``[V, H]`` after they have been to the bank, which there is, and what that holds then."""
         assert self.bank is not None
         return self.bank.paid(table, torch.zeros_like(table) if self.saved is None else self.saved.to(table))
+
+    def remembered(self, table: torch.Tensor, n_items: int) -> torch.Tensor | None:
+        """What it remembers before the first round, of ``[V, H]`` item embeddings; ``None`` if that is nothing ever."""
+        if self.quota is not None:
+            return table.new_zeros(n_items, dtype=torch.float64)
+        return None if self.bank is None else torch.zeros_like(table)
+
+    def within(self, sent: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which rows are within the quota, which there is, and what is remembered then; see :class:`Quota`.
+
+        Raises:
+            ValueError: It does not know the server it acts for.
+        """
+        known = self.known
+        if self.quota is None or known is None or known.asked is None:
+            raise ValueError("a quota needs to know its server: federated.knowledge.informed tells it")
+        votes = known.items.new_zeros(len(known.items), dtype=torch.float64) if self.saved is None else self.saved
+        return self.quota.within(sent, votes, known.asked, known.longest, self.key)
 
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""

@@ -4,8 +4,9 @@ A recipe reads its own parameters from the configuration (``properties/defense/<
 returns an :class:`Aggregator`. Formulas, citations and worked examples stand with the rules:
 :mod:`~recbole_attack.defense.weighting`, :mod:`~recbole_attack.defense.rfa`, :mod:`~recbole_attack.defense.spectral`,
 :mod:`~recbole_attack.defense.coordinates`, :mod:`~recbole_attack.defense.bulyan`,
-:mod:`~recbole_attack.defense.support`, :mod:`~recbole_attack.defense.bank`, :mod:`~recbole_attack.defense.trust` and
-:mod:`~recbole_attack.defense.uniformity`; what is done before a rule, with :mod:`~recbole_attack.defense.mixing`.
+:mod:`~recbole_attack.defense.support`, :mod:`~recbole_attack.defense.bank`, :mod:`~recbole_attack.defense.quota`,
+:mod:`~recbole_attack.defense.trust` and :mod:`~recbole_attack.defense.uniformity`; what is done before a rule, with
+:mod:`~recbole_attack.defense.mixing`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from recbole_attack.defense.aggregator import Aggregator
 from recbole_attack.defense.bank import Bank
 from recbole_attack.defense.flame import flame as flame_rule
 from recbole_attack.defense.mixing import PRE_AGGREGATORS
+from recbole_attack.defense.quota import Quota
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import WeightingRule
 from recbole_attack.utils.errors import ConfigError
@@ -172,13 +174,22 @@ def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support)
 
 
+def exposure_quota(config: Mapping[str, Any]) -> Aggregator:
+    """Rows that raise an item beyond its share of the clients' votes are left out (ours).
+
+    A :class:`~recbole_attack.defense.quota.Quota` before ``quota_rule``, whose weights clients are said to have. The
+    server remembers how many votes each item has, and not whose.
+    """
+    return replace(PARTS[config["quota_rule"]], quota=Quota(config["quota_factor"], config["quota_histories"]))
+
+
 PARTS: dict[str, Aggregator] = {
     "mean": Aggregator(weighting.mean),
     "norm_clipping": Aggregator(weighting.norm_clipping),
     "geometric_median": Aggregator(rfa.geometric_median),
     "median": Aggregator(combine=coordinates.median),
 }
-"""Rules for item rows, and for all other parameters, by the names ``--row_rule`` and ``--body_rule`` take."""
+"""Rules that others are made of, by the names ``--row_rule``, ``--body_rule`` and ``--quota_rule`` take."""
 
 AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "mean": mean,
@@ -191,6 +202,7 @@ AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], Aggregator]] = {
     "multi_krum": multi_krum,
     "norm_clipping": norm_clipping,
     "support_shrunk": support_shrunk,
+    "exposure_quota": exposure_quota,
     "centered_clipping": centered_clipping,
     "dnc": dnc,
     "caf": caf,
@@ -218,14 +230,14 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
         )
     if rule.support is not None and not rule.per_item:
         rule = replace(rule, support=replace(rule.support, prior=None))
-    if rule.judge is not None:
+    if rule.judge is not None or rule.quota is not None:
         rule = replace(rule, key=(config["seed"],))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)
     if mix is None:
         return rule
-    if rule.judge is not None:
+    if rule.judge is not None or rule.quota is not None:
         raise ConfigError(
-            f"aggregator '{config['aggregator']}' judges clients by what they sent: expected pre_aggregator 'none', "
+            f"aggregator '{config['aggregator']}' judges what clients themselves sent: expected pre_aggregator 'none', "
             f"found '{config['pre_aggregator']}'"
         )
     if rule.support is not None and not rule.per_item:

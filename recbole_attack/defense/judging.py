@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from recbole_attack.defense.quota import Asked
 from recbole_attack.defense.weighting import Weighting
 
 
@@ -46,11 +47,15 @@ class Known:
         stepped: ``(items [M], rows [M, H]) -> [M, H]``: what the embeddings of items become when the server steps along
             these rows of an update, each by itself; an item may be there several times.
         root: An update of the server's own, by parameter name, for rules that have ``root_histories``.
+        asked: The model, asked what it would show somebody, for a quota.
+        longest: Items of the longest history it reads.
     """
 
     items: torch.Tensor
     stepped: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     root: Mapping[str, torch.Tensor] | None = None
+    asked: Asked | None = None
+    longest: int = 1
 
 
 JudgingRule = Callable[[Judged, torch.Tensor, Known, tuple[int, ...]], Weighting]

@@ -11,8 +11,8 @@ import torch
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import Aggregator, Known, configured_aggregator
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE
-from recbole_attack.federated.server import aggregate_one_by_one
 from recbole_attack.utils.rng import stream, torch_stream
 
 CLIENTS, ITEMS, WIDTH, BODY = 16, 12, 4, 8
@@ -111,7 +111,7 @@ def _result(config: Mapping[str, Any], draw: int, read: set[str]) -> torch.Tenso
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
     sent, parameters = _made_up()
     rule = configured_aggregator(_Watched({**config, "seed": draw}, read)).in_round(draw, draw)
-    if rule.judge is not None:
+    if rule.judge is not None or rule.quota is not None:
         rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):
         found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)
@@ -122,7 +122,15 @@ def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) 
     """A server that takes plain steps; an update of its own comes of what it draws."""
     rng, table = stream(draw, "made-up root"), parameters[ITEM_TABLE]
     root = {name: torch.from_numpy(rng.normal(size=value.shape)).float() for name, value in parameters.items()}
-    return Known(table, lambda items, rows: table[items] - rows, None if rule.root is None else root)
+    states = torch.from_numpy(rng.normal(size=(1, WIDTH))).float()
+
+    def asked(items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = torch.zeros(len(items), ITEMS).scatter(1, items, -torch.inf)
+        return states.expand(len(items), -1), scores.index_fill(1, torch.tensor([0]), -torch.inf)
+
+    longest = ITEMS // 2
+    given = None if rule.root is None else root
+    return Known(table, lambda items, rows: table[items] - rows, given, asked, longest)
 
 
 def _made_up() -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:

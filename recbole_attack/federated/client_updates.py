@@ -93,7 +93,7 @@ class ClientUpdates:
 
     def without_zero_rows(self) -> ClientUpdates:
         """The same updates, with rows of zeros not listed: what a client did not touch and what it left are alike."""
-        return self._with_rows(self.rows.any(dim=1))
+        return self.with_rows(self.rows.any(dim=1))
 
     def reordered(self, order: torch.Tensor) -> ClientUpdates:
         """Client ``c`` becomes client ``order[c]``; ``order`` is a permutation, ``[N]``."""
@@ -116,13 +116,14 @@ class ClientUpdates:
     def only_items(self, items: torch.Tensor) -> ClientUpdates:
         """These items' rows of the updates, and zero for all else."""
         listed = torch.isin(self.item, items)
-        return replace(self._with_rows(listed), dense=torch.zeros_like(self.dense))
+        return replace(self.with_rows(listed), dense=torch.zeros_like(self.dense))
 
     def without_items(self, items: torch.Tensor) -> ClientUpdates:
         """The updates without these items' rows."""
-        return self._with_rows(~torch.isin(self.item, items))
+        return self.with_rows(~torch.isin(self.item, items))
 
-    def _with_rows(self, listed: torch.Tensor) -> ClientUpdates:
+    def with_rows(self, listed: torch.Tensor) -> ClientUpdates:
+        """The updates with those rows of items alone where ``listed`` (``[M]`` bool) holds; all others are zero."""
         place = listed.nonzero().squeeze(1)
         return replace(self, client=self.client[place], item=self.item[place], rows=self.rows[place])
 

@@ -10,11 +10,12 @@ import torch
 
 from recbole_attack.data import TrainBatch
 from recbole_attack.defense import Aggregator
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.budget import upload_factors
 from recbole_attack.federated.client_gradients import client_gradients, is_supported, looped_client_updates
 from recbole_attack.federated.client_updates import ClientUpdates, concatenate
 from recbole_attack.federated.memory import Memory
-from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import Aggregated, aggregate
 from recbole_attack.federated.suspicion import client_scores
 from recbole_attack.federated.updates import (
     LossFunction,

@@ -17,7 +17,7 @@ from recbole_attack.config.checks import check_each
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.defense import AGGREGATORS, refusal
-from recbole_attack.federated.server import aggregate_one_by_one
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, lookup, shown
 
 _LEAST, _MOST = 1e-30, 2.0**53
@@ -54,7 +54,7 @@ class RobustStrategy(FedAvg):
             name = str(error).rpartition("argument ")[2].strip("'")
             raise ConfigError(f"unknown option {shown(name)} of rule '{rule}'{did_you_mean(name, values)}") from error
         self.rule, self.client_weighting, self.aggregator = rule, client_weighting, recipe(values)
-        if self.aggregator.judge or self.aggregator.bank:
+        if self.aggregator.judge or self.aggregator.bank or self.aggregator.quota:
             raise ConfigError(f"rule '{rule}' needs a server of ours, for what it knows and remembers")
         self.sent: ArrayRecord | None = None
 

@@ -61,7 +61,7 @@ class FederatedTrainer(AttackTrainer):
         scored: What they said of the clients of all finished epochs, see ``scored_clients``.
         newly_scored: The same of each round of the epoch.
         before: Item rows at the start of the epoch before, for clients that compare; ``None`` until there is one.
-        saved: ``[V, H]`` what the rule's bank holds; ``None`` if it has none.
+        saved: What the rule remembers; ``None`` if that is nothing ever.
     """
 
     state = (*AttackTrainer.state, "written_rounds")
@@ -80,7 +80,7 @@ class FederatedTrainer(AttackTrainer):
         self.before: torch.Tensor | None = None
         if self.client_side.remembers:
             self.state = (*self.state, "before")
-        self.saved = None if self.aggregator.bank is None else torch.zeros_like(self._item_rows())
+        self.saved = self._nothing_saved()
         if self.saved is not None:
             self.state = (*self.state, "saved")
         self.detectors = dict(sorted(config["client_detectors"].items()))
@@ -202,6 +202,10 @@ class FederatedTrainer(AttackTrainer):
             "seconds": perf_counter() - start,
         }
 
+    def _nothing_saved(self) -> Any:
+        """What the rule remembers before the first round."""
+        return self.aggregator.remembered(self._item_rows(), self.model.n_items)
+
     def _item_rows(self) -> torch.Tensor:
         return self.model.item_embedding.weight.detach()
 
@@ -265,7 +269,7 @@ class FederatedTrainer(AttackTrainer):
         if "before" in self.state:
             check_like("before", self.before, self._item_rows())
         if "saved" in self.state:
-            check_like("saved", self.saved, self._item_rows())
+            check_like("saved", self.saved, self._nothing_saved())
         self.rounds = self.rounds_file.back_to(self.written_rounds)
         check_epochs("rounds", self.rounds, self.start_epoch, absent=True)
         if "scored" in self.state:

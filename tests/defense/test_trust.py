@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from recbole_attack.data.histories import sampled_histories, training_batch
 from recbole_attack.defense import AGGREGATORS, Known, configured_aggregator, trust
 from recbole_attack.experiment import prepare_training
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.knowledge import informed, root_update
-from recbole_attack.federated.server import aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import looped_updates
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream

@@ -19,9 +19,10 @@ from sklearn.cluster import KMeans
 
 from recbole_attack.defense import Known, configured_aggregator, uniformity
 from recbole_attack.experiment import prepare_training
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.knowledge import stepped
-from recbole_attack.federated.server import aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import aggregate
 
 V, H = 12, 3
 RATE = 0.5

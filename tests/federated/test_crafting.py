@@ -19,10 +19,10 @@ from recbole_attack.data import histories
 from recbole_attack.data.histories import sampled_histories
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.experiment import prepare_training
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.budget import upload_factors
 from recbole_attack.federated.memory import Memory
 from recbole_attack.federated.rounds import single_updates
-from recbole_attack.federated.server import aggregate_one_by_one
 from recbole_attack.federated.updates import looped_updates
 from recbole_attack.trainer.client_side import ClientSide
 from recbole_attack.utils.rng import stream

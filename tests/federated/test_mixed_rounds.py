@@ -15,8 +15,9 @@ from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, Aggregator, configured_aggregator
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated import client_updates
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
-from recbole_attack.federated.server import aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import aggregate
 
 SHAPES = {"first.weight": (2, 3), ITEM_TABLE: (9, 3), "last.bias": (4,)}
 PARAMETERS = {name: torch.zeros(shape) for name, shape in SHAPES.items()}

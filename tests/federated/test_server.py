@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, Aggregator, Known, configured_aggregator
 from recbole_attack.federated import client_updates
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
-from recbole_attack.federated.server import Aggregated, aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import Aggregated, aggregate
 from recbole_attack.utils.errors import ConfigError
 
 N_ITEMS, HIDDEN = 9, 3

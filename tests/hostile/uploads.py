@@ -12,9 +12,10 @@ import torch
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, run_arm
+from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
 from recbole_attack.federated.rounds import BACKENDS, RoundUpdate
-from recbole_attack.federated.server import aggregate, aggregate_one_by_one
+from recbole_attack.federated.server import aggregate
 from recbole_attack.federated.updates import Update, looped_updates
 
 Spoil = Callable[[Update], Any]
