@@ -64,6 +64,8 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "flame": {"aggregator": "flame"},
     "fl_trust": {"aggregator": "fl_trust"},
     "union": {"aggregator": "union"},
+    "exposure_quota": {"aggregator": "exposure_quota"},
+    "exposure_quota, per item": {"aggregator": "exposure_quota", "per_item": True},
     "hics": {"aggregator": "hics"},
     "hics, per item": {"aggregator": "hics", "per_item": True},
     "mean, adversarial training": {"client_defense": "adversarial_training"},

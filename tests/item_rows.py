@@ -1,4 +1,4 @@
-"""Updates of a small model whose item rows are sparse, and the server's two ways to aggregate them."""
+"""Updates of a small model whose item rows are sparse, what it shows, and the server's two ways to aggregate them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def stacked(n: int, share: float, seed: int) -> tuple[Updates, torch.Tensor]:
     updates = {name: torch.randn(n, *p.shape, generator=generator) for name, p in PARAMETERS.items()}
     updates[ITEM_TABLE] *= torch.rand(n, V, 1, generator=generator) < share
     return updates, 0.5 + torch.rand(n, generator=generator)
+
+
+def asked(table: torch.Tensor, items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A model whose users are the means of the items they had: its states, and scores of all but these."""
+    states = table[items].masked_fill((items == 0)[..., None], 0.0).sum(dim=1) / lengths[:, None]
+    scores = (states @ table.T).scatter(1, items, -torch.inf)
+    return states, scores.index_fill(1, torch.tensor([0]), -torch.inf)
 
 
 def fast(updates: Updates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:

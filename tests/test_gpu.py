@@ -75,6 +75,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "known updates and rule": {**BERT, **FEW, "attack": "opt_alie", "search_evaluations": 4, "aggregator": "krum"},
     "a root of the server's": {**BERT, **FEW, "attack": "ra", "aggregator": "fl_trust", "root_histories": 4},
     "uniformity": {**SASREC, **FEW, "attack": "ra", "aggregator": "union"},
+    "a quota": {**SASREC, **FEW, "attack": "margin", "aggregator": "exposure_quota", "quota_histories": 4},
     "a bank": {**SASREC, **FEW, "attack": "none", "aggregator": "hics"},
     "central": {**SASREC, "scenario": "central", "train_batch_size": 200},
 }

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.states import Pool, pool_of, row_scores
-from recbole_attack.data.histories import Profile, frozen, sampled_histories
+from recbole_attack.data.histories import Profile, frozen, sampled_histories, weighted_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -59,6 +59,39 @@ class Margin:
     def _missing(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
         """``[S, T]`` how far each target is below the last item shown and the margin."""
         return pool.kth_best(self.rank)[:, None] + self.margin - row_scores(model, pool.states, context.targets)
+
+
+@dataclass(frozen=True)
+class Covert:
+    """:class:`Margin`, out of sight of users without taste: made against rules that ask such users.
+
+    To its loss comes ``weight`` times the mean of ``softplus(score(h(x), t) - tau(x) + m)`` over as many histories of
+    items drawn in proportion to their popularity, of all lengths the model reads
+    (:func:`~recbole_attack.data.histories.weighted_histories`). So a target is to rise for states that histories with
+    taste lead to, and to stay out of the lists of the others.
+
+    Attributes:
+        margin: Gives the rest.
+        weight: Of that term.
+    """
+
+    margin: Margin
+    weight: float
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        lifted = self.margin(model, profile, original, users, repeats, context)
+        seen = [self._seen(model, int(user), context) for user in users]
+        return lifted + self.weight * torch.stack(seen)
+
+    def _seen(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
+        shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
+        shares[0] = shares[context.targets] = 0
+        rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
+        pool = pool_of(model, weighted_histories(shares, self.margin.histories, model.max_seq_length, rng))
+        missing = pool.kth_best(self.margin.rank)[:, None] - row_scores(model, pool.states, context.targets)
+        return F.softplus(self.margin.margin - missing).mean()
 
 
 @dataclass(frozen=True)

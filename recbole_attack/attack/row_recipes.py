@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recbole_attack.attack.attack import Attack
+from recbole_attack.attack.attack import LEVELS, Attack
 from recbole_attack.attack.field_objectives import Competition, HardUsers, TowardsDirection
 from recbole_attack.attack.mining_objectives import Alignment, PopularUsers
-from recbole_attack.attack.row_objectives import Margin, Quiet
+from recbole_attack.attack.row_objectives import Covert, Margin, Quiet
 from recbole_attack.attack.transform import keep
 
 
@@ -35,6 +35,16 @@ def quiet(config: Mapping[str, Any]) -> Attack:
     needs to know nobody else's; ``gradient_scale`` multiplies what comes out.
     """
     return Attack(keep, Quiet(_margin(config), config["upload_share"]))
+
+
+def covert(config: Mapping[str, Any]) -> Attack:
+    """Covert: ``margin``, out of sight of users without taste; for an attacker who knows of ``exposure_quota`` (ours).
+
+    That rule asks users made up of popular items what they are shown. Here the target rises for users drawn from the
+    model and stays out of the lists of such ones, which takes the popularity of the items besides.
+    """
+    objective = Covert(_margin(config), config["covert_weight"])
+    return Attack(keep, objective, weight=config["attack_weight"], knowledge=(LEVELS["K1"], LEVELS["K3"]))
 
 
 def a_hum(config: Mapping[str, Any]) -> Attack:
@@ -121,6 +131,7 @@ def psmu(config: Mapping[str, Any]) -> Attack:
 ROW_ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "margin": margin,
     "quiet": quiet,
+    "covert": covert,
     "a_hum": a_hum,
     "poison_frs": poison_frs,
     "pieck_ipe": pieck_ipe,

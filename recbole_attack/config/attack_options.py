@@ -47,6 +47,7 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "sampled_histories": Option("histories S a malicious client draws from the model", int, low=1, high=MANY),
     "sampled_length": Option("items of such a history", int, low=1, high=MANY),
     "margin_rank": Option("length K of the lists targets are lifted into", int, low=1, high=MANY),
+    "covert_weight": Option("weight of staying out of sight of users without taste", float, low=0.0),
     "score_margin": Option("margin m by which targets are to score higher", float),
     "hard_user_pool": Option("random histories hard users are chosen from", int, low=1, high=MANY),
     "row_direction": Option("where rows are drawn to", str, DIRECTIONS),

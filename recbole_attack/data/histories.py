@@ -67,6 +67,27 @@ def random_histories(model: Any, count: int, length: int, barred: torch.Tensor, 
     return _drawn(model, count, length, barred, rng, lambda items: items.new_zeros(count, model.n_items))
 
 
+def weighted_histories(shares: torch.Tensor, count: int, longest: int, rng: np.random.Generator) -> Profile:
+    """Users without taste: items drawn in proportion to their shares, lengths spread evenly from 1 to the longest.
+
+    Items are drawn one after the other without replacement, which those with the largest ``u^(1/share)`` are
+    (Efraimidis and Spirakis 2006).
+
+    Args:
+        shares: ``[n_items]``, of the padding item 0; at least two others are positive.
+        count: Histories S, the shortest first.
+        longest: Items of the longest one, cut to what leaves an item over.
+        rng: Draws a number for each history and item.
+    """
+    device, size = shares.device, len(shares)
+    width = max(min(longest, int((shares > 0).sum()) - 1), 1)
+    uniform = torch.from_numpy(rng.random((count, size))).to(device)
+    drawn = (uniform.log() / shares).nan_to_num(nan=-torch.inf).topk(width, dim=1).indices
+    lengths = 1 + torch.arange(count, device=device) * width // count
+    places = torch.arange(width, device=device)
+    return Profile(torch.where(places < lengths[:, None], drawn, 0), lengths)
+
+
 def training_batch(
     profile: Profile, n_items: int, needs_draws: bool, seed: int, purpose: str, keys: Sequence[tuple[int, ...]]
 ) -> TrainBatch:

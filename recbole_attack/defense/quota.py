@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from recbole_attack.data.histories import Profile, weighted_histories
 from recbole_attack.utils.rng import stream
 
 BINS = 4
@@ -87,21 +88,11 @@ class Quota:
         over = shares > self.factor * _shares(votes)
         return ~(raises & over[item]), votes
 
-    def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        """``[S, L]`` items, padded with 0, and ``[S]`` lengths of users made up by the votes; shortest first.
-
-        Drawn one after the other without replacement, which the largest of ``u^(1/p)`` are (Efraimidis and Spirakis
-        2006).
-        """
-        size, device = len(votes), votes.device
-        width = max(min(longest, size - 2), 1)
+    def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
+        """The users made up in a round, by the votes of those before."""
         seed, *keys = key
-        uniform = torch.from_numpy(stream(seed, "quota histories", *keys).random((self.histories, size))).to(device)
-        ranked = uniform.log() / _shares(votes)
-        ranked[:, 0] = -torch.inf
-        lengths = 1 + torch.arange(self.histories, device=device) * width // self.histories
-        places = torch.arange(width, device=device)
-        return torch.where(places < lengths[:, None], ranked.topk(width, dim=1).indices, 0), lengths
+        rng = stream(seed, "quota histories", *keys)
+        return weighted_histories(_shares(votes), self.histories, longest, rng)
 
 
 def _shares(votes: torch.Tensor) -> torch.Tensor:

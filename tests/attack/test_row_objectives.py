@@ -17,10 +17,10 @@ from recbole_attack.attack import ATTACKS, AttackContext, Profile
 from recbole_attack.attack.field_objectives import Competition, HardUsers, TowardsDirection
 from recbole_attack.attack.mining_objectives import Alignment, PopularUsers, mined_items
 from recbole_attack.attack.objective import training_loss
-from recbole_attack.attack.row_objectives import Margin, Quiet
+from recbole_attack.attack.row_objectives import Covert, Margin, Quiet
 from recbole_attack.attack.row_recipes import ROW_ATTACKS
 from recbole_attack.data import TrainData
-from recbole_attack.data.histories import random_histories, sampled_histories
+from recbole_attack.data.histories import random_histories, sampled_histories, weighted_histories
 from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.rng import stream
 
@@ -34,6 +34,7 @@ USERS = np.array([4, 9, 11, 23])
 OBJECTIVES = {
     "margin": Margin(histories=5, length=4, rank=3, margin=0.5),
     "quiet": Quiet(Margin(histories=5, length=4, rank=3, margin=0.5), share=0.25),
+    "covert": Covert(Margin(histories=5, length=4, rank=3, margin=0.5), weight=2.0),
     "items": TowardsDirection("items", 4.0, 3, 5, 4),
     "states": TowardsDirection("states", 4.0, 3, 5, 4),
     "psmu": Competition(length=6, recommended=3, competitors=7),
@@ -121,6 +122,20 @@ def margin_by_loops(scene: Scene, user: int, context: AttackContext, rows: Rows)
     return total / count
 
 
+def covert_by_loops(scene: Scene, user: int, context: AttackContext, rows: Rows) -> torch.Tensor:
+    model, seen = scene[0], []
+    counts = torch.from_numpy(scene[1].outside.popularity).double()
+    shares = [0.0 if item == 0 or item in rows else 1 + float(counts[item]) for item in range(model.n_items)]
+    rng = stream(1, "histories without taste", 2, 0, user)
+    items, lengths = weighted_histories(torch.tensor(shares).double(), 5, model.max_seq_length, rng)
+    for history, length in zip(items.tolist(), lengths.tolist(), strict=True):
+        assert not set(history) & set(rows) and 0 not in history[:length]
+        state = state_of(model, history[:length])
+        tau = ranked(model, state, history[:length])[3 - 1][0]
+        seen += [torch.log1p(torch.exp(score(model, state, t, row) - tau + 0.5)) for t, row in rows.items()]
+    return margin_by_loops(scene, user, context, rows) + 2.0 * sum(seen) / len(seen)
+
+
 def competition_by_loops(scene: Scene, user: int, context: AttackContext, rows: Rows) -> torch.Tensor:
     model, table, total = scene[0], scene[0].item_embedding.weight.detach(), torch.zeros(())
     (history,) = drawn(scene, random_histories, "synthetic user", user, 1, 6, context.targets)
@@ -171,6 +186,7 @@ def popular_users_by_loops(scene: Scene, user: int, context: AttackContext, rows
 
 FORMULAS = {
     "margin": margin_by_loops,
+    "covert": covert_by_loops,
     "psmu": competition_by_loops,
     "pieck_ipe": alignment_by_loops,
     "pieck_uea": popular_users_by_loops,
@@ -321,7 +337,7 @@ def test_a_client_depends_on_nobody_who_shares_its_chunk(scene: Callable[..., Sc
             assert torch.allclose(found, whole[row], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("objective", ["margin", "quiet", "states", "psmu", "pieck_uea"])
+@pytest.mark.parametrize("objective", ["margin", "quiet", "covert", "states", "psmu", "pieck_uea"])
 def test_draws_follow_the_seed_the_epoch_the_step_and_the_client(scene: Callable[..., Scene], objective: str) -> None:
     victim = scene()
     seen = []
@@ -349,7 +365,7 @@ def test_dropout_and_the_global_generator_play_no_part(scene: Callable[..., Scen
 @pytest.mark.parametrize("name", ROW_ATTACKS)
 def test_defaults_make_attacks_that_know_the_model_alone(config: Callable[..., Any], name: str) -> None:
     attack = ATTACKS[name](config(attack=name).final_config_dict)
-    assert attack is not None and attack.level == "K0"
+    assert attack is not None and attack.level == ("K3" if name == "covert" else "K0")
     assert attack.remembers == name.startswith("pieck")
 
 

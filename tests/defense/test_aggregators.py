@@ -83,7 +83,7 @@ def size(updates: torch.Tensor) -> float:
     return float(updates.abs().max()) + 1e-9
 
 
-SHRINKING = ("norm_clipping", "support_shrunk", "centered_clipping", "flame")
+SHRINKING = ("norm_clipping", "support_shrunk", "exposure_quota", "centered_clipping", "flame")
 AVERAGES = [name for name in RULES if name != "sum"]
 each = pytest.mark.parametrize("name", RULES)
 each_average = pytest.mark.parametrize("name", AVERAGES)
@@ -108,7 +108,7 @@ def test_rules_give_different_results_on_the_documented_example() -> None:
         "dnc": [5 / 3, 1.0],  # without the first and the last
         "flame": results["flame"].tolist(),  # see test_flame.py
     }
-    same = {"support_shrunk": "norm_clipping"}  # where nothing is an item
+    same = {"support_shrunk": "norm_clipping", "exposure_quota": "norm_clipping"}  # where nothing is an item
     same |= {"hics": "mean"}
     same |= {"caf": "mean", "bulyan": "mean"}  # among so few clients, none is taken for hostile
     for name, other in same.items():

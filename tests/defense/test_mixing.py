@@ -17,7 +17,7 @@ from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, Aggregator, con
 from recbole_attack.defense.mixing import arc, bucketing, nnm, taken_for_hostile
 
 SHAPES = [(n, p, seed) for n in (5, 8, 21) for p in (2, 30) for seed in (0, 1)]
-UNMIXED = ("support_shrunk", "hics", "fl_trust", "union")
+UNMIXED = ("support_shrunk", "exposure_quota", "hics", "fl_trust", "union")
 MIXES = [name for name in PRE_AGGREGATORS if name != "none"]
 
 

@@ -22,8 +22,9 @@ from recbole_attack.federated.server import aggregate
 SHAPES = {"first.weight": (2, 3), ITEM_TABLE: (9, 3), "last.bias": (4,)}
 PARAMETERS = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
 MIXES = [name for name in PRE_AGGREGATORS if name != "none"]
+UNMIXED = ("support_shrunk", "exposure_quota", "hics", "fl_trust", "union")
 RULES = [
-    name for name in AGGREGATORS if "krum" not in name and name not in ("support_shrunk", "hics", "fl_trust", "union")
+    name for name in AGGREGATORS if "krum" not in name and name not in UNMIXED
 ]  # mixed updates have equal scores, and rounding decides
 
 either_way = pytest.mark.parametrize("per_item", [False, True], ids=["whole", "per item"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from hostile.uploads import REJECTED
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from item_rows import asked
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.defense import AGGREGATORS, Aggregator, Known, configured_aggregator
@@ -27,12 +29,11 @@ PARAMETERS = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
 DEFAULTS = {name: AttackConfig(config_dict={"aggregator": name}).final_config_dict for name in AGGREGATORS}
 ROBUST = ["geometric_median", "median", "trimmed_mean", "krum", "multi_krum", "norm_clipping"]
 CLIPPED_ROWS = ("support_shrunk", "hics")
-SHRINKING = ("sum", "norm_clipping", *CLIPPED_ROWS, "centered_clipping")
+SHRINKING = ("sum", "norm_clipping", *CLIPPED_ROWS, "exposure_quota", "centered_clipping")
 Stacked = dict[str, torch.Tensor]
 TABLE = torch.randn(N_ITEMS, HIDDEN, generator=torch.Generator().manual_seed(1))
-KNOWN = Known(
-    TABLE, lambda items, rows: TABLE[items] - rows, {name: torch.ones(shape) for name, shape in SHAPES.items()}
-)
+ONES = {name: torch.ones(shape) for name, shape in SHAPES.items()}
+KNOWN = Known(TABLE, lambda items, rows: TABLE[items] - rows, ONES, partial(asked, TABLE), 4)
 
 each = pytest.mark.parametrize("name", AGGREGATORS)
 either_way = pytest.mark.parametrize("per_item", [False, True], ids=["whole", "per item"])
@@ -42,7 +43,7 @@ def rule(name: str, per_item: bool, **changes: Any) -> Aggregator:
     if per_item and AGGREGATORS[name](DEFAULTS[name]).whole_only:
         pytest.skip("whole updates only")
     found = configured_aggregator({**DEFAULTS[name], "per_item": per_item, **changes})
-    return found if found.judge is None else replace(found, known=KNOWN)
+    return replace(found, known=KNOWN)
 
 
 def stacked(n_clients: int, share: float = 0.6, seed: int = 0) -> Stacked:

@@ -73,7 +73,7 @@ def test_one_seed_gives_one_result(settings: Settings, grid: Any, tmp_path: Path
     assert len(asked) == n_nodes
 
 
-@pytest.mark.parametrize("rule", ["fl_trust", "hics", "union"])
+@pytest.mark.parametrize("rule", ["exposure_quota", "fl_trust", "hics", "union"])
 def test_rules_ask_the_server_as_in_one_process(settings: Settings, grid: Any, tmp_path: Path, rule: str) -> None:
     config = settings(epochs=1, attack="dvfsr", compare_clean=False, clients_per_round=24, aggregator=rule)
     here = arms(prepare(config), tmp_path / "here")

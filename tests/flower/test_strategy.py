@@ -55,7 +55,11 @@ def arrays(result: Any) -> dict[str, np.ndarray]:
     return {name: array.numpy() for name, array in result.arrays.items()}
 
 
-RULES = [name for name in AGGREGATORS if name not in ("support_shrunk", "hics", "fl_trust", "union", "bulyan")]
+RULES = [
+    name
+    for name in AGGREGATORS
+    if name not in ("support_shrunk", "exposure_quota", "hics", "fl_trust", "union", "bulyan")
+]
 """All but those for rows of items or a server of ours, and one whose choice among seven clients is a tie."""
 
 
@@ -136,6 +140,7 @@ def test_without_a_usable_reply_the_parameters_stay(app_grid: Any) -> None:
         ("krum", {"client_weighting": "exampels"}, "did you mean 'examples'"),
         ("fl_trust", {}, "'fl_trust' needs a server of ours"),
         ("hics", {}, "'hics' needs a server of ours"),
+        ("exposure_quota", {}, "'exposure_quota' needs a server of ours"),
         ("mean", {"byzantine_ratio": 0.1}, "unknown option 'byzantine_ratio' of rule 'mean'"),
     ],
 )

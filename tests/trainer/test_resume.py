@@ -28,6 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "sampled": {"rounds_per_epoch": 3, "clients_per_round": 16, "eval_users": 20, "malicious_ratio": 0.2},
     "remembering": {"attack": "pieck_uea", "malicious_ratio": 0.2, "clients_per_round": 32},
     "saving up": {"aggregator": "hics", "paid_share": 0.3, "clients_per_round": 32},
+    "voting": {"aggregator": "exposure_quota", "quota_factor": 1.5, "clients_per_round": 32},
     "regularized": {"attack": "none", "client_defense": "popularity_regularization", "clients_per_round": 32},
     "adaptive": {"attack": "margin", "upload": "adaptive", "aggregator": "krum", "clients_per_round": 32},
     "central": {"scenario": "central", "attack": "none", "lr_decay_step": 2, "train_batch_size": 128},

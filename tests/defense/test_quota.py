@@ -1,0 +1,195 @@
+"""The quota against a literal reading with derivatives by autograd, its bound, and what an attacker gains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from item_rows import H, V, asked, fast, slow, stacked
+from scipy.stats import chisquare
+
+from recbole_attack import AttackConfig
+from recbole_attack.defense import Aggregator, Known, configured_aggregator
+from recbole_attack.defense.quota import Quota
+from recbole_attack.experiment import prepare_training
+from recbole_attack.federated.client_updates import ITEM_TABLE
+from recbole_attack.federated.knowledge import informed
+
+KEY = (3, 1, 2)
+
+
+def scene(seed: int, rows: int = 40, size: int = V) -> tuple[torch.Tensor, Any, torch.Tensor]:
+    """Item embeddings, rows of clients that touched items, and votes of earlier rounds."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(size, H, generator=generator)
+    item = torch.randint(1, size, (rows,), generator=generator)
+    votes = torch.randint(0, 30, (size,), generator=generator).double()
+    votes[0] = 0
+    return table, SimpleNamespace(item=item, rows=torch.randn(rows, H, generator=generator)), votes
+
+
+def literal(quota: Quota, table: torch.Tensor, sent: Any, votes: list[float], longest: int) -> tuple[list, list]:
+    """User by user and row by row; how a row changes an item's share by autograd."""
+    items, lengths = quota.drawn(torch.tensor(votes, dtype=torch.float64), longest, KEY)
+    kept, after = [], list(votes)
+    moves = []
+    for item, row in zip(sent.item.tolist(), sent.rows, strict=True):
+        own = table.double().clone().requires_grad_()
+        shares = []
+        for part in np.array_split(np.arange(quota.histories), 4):
+            chances = []
+            for user in part:
+                had = items[user][: int(lengths[user])].tolist()
+                state = table.double()[had].mean(dim=0)  # a state is what it was: only the item's own score moves
+                allowed = [j for j in range(1, len(table)) if j not in had]
+                if item not in allowed:
+                    chances.append(0 * own.sum())
+                else:
+                    scores = torch.stack([state @ own[j] for j in allowed])
+                    chances.append(scores.softmax(0)[allowed.index(item)])
+            shares.append(torch.stack(chances).mean())
+        share = max(shares, key=lambda one: float(one.detach()))
+        (slope,) = torch.autograd.grad(share, own)
+        raises = float(slope[item] @ row.double()) < 0
+        moves.append((item, float(share.detach()), raises))
+        after[item] += raises
+    total = sum(after) + len(table) - 1
+    for item, share, raises in moves:
+        kept.append(not (raises and share > quota.factor * (after[item] + 1) / total))
+    return kept, after
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    histories=st.sampled_from([4, 8, 12]),
+    longest=st.integers(1, 9),
+    factor=st.sampled_from([0.3, 1.0, 3.0]),
+)
+def test_rows_and_votes_are_those_of_a_literal_reading(seed: int, histories: int, longest: int, factor: float) -> None:
+    table, sent, votes = scene(seed, rows=15)
+    quota = Quota(factor, histories)
+    kept, after = quota.within(sent, votes, partial(asked, table), longest, KEY)
+    expected = literal(quota, table, sent, votes.tolist(), longest)
+    assert (kept.tolist(), after.tolist()) == expected
+
+
+@given(seed=st.integers(0, 10**6), histories=st.integers(4, 30), longest=st.integers(1, 40))
+def test_made_up_users_have_no_item_twice_and_are_of_every_length(seed: int, histories: int, longest: int) -> None:
+    _, _, votes = scene(seed, size=20)
+    items, lengths = Quota(1.0, histories).drawn(votes, longest, KEY)
+    width = min(longest, 18)
+    assert items.shape == (histories, width)
+    assert lengths.tolist() == [1 + user * width // histories for user in range(histories)]
+    for row, length in zip(items.tolist(), lengths.tolist(), strict=True):
+        assert 0 not in row[:length] and len(set(row[:length])) == length and not any(row[length:])
+
+
+def test_items_are_drawn_as_often_as_they_have_votes() -> None:
+    votes = torch.tensor([0.0, 0.0, 4.0, 9.0, 19.0, 39.0])
+    items, _ = Quota(1.0, 8000).drawn(votes.double(), 1, KEY)
+    shares = torch.tensor([1, 5, 10, 20, 40]) / 76
+    counted = torch.bincount(items[:, 0], minlength=6)[1:]
+    assert chisquare(counted.numpy(), (8000 * shares).numpy(), sum_check=False).pvalue > 0.001
+    other, _ = Quota(1.0, 8000).drawn(votes.double(), 1, (*KEY[:2], 3))
+    assert not torch.equal(items, other), "drawn anew in every round"
+
+
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 4))
+def test_no_more_users_are_shown_an_item_than_its_share_allows(seed: int, k: int) -> None:
+    table, _, votes = scene(seed, size=12)
+    quota = Quota(1.0, 40)
+    _, scores = asked(table, *quota.drawn(votes, 5, KEY))
+    chances = scores.double().softmax(dim=1)
+    best = chances.topk(k, dim=1)
+    exposed = torch.bincount(best.indices.flatten(), minlength=12) / len(chances)
+    assert (exposed <= chances.mean(dim=0) / best.values.min() + 1e-12).all()
+
+
+def test_a_client_has_one_vote_however_loud_and_rejected_ones_have_none() -> None:
+    updates, weights = stacked(6, 1.0, 4)
+    updates[ITEM_TABLE][2] *= 1e6
+    updates["body"][4] = float("nan")
+    found = fast(updates, weights, ruled())
+    assert found.saved is not None and found.kept.tolist() == [True] * 4 + [False, True]
+    assert float(found.saved.max()) <= 5 and float(found.saved[0]) == 0
+    without = {name: value[[0, 1, 2, 3, 5]] for name, value in updates.items()}
+    alone = fast(without, weights[[0, 1, 2, 3, 5]], ruled())
+    assert torch.equal(alone.saved, found.saved)
+    for name, value in found.update.items():
+        torch.testing.assert_close(alone.update[name], value)
+
+
+def ruled(table: torch.Tensor | None = None, **options: Any) -> Aggregator:
+    table = torch.randn(V, H, generator=torch.Generator().manual_seed(9)) if table is None else table
+    config = {**AttackConfig(config_dict={"aggregator": "exposure_quota"}).final_config_dict, **options}
+    known = Known(table, lambda items, rows: table[items] - rows, None, partial(asked, table), 4)
+    return replace(configured_aggregator(config), known=known, key=KEY)
+
+
+@settings(max_examples=30)
+@given(
+    n=st.integers(1, 8),
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=st.integers(0, 10**6),
+    base=st.sampled_from(["mean", "norm_clipping", "geometric_median", "median"]),
+    factor=st.sampled_from([0.5, 1.0, 100.0]),
+)
+def test_sparse_rows_and_one_by_one_agree_and_what_is_left_goes_to_the_rule(
+    n: int, share: float, seed: int, base: str, factor: float
+) -> None:
+    updates, weights = stacked(n, share, seed)
+    rule = ruled(quota_rule=base, quota_factor=factor)
+    first, second = fast(updates, weights, rule), slow(updates, weights, rule)
+    assert first.kept.tolist() == second.kept.tolist() and first.frozen == second.frozen
+    for name in updates:
+        torch.testing.assert_close(first.update[name], second.update[name], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(first.saved, second.saved)
+    if factor == 100:
+        plain = fast(updates, weights, replace(rule, quota=None))
+        for name, value in plain.update.items():
+            torch.testing.assert_close(first.update[name], value)
+
+
+def test_an_item_shown_to_all_that_few_ask_for_comes_down_and_its_fans_push_in_vain() -> None:
+    """Item 1 is before all others for everybody; one client in a hundred wants more of it, one has drawn it as a
+    negative."""
+    generator = torch.Generator().manual_seed(2)
+    table = torch.rand(60, H, generator=generator)
+    table[1] = 20.0
+    votes = torch.full((60,), 500.0, dtype=torch.float64)
+    votes[1] = 5.0
+    sent = SimpleNamespace(item=torch.tensor([1, 1, 2]), rows=torch.tensor([[-1.0] * H, [1.0] * H, [-1.0] * H]))
+    kept, after = Quota(4.0, 16).within(sent, votes, partial(asked, table), 10, KEY)
+    assert kept.tolist() == [False, True, True] and (after - votes)[1:3].tolist() == [1.0, 1.0]
+
+
+def test_rows_of_no_item_are_left_alone() -> None:
+    """BERT4Rec's mask has a row and is never shown."""
+    table, sent, votes = scene(1)
+    sent.item[::3] = V
+    kept, after = Quota(1e-9, 8).within(sent, votes, partial(asked, table), 5, KEY)
+    assert kept[::3].all() and float((after - votes).sum()) == (~kept).sum()
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_the_model_answers_as_it_does_in_an_evaluation(config: Any, model: str) -> None:
+    chosen = config(model=model, attack="none", aggregator="exposure_quota")
+    victim = prepare_training(chosen).model(chosen).train()
+    items, lengths = torch.tensor([[3, 5, 0], [2, 4, 6]]), torch.tensor([2, 3])
+    known = informed(configured_aggregator(chosen.final_config_dict), victim, chosen).known
+    assert known is not None and known.asked is not None and known.longest == victim.max_seq_length
+    states, scores = known.asked(items, lengths)
+    assert victim.training and not states.requires_grad
+    expected = victim.eval().score_items(items, lengths)
+    barred = torch.zeros_like(scores, dtype=torch.bool).scatter(1, items, True)
+    barred[:, 0] = True
+    assert torch.equal(scores.isinf(), barred)
+    torch.testing.assert_close(scores[~barred], expected[~barred])
