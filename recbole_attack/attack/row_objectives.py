@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -66,9 +67,9 @@ class Covert:
     """:class:`Margin`, out of sight of users without taste: made against rules that ask such users.
 
     To its loss comes ``weight`` times the mean of ``softplus(score(h(x), t) - tau(x) + m)`` over as many histories of
-    items drawn in proportion to their popularity, of all lengths the model reads
-    (:func:`~recbole_attack.data.histories.weighted_histories`). So a target is to rise for states that histories with
-    taste lead to, and to stay out of the lists of the others.
+    items drawn in proportion to their popularity (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter
+    of them as long as the model reads and the others of all lengths up to that. So a target is to rise for states that
+    histories with taste lead to, and to stay out of the lists of the others.
 
     Attributes:
         margin: Gives the rest.
@@ -89,7 +90,9 @@ class Covert:
         shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
         shares[0] = shares[context.targets] = 0
         rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
-        pool = pool_of(model, weighted_histories(shares, self.margin.histories, model.max_seq_length, rng))
+        count, longest = self.margin.histories, model.max_seq_length
+        lengths = np.minimum(1 + np.arange(count) * longest * 4 // (3 * count), longest)
+        pool = pool_of(model, weighted_histories(shares, lengths, rng))
         missing = pool.kth_best(self.margin.rank)[:, None] - row_scores(model, pool.states, context.targets)
         return F.softplus(self.margin.margin - missing).mean()
 

@@ -67,25 +67,28 @@ def random_histories(model: Any, count: int, length: int, barred: torch.Tensor, 
     return _drawn(model, count, length, barred, rng, lambda items: items.new_zeros(count, model.n_items))
 
 
-def weighted_histories(shares: torch.Tensor, count: int, longest: int, rng: np.random.Generator) -> Profile:
-    """Users without taste: items drawn in proportion to their shares, lengths spread evenly from 1 to the longest.
+def weighted_histories(
+    shares: torch.Tensor, lengths: Sequence[int] | np.ndarray[Any, Any], rng: np.random.Generator
+) -> Profile:
+    """Users without taste: items drawn in proportion to their shares, and put into a random order.
 
-    Items are drawn one after the other without replacement, which those with the largest ``u^(1/share)`` are
-    (Efraimidis and Spirakis 2006).
+    They are drawn one after the other without replacement, which those with the largest ``u^(1/share)`` are (Efraimidis
+    and Spirakis 2006).
 
     Args:
-        shares: ``[n_items]``, of the padding item 0; at least two others are positive.
-        count: Histories S, the shortest first.
-        longest: Items of the longest one, cut to what leaves an item over.
-        rng: Draws a number for each history and item.
+        shares: ``[n_items]``, that of the padding item 0; at least two others are positive.
+        lengths: ``[S]`` items of each history, cut to what leaves an item over.
+        rng: Draws a number for each history and item, and for each place.
     """
-    device, size = shares.device, len(shares)
-    width = max(min(longest, int((shares > 0).sum()) - 1), 1)
-    uniform = torch.from_numpy(rng.random((count, size))).to(device)
-    drawn = (uniform.log() / shares).nan_to_num(nan=-torch.inf).topk(width, dim=1).indices
-    lengths = 1 + torch.arange(count, device=device) * width // count
-    places = torch.arange(width, device=device)
-    return Profile(torch.where(places < lengths[:, None], drawn, 0), lengths)
+    device, most = shares.device, max(int((shares > 0).sum()) - 1, 1)
+    sizes = np.minimum(lengths, most)
+    uniform, order = rng.random((len(sizes), len(shares))), rng.random((len(sizes), sizes.max()))
+    order[np.arange(sizes.max()) >= sizes[:, None]] = 2.0  # padding comes last
+    ranked = (torch.from_numpy(uniform).to(device).log() / shares).nan_to_num(nan=-torch.inf)
+    drawn = ranked.topk(int(sizes.max()), dim=1).indices
+    counts = torch.from_numpy(sizes).to(device)
+    drawn = torch.where(torch.arange(drawn.shape[1], device=device) < counts[:, None], drawn, 0)
+    return Profile(drawn.gather(1, torch.from_numpy(order.argsort(axis=1)).to(device)), counts)
 
 
 def training_batch(

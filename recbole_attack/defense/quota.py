@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from recbole_attack.data.histories import Profile, weighted_histories
 from recbole_attack.utils.rng import stream
 
-BINS = 4
-"""Parts into which made-up histories fall by their length; an item is judged by that which is shown it most."""
+PARTS = 4
+"""Parts into which made-up histories fall: all are as long as the model reads in the last, a third, two thirds and all
+of that at the most in the others. An item is judged by the part that is shown it most."""
 
 
 class Asked(Protocol):
@@ -43,10 +45,11 @@ class Rows(Protocol):
 class Quota:
     """Our own. What raises an item beyond a multiple of its share of votes is left out.
 
-    ``S`` histories are made up in each round, of items drawn without replacement in proportion to their votes, their
-    lengths spread evenly from 1 to the longest the model reads. ``q_j`` is the mean softmax share of item ``j`` among
-    what the global model would show them next, in that of four parts by length in which it is largest. A client votes
-    for an item if the server's step along the row it sent raises ``q_j``; the item's share of all votes ever given,
+    ``S`` histories are made up in each round, of items drawn without replacement in proportion to their votes, in
+    random order. The lengths of three quarters of them are spread evenly from 1 to the longest the model reads, and the
+    rest are that long, as active users' are: some attacks write positions. ``q_j`` is the mean softmax share of item
+    ``j`` among what the global model would show them next, in the part in which it is largest (:data:`PARTS`). A client
+    votes for an item if the server's step along the row it sent raises ``q_j``; the item's share of all votes given,
     each item having one to begin with, is ``p_j``, with those of this round among them. Where ``q_j > kappa p_j``, rows
     that raise ``q_j`` further are left out, of all clients alike, and the others bring it down.
 
@@ -57,7 +60,7 @@ class Quota:
 
     Attributes:
         factor: ``kappa``, above 0: how far an honest item may be from its share, by chance and by taste.
-        histories: ``S``, at least :data:`BINS`.
+        histories: ``S``, at least :data:`PARTS`.
     """
 
     factor: float
@@ -77,8 +80,8 @@ class Quota:
         """
         states, scores = asked(*self.drawn(votes, longest, key))
         chances = scores.double().softmax(dim=1)
-        place = torch.arange(len(chances), device=chances.device) * BINS // len(chances)
-        means = chances.new_zeros(BINS, chances.shape[1]).index_add(0, place, chances)
+        place = torch.arange(len(chances), device=chances.device) * PARTS // len(chances)
+        means = chances.new_zeros(PARTS, chances.shape[1]).index_add(0, place, chances)
         shares, largest = (means / torch.bincount(place)[:, None]).max(dim=0)
         slopes = (chances * (1 - chances) * (largest == place[:, None])).T @ states.double()
         listed = sent.item < len(slopes)  # a model may have rows besides, such as that of a mask
@@ -89,10 +92,11 @@ class Quota:
         return ~(raises & over[item]), votes
 
     def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
-        """The users made up in a round, by the votes of those before."""
+        """The users made up in a round, by the votes of those before; the shortest first."""
         seed, *keys = key
-        rng = stream(seed, "quota histories", *keys)
-        return weighted_histories(_shares(votes), self.histories, longest, rng)
+        spread = -(-self.histories * (PARTS - 1) // PARTS)  # so that these fill whole parts
+        lengths = 1 + np.arange(self.histories) * longest // spread
+        return weighted_histories(_shares(votes), lengths.clip(max=longest), stream(seed, "quota histories", *keys))
 
 
 def _shares(votes: torch.Tensor) -> torch.Tensor:

@@ -127,7 +127,9 @@ def covert_by_loops(scene: Scene, user: int, context: AttackContext, rows: Rows)
     counts = torch.from_numpy(scene[1].outside.popularity).double()
     shares = [0.0 if item == 0 or item in rows else 1 + float(counts[item]) for item in range(model.n_items)]
     rng = stream(1, "histories without taste", 2, 0, user)
-    items, lengths = weighted_histories(torch.tensor(shares).double(), 5, model.max_seq_length, rng)
+    wanted = [min(1 + 4 * place * model.max_seq_length // 15, model.max_seq_length) for place in range(5)]
+    items, lengths = weighted_histories(torch.tensor(shares).double(), wanted, rng)
+    assert lengths.tolist() == wanted and wanted[-1] == model.max_seq_length
     for history, length in zip(items.tolist(), lengths.tolist(), strict=True):
         assert not set(history) & set(rows) and 0 not in history[:length]
         state = state_of(model, history[:length])

@@ -86,8 +86,11 @@ def test_made_up_users_have_no_item_twice_and_are_of_every_length(seed: int, his
     _, _, votes = scene(seed, size=20)
     items, lengths = Quota(1.0, histories).drawn(votes, longest, KEY)
     width = min(longest, 18)
-    assert items.shape == (histories, width)
-    assert lengths.tolist() == [1 + user * width // histories for user in range(histories)]
+    assert items.shape == (histories, width) and lengths.tolist() == sorted(lengths.tolist())
+    last = [user for user in range(histories) if user * 4 // histories == 3]
+    assert lengths[0] == 1 and (lengths[last] == width).all()
+    if histories * 3 // 4 >= longest:
+        assert set(lengths.tolist()) == set(range(1, width + 1))
     for row, length in zip(items.tolist(), lengths.tolist(), strict=True):
         assert 0 not in row[:length] and len(set(row[:length])) == length and not any(row[length:])
 
@@ -97,6 +100,11 @@ def test_items_are_drawn_as_often_as_they_have_votes() -> None:
     items, _ = Quota(1.0, 8000).drawn(votes.double(), 1, KEY)
     shares = torch.tensor([1, 5, 10, 20, 40]) / 76
     counted = torch.bincount(items[:, 0], minlength=6)[1:]
+    longer, _ = Quota(1.0, 8000).drawn(votes.double(), 4, KEY)
+    places = torch.stack([torch.bincount(longer[-2000:, place], minlength=6)[1:] for place in range(4)])
+    assert min(chisquare(row.numpy(), places.double().mean(dim=0).numpy()).pvalue for row in places) > 0.001, (
+        "any order"
+    )
     assert chisquare(counted.numpy(), (8000 * shares).numpy(), sum_check=False).pvalue > 0.001
     other, _ = Quota(1.0, 8000).drawn(votes.double(), 1, (*KEY[:2], 3))
     assert not torch.equal(items, other), "drawn anew in every round"
