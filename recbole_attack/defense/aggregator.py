@@ -241,7 +241,7 @@ class Aggregator:
         return None if self.bank is None else torch.zeros_like(table)
 
     def within(self, sent: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which rows are within the quota, which there is, and what is remembered then; see :class:`Quota`.
+        """Which rows are within the quota, and what is remembered then.
 
         Raises:
             ValueError: It does not know the server it acts for.

@@ -17,8 +17,8 @@ from recbole_attack.data.histories import Profile, weighted_histories
 from recbole_attack.utils.rng import stream
 
 PARTS = 4
-"""Parts into which made-up histories fall: all are as long as the model reads in the last, a third, two thirds and all
-of that at the most in the others. An item is judged by the part that is shown it most."""
+"""In so many parts made-up histories are judged, and an item by the one that is shown it most. In the last all are as
+long as the model reads; in the others up to a third, two thirds, and all of that."""
 
 
 class Asked(Protocol):

@@ -67,8 +67,8 @@ def test_rules_of_the_catalogue(rule, flag):
     assert flag in raised(**rule)
 
 
-def test_of_the_catalogue_only_a_rule_that_trusts_what_it_drew_is_random():
-    assert [name for name in AGGREGATORS if "random" in raised(aggregator=name)] == ["fl_trust"]
+def test_of_the_catalogue_only_rules_that_trust_what_they_drew_are_random():
+    assert [name for name in AGGREGATORS if "random" in raised(aggregator=name)] == ["exposure_quota", "fl_trust"]
 
 
 def test_krum_that_takes_the_most_there_can_be_knows_nothing():
