@@ -72,7 +72,8 @@ def test_every_page_is_what_the_store_says(table, store, tmp_path, monkeypatch):
 
 def test_a_parameter_that_came_later_has_a_value_with_which_stored_arms_stay_what_they_are(store):
     def kind(parameters):
-        return tuple(parameters.get(key) for key in ("scenario", "model", "attack", "aggregator", "client_defense"))
+        recipes = ("scenario", "model", "attack", "aggregator", "client_defense")
+        return (*map(parameters.get, recipes), parameters.get("upload", "computed"))
 
     known = {}
     for cell in store.cells.values():
