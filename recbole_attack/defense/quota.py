@@ -55,7 +55,7 @@ class Quota:
 
     Why it bounds exposure: with ``pi`` the smallest softmax share of an item in somebody's top K, at most ``q_j / pi``
     of the users have item ``j`` there (Markov's inequality), and ``q_j`` stays near ``kappa p_j``. A malicious client
-    has one vote an item and round, whatever it uploads, so poisoning a model becomes worth what poisoning data is. That
+    has one vote an item and round, whatever it uploads, so that poisoning a model is to be worth what poisoning data is. That
     holds for users like those made up: an attacker may look for states that only real ones have.
 
     Attributes:
