@@ -55,8 +55,8 @@ class Quota:
 
     Why it bounds exposure: with ``pi`` the smallest softmax share of an item in somebody's top K, at most ``q_j / pi``
     of the users have item ``j`` there (Markov's inequality), and ``q_j`` stays near ``kappa p_j``. A malicious client
-    has one vote an item and round, whatever it uploads, so that poisoning a model is to be worth what poisoning data is. That
-    holds for users like those made up: an attacker may look for states that only real ones have.
+    has one vote an item and round, whatever it uploads, so that poisoning a model is to be worth what poisoning data
+    is. That holds for users like those made up: an attacker may look for states that only real ones have.
 
     Attributes:
         factor: ``kappa``, above 0: how far an honest item may be from its share, by chance and by taste.
