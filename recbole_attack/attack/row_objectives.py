@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.states import Pool, pool_of, row_scores
-from recbole_attack.data.histories import Profile, frozen, sampled_histories, weighted_histories
+from recbole_attack.data.histories import Profile, frozen, sampled_histories, spread_lengths, weighted_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -90,8 +89,7 @@ class Covert:
         shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
         shares[0] = shares[context.targets] = 0
         rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
-        count, longest = self.margin.histories, model.max_seq_length
-        lengths = np.minimum(1 + np.arange(count) * longest * 4 // (3 * count), longest)
+        lengths = spread_lengths(self.margin.histories, model.max_seq_length)
         pool = pool_of(model, weighted_histories(shares, lengths, rng))
         missing = pool.kth_best(self.margin.rank)[:, None] - row_scores(model, pool.states, context.targets)
         return F.softplus(self.margin.margin - missing).mean()

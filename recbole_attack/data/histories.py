@@ -91,6 +91,11 @@ def weighted_histories(
     return Profile(drawn.gather(1, torch.from_numpy(order.argsort(axis=1)).to(device)), counts)
 
 
+def spread_lengths(count: int, longest: int) -> np.ndarray[Any, Any]:
+    """``[S]`` lengths of histories, the shortest first: a quarter are the longest, the others evenly from 1 to it."""
+    return np.minimum(1 + np.arange(count) * longest * 4 // (3 * count), longest)
+
+
 def training_batch(
     profile: Profile, n_items: int, needs_draws: bool, seed: int, purpose: str, keys: Sequence[tuple[int, ...]]
 ) -> TrainBatch:

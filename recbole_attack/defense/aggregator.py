@@ -118,6 +118,11 @@ class Aggregator:
         """Whether rows of the item embeddings are aggregated one by one, among the clients that touched them."""
         return self.per_item or self.support is not None
 
+    @property
+    def asks(self) -> bool:
+        """Whether it needs to know its server, so that ``known`` has to be set before it is applied."""
+        return self.judge is not None or self.quota is not None
+
     def in_round(self, epoch: int, index: int, saved: torch.Tensor | None = None) -> Aggregator:
         """The rule as it is in one round: what it draws is drawn anew in each; ``saved`` is what it remembers."""
         return replace(self, key=(self.key[0], epoch, index), saved=saved)

@@ -230,12 +230,12 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
         )
     if rule.support is not None and not rule.per_item:
         rule = replace(rule, support=replace(rule.support, prior=None))
-    if rule.judge is not None or rule.quota is not None:
+    if rule.asks:
         rule = replace(rule, key=(config["seed"],))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)
     if mix is None:
         return rule
-    if rule.judge is not None or rule.quota is not None:
+    if rule.asks:
         raise ConfigError(
             f"aggregator '{config['aggregator']}' judges what clients themselves sent: expected pre_aggregator 'none', "
             f"found '{config['pre_aggregator']}'"

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 
-from recbole_attack.data.histories import Profile, weighted_histories
+from recbole_attack.data.histories import Profile, spread_lengths, weighted_histories
 from recbole_attack.utils.rng import stream
 
 PARTS = 4
@@ -94,9 +93,8 @@ class Quota:
     def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
         """The users made up in a round, by the votes of those before; the shortest first."""
         seed, *keys = key
-        spread = -(-self.histories * (PARTS - 1) // PARTS)  # so that these fill whole parts
-        lengths = 1 + np.arange(self.histories) * longest // spread
-        return weighted_histories(_shares(votes), lengths.clip(max=longest), stream(seed, "quota histories", *keys))
+        lengths = spread_lengths(self.histories, longest)
+        return weighted_histories(_shares(votes), lengths, stream(seed, "quota histories", *keys))
 
 
 def _shares(votes: torch.Tensor) -> torch.Tensor:

@@ -111,7 +111,7 @@ def _result(config: Mapping[str, Any], draw: int, read: set[str]) -> torch.Tenso
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
     sent, parameters = _made_up()
     rule = configured_aggregator(_Watched({**config, "seed": draw}, read)).in_round(draw, draw)
-    if rule.judge is not None or rule.quota is not None:
+    if rule.asks:
         rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):
         found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from recbole_attack.data.histories import Profile, frozen, sampled_histories, training_batch, without
+from recbole_attack.attack.states import pool_of
+from recbole_attack.data.histories import Profile, sampled_histories, training_batch
 from recbole_attack.defense import Aggregator, Known
 from recbole_attack.federated.rounds import ClientGroup, summed_updates
 from recbole_attack.federated.updates import Update
@@ -26,7 +27,7 @@ def informed(rule: Aggregator, model: Any, config: Any, optimizer: torch.optim.O
         config: The run's configuration.
         optimizer: The server's; who does not know it takes plain steps of ``learning_rate``.
     """
-    if rule.judge is None and rule.quota is None:
+    if not rule.asks:
         return rule
     table = model.item_embedding.weight
     steps = torch.optim.SGD([table], lr=config["learning_rate"]) if optimizer is None else optimizer
@@ -38,9 +39,8 @@ def informed(rule: Aggregator, model: Any, config: Any, optimizer: torch.optim.O
 def answers(model: Any, items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """``[S, H]`` states after histories, ``[S, L]`` items and ``[S]`` lengths, and the ``[S, V]`` scores of items that
     are not in them, minus infinity of those that are; without dropout and without gradients."""
-    with frozen(model):
-        states = model.forward(items, lengths)
-        return states, without(model.item_scores(states), items)
+    pool = pool_of(model, Profile(items, lengths))
+    return pool.states, pool.scores
 
 
 def root_update(model: Any, config: Any, root: tuple[int, int], key: tuple[int, ...]) -> Update:

@@ -54,7 +54,7 @@ class RobustStrategy(FedAvg):
             name = str(error).rpartition("argument ")[2].strip("'")
             raise ConfigError(f"unknown option {shown(name)} of rule '{rule}'{did_you_mean(name, values)}") from error
         self.rule, self.client_weighting, self.aggregator = rule, client_weighting, recipe(values)
-        if self.aggregator.judge or self.aggregator.bank or self.aggregator.quota:
+        if self.aggregator.asks or self.aggregator.bank:
             raise ConfigError(f"rule '{rule}' needs a server of ours, for what it knows and remembers")
         self.sent: ArrayRecord | None = None
 
