@@ -66,16 +66,24 @@ class AdversarialTraining:
         return (model.client_losses(batch) + model.client_losses(batch, hostile)) / 2
 
     def _ascend(self, model: Any, batch: TrainBatch, item_seq: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
-        """``[M, n_items - 1]`` distributions over items, one for each changed position."""
+        """``[M, n_items - 1]`` distributions over items, one for each changed position.
+
+        A slope towards items is ``gradient @ table.T``; its length comes from the table's products, so that nothing of
+        the distributions' size is written but the distributions themselves.
+        """
         table = model.item_embedding.weight[1 : model.n_items].detach()
+        products = table.double().T @ table.double()
         own = model.embed(item_seq).detach()
-        mixture = torch.nn.functional.one_hot(item_seq[changed] - 1, len(table)).to(table)
+        item = item_seq[changed][:, None] - 1
+        mixture = table.new_zeros(len(item), len(table)).scatter_(1, item, 1.0)
         for _ in range(self.steps):
             with torch.enable_grad():
                 item_emb = _mixed(own, changed, mixture @ table).requires_grad_()
                 (gradient,) = torch.autograd.grad(model.client_losses(batch, item_emb).sum(), item_emb)
-            direction = torch.nn.functional.normalize(gradient[changed] @ table.T, dim=-1, eps=1e-30)
-            mixture = (mixture + self.step_size * direction).clamp_(min=0.0)
+            slope = gradient[changed].double()
+            length = ((slope @ products) * slope).sum(dim=-1, keepdim=True).clamp(min=0.0).sqrt()
+            step = torch.where(length > 0.0, self.step_size * slope / length, 0.0).to(table)
+            mixture.addmm_(step, table.T).clamp_(min=0.0)
             mixture /= mixture.sum(dim=-1, keepdim=True).clamp(min=1e-9)
         return mixture
 

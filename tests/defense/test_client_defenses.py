@@ -111,6 +111,17 @@ def test_nothing_to_change_is_plain_training(model: Any, defense: AdversarialTra
     torch.testing.assert_close(defense(model, batch, draws), model.client_losses(batch))
 
 
+def test_items_that_lead_nowhere_stay_as_they_are(model: Any) -> None:
+    """No item's embedding lies along the slope: none is better than another, and there is nothing to divide by."""
+    batch, draws = batch_of([3, 5])
+    with torch.no_grad():
+        model.item_embedding.weight.zero_()
+    changed = (draws[:, :-1] < 0.7) & (batch.item_seq != 0)
+    mixture = AdversarialTraining(3, 1.0, 0.7)._ascend(model.eval(), batch, batch.item_seq, changed)
+    own = torch.nn.functional.one_hot(batch.item_seq[changed] - 1, N_ITEMS - 1)
+    torch.testing.assert_close(mixture, own.to(mixture))
+
+
 def test_users_do_not_change_each_other(model: Any) -> None:
     batch, draws = batch_of([6, 2, 5])
     defense = AdversarialTraining(3, 1.0, 0.5)
