@@ -58,11 +58,12 @@ def around_median(values: torch.Tensor, weights: torch.Tensor, byzantine_ratio: 
     n = len(values)
     hostile = borne(n, byzantine_ratio)
     selected = n - 2 * hostile
-    chosen = (weights > 0).reshape(*weights.shape, *[1] * (values.ndim - weights.ndim))
-    ordered = in_order(values.masked_fill(~chosen, torch.inf)).movedim(0, -1)[..., :selected]
+    absent = (weights <= 0).reshape(*weights.shape, *[1] * (values.ndim - weights.ndim))
+    ordered = in_order(values, absent).movedim(0, -1)[..., :selected]
     median = (ordered[..., (selected - 1) // 2] / 2 + ordered[..., selected // 2] / 2)[..., None]
     width = selected - 2 * hostile  # the nearest values stand side by side
-    farthest = (median - ordered[..., : selected - width + 1]).maximum(ordered[..., width - 1 :] - median)
+    farthest = median - ordered[..., : selected - width + 1]
+    torch.maximum(farthest, ordered[..., width - 1 :] - median, out=farthest)
     window = farthest.argmin(dim=-1, keepdim=True) + torch.arange(width, device=values.device)
     return ordered.gather(-1, window).mean(dim=-1)
 

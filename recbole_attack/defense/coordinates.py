@@ -44,9 +44,16 @@ def trimmed_mean(values: torch.Tensor, weights: torch.Tensor, trim_ratio: float)
     return in_order(values)[cut : n - cut].mean(dim=0)
 
 
-def in_order(values: torch.Tensor) -> torch.Tensor:
-    """Every coordinate's values in ascending order of the clients' dimension, the first."""
+def in_order(values: torch.Tensor, absent: torch.Tensor | None = None) -> torch.Tensor:
+    """Every coordinate's values in ascending order of the clients' dimension, the first.
+
+    Args:
+        values: ``[N, ...]``.
+        absent: Bool, to be broadcast over ``values``: where it holds, infinity stands instead, behind all others.
+    """
     last = values.detach().movedim(0, -1).clone(memory_format=torch.contiguous_format)
+    if absent is not None:
+        last.masked_fill_(absent.movedim(0, -1), torch.inf)
     if last.device.type != "cpu":
         return last.sort(dim=-1).values.movedim(-1, 0)
     last.numpy().sort(axis=-1)  # in place, and far faster than torch's sort on a CPU
