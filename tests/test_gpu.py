@@ -30,6 +30,7 @@ FEW = {"clients_per_round": 12, "rounds_per_epoch": 1, "malicious_ratio": 0.2}
 GRU = {"model": "GRU4Rec", "dropout_prob": 0}
 BERT = {"model": "BERT4Rec", **NO_DROPOUT}
 SASREC = {"model": "SASRec", **NO_DROPOUT}
+ASKED = {"quota_histories": 4, "quota_projection": True}
 RUNS: dict[str, dict[str, Any]] = {
     "mean, clean": {**SASREC, "attack": "none"},
     "mean, attacked": {**SASREC, **DVFSR, "exposure_candidates": 20},
@@ -75,7 +76,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "known updates and rule": {**BERT, **FEW, "attack": "opt_alie", "search_evaluations": 4, "aggregator": "krum"},
     "a root of the server's": {**BERT, **FEW, "attack": "ra", "aggregator": "fl_trust", "root_histories": 4},
     "uniformity": {**SASREC, **FEW, "attack": "ra", "aggregator": "union"},
-    "a quota": {**SASREC, **FEW, "attack": "margin", "aggregator": "exposure_quota", "quota_histories": 4},
+    "a quota": {**SASREC, **FEW, "attack": "margin", "aggregator": "exposure_quota", **ASKED},
     "a bank": {**SASREC, **FEW, "attack": "none", "aggregator": "hics"},
     "central": {**SASREC, "scenario": "central", "train_batch_size": 200},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +12,7 @@ from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.gram import gram_matrix
 from recbole_attack.defense.judging import Judged, JudgingRule, Known
 from recbole_attack.defense.mixing import MixingRule, Mixture
-from recbole_attack.defense.quota import Quota, Rows
+from recbole_attack.defense.quota import Quota, Rows, Verdict
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
@@ -245,7 +246,7 @@ class Aggregator:
             return table.new_zeros(n_items, dtype=torch.float64)
         return None if self.bank is None else torch.zeros_like(table)
 
-    def within(self, sent: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def within(self, sent: Rows) -> Verdict:
         """Which rows are within the quota, and what is remembered then.
 
         Raises:
@@ -256,6 +257,11 @@ class Aggregator:
             raise ValueError("a quota needs to know its server: federated.knowledge.informed tells it")
         votes = known.items.new_zeros(len(known.items), dtype=torch.float64) if self.saved is None else self.saved
         return self.quota.within(sent, votes, known.asked, known.longest, self.key)
+
+    def held(self, update: Mapping[str, torch.Tensor], said: Verdict) -> dict[str, torch.Tensor]:
+        """What the rule makes of rows within the quota, as the quota lets it be, by parameter name."""
+        assert self.quota is not None and self.known is not None
+        return self.quota.held(update, said, self.known.pull)
 
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""

@@ -180,7 +180,8 @@ def exposure_quota(config: Mapping[str, Any]) -> Aggregator:
     A :class:`~recbole_attack.defense.quota.Quota` before ``quota_rule``, whose weights clients are said to have. The
     server remembers how many votes each item has, and not whose.
     """
-    return replace(PARTS[config["quota_rule"]], quota=Quota(config["quota_factor"], config["quota_histories"]))
+    quota = Quota(config["quota_factor"], config["quota_histories"], config["quota_projection"])
+    return replace(PARTS[config["quota_rule"]], quota=quota)
 
 
 PARTS: dict[str, Aggregator] = {

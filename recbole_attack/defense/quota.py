@@ -7,8 +7,9 @@ client as central, as any. What tells it is the model itself, asked by users who
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -28,6 +29,15 @@ class Asked(Protocol):
         that cannot be shown."""
 
 
+class Pull(Protocol):
+    """What the global model's parameters do to what it shows: :func:`~recbole_attack.federated.knowledge.pull`."""
+
+    def __call__(
+        self, items: torch.Tensor, lengths: torch.Tensor, objective: Callable[[torch.Tensor], torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The gradient of ``objective``, a number made of the ``[S, V]`` scores of :class:`Asked`, by parameter."""
+
+
 class Rows(Protocol):
     """Rows of item embeddings that clients sent: of :class:`~recbole_attack.federated.client_updates.ClientUpdates`."""
 
@@ -38,6 +48,20 @@ class Rows(Protocol):
     @property
     def rows(self) -> torch.Tensor:
         """``[M, H]`` gradients: the server steps against them."""
+
+
+class Verdict(NamedTuple):
+    """What a quota says in a round.
+
+    Attributes:
+        within: ``[M]``, False for rows that are left out.
+        votes: ``[V]`` up to now, float64.
+        histories: The users made up.
+    """
+
+    within: torch.Tensor
+    votes: torch.Tensor
+    histories: Profile
 
 
 @dataclass(frozen=True)
@@ -57,18 +81,23 @@ class Quota:
     has one vote an item and round, whatever it uploads, so that poisoning a model is to be worth what poisoning data
     is. That holds for users like those made up: an attacker may look for states that only real ones have.
 
+    What is left out are rows of the item itself. Other parameters show it to more users, too, by moving their states,
+    which no row tells. With ``projection``, what the rule makes of the rest may not raise the excess ``sum_j max(q_j -
+    kappa p_j, 0)``, to first order, whatever parameters do it: if it does, it becomes the nearest update that does not
+    (the projection of A-GEM, Chaudhry et al., ICLR 2019, with the excess as the loss that must not rise).
+
     Attributes:
         factor: ``kappa``, above 0: how far an honest item may be from its share, by chance and by taste.
         histories: ``S``, at least :data:`PARTS`.
+        projection: Whether the server's step as a whole is held, too.
     """
 
     factor: float
     histories: int
+    projection: bool = False
 
-    def within(
-        self, sent: Rows, votes: torch.Tensor, asked: Asked, longest: int, key: tuple[int, ...]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which rows are within the quota, ``[M]``, and all votes up to now, ``[V]``.
+    def within(self, sent: Rows, votes: torch.Tensor, asked: Asked, longest: int, key: tuple[int, ...]) -> Verdict:
+        """Which rows are within the quota.
 
         Args:
             sent: Rows of clients that are not rejected.
@@ -77,24 +106,67 @@ class Quota:
             longest: Items of the longest history it reads.
             key: Seed, epoch and round.
         """
-        states, scores = asked(*self.drawn(votes, longest, key))
+        histories = self.drawn(votes, longest, key)
+        states, scores = asked(*histories)
         chances = scores.double().softmax(dim=1)
-        place = torch.arange(len(chances), device=chances.device) * PARTS // len(chances)
-        means = chances.new_zeros(PARTS, chances.shape[1]).index_add(0, place, chances)
-        shares, largest = (means / torch.bincount(place)[:, None]).max(dim=0)
+        place = _parts(chances)
+        shares, largest = _shown(chances, place)
         slopes = (chances * (1 - chances) * (largest == place[:, None])).T @ states.double()
         listed = sent.item < len(slopes)  # a model may have rows besides, such as that of a mask
         item = sent.item.where(listed, 0)
         raises = ((slopes[item] * sent.rows.double()).sum(dim=1) < 0) & listed
         votes = votes.index_add(0, item, raises.to(votes))
         over = shares > self.factor * _shares(votes)
-        return ~(raises & over[item]), votes
+        return Verdict(~(raises & over[item]), votes, histories)
+
+    def held(self, update: Mapping[str, torch.Tensor], said: Verdict, pull: Pull | None) -> dict[str, torch.Tensor]:
+        """The update nearest to ``update`` along which the excess does not rise; itself without ``projection``.
+
+        Args:
+            update: What the rule made of what is left, by parameter name; the server steps against it.
+            said: Of this round.
+            pull: The model as it was in this round; not needed without ``projection``.
+
+        Raises:
+            ValueError: It is needed.
+        """
+        if not self.projection:
+            return dict(update)
+        if pull is None:
+            raise ValueError("a quota with a projection needs to know what the model's parameters do: expected a pull")
+        limits = self.factor * _shares(said.votes)
+
+        def excess(scores: torch.Tensor) -> torch.Tensor:
+            chances = scores.double().softmax(dim=1)
+            return (_shown(chances, _parts(chances))[0] - limits).clamp(min=0.0).sum()
+
+        return _not_against(update, pull(*said.histories, excess))
 
     def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
         """The users made up in a round, by the votes of those before; the shortest first."""
         seed, *keys = key
         lengths = spread_lengths(self.histories, longest)
         return weighted_histories(_shares(votes), lengths, stream(seed, "quota histories", *keys))
+
+
+def _parts(chances: torch.Tensor) -> torch.Tensor:
+    """``[S]`` the part each of ``S`` users is in."""
+    return torch.arange(len(chances), device=chances.device) * PARTS // len(chances)
+
+
+def _shown(chances: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``[V]`` every item's share of what is shown, and the part where that is; of ``[S, V]`` chances."""
+    means = chances.new_zeros(PARTS, chances.shape[1]).index_add(0, place, chances)
+    largest = (means / torch.bincount(place)[:, None]).max(dim=0)
+    return largest.values, largest.indices
+
+
+def _not_against(update: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The nearest to ``update`` that has no component against ``gradient``."""
+    along = sum((update[name].double() * gradient[name].double()).sum() for name in update)
+    square = sum(gradient[name].double().square().sum() for name in update)
+    factor = torch.as_tensor(-along / square).nan_to_num(0.0).clamp(min=0.0)
+    return {name: value + factor.to(value) * gradient[name] for name, value in update.items()}
 
 
 def _shares(votes: torch.Tensor) -> torch.Tensor:

@@ -49,12 +49,17 @@ def aggregate_one_by_one(
     found = _rule_of(aggregator)(updates, weights[readable], places, aggregator, parameters)
     rejected += value_reasons(updates[~found.kept].isfinite().all(dim=1))
     sizes = [p.numel() for p in parameters.values()]
-    update = {n: u.view_as(p) for (n, p), u in zip(parameters.items(), found.update.split(sizes), strict=True)}
+    update = _shaped(found.update, parameters)
     kept, client_weights = readable.masked_scatter(readable, found.kept), spread(found.client_weights, readable)
     columns = dict(zip(parameters, updates[found.kept].split(sizes, dim=1), strict=True))
     frozen = () if aggregator.linear else frozen_parameters(update, columns)
     numbers = found.iterations, found.residual
     return banked(Aggregated(update, kept, rejected, client_weights, *numbers, frozen, found.saved), aggregator)
+
+
+def _shaped(update: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    pieces = update.split([p.numel() for p in parameters.values()])
+    return {name: piece.view_as(p) for (name, p), piece in zip(parameters.items(), pieces, strict=True)}
 
 
 def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -90,10 +95,12 @@ def _within_quota(
     if not kept.any():
         return _rule_of(rule)(updates, weights, places, rule, parameters)
     sent = _named(updates[kept], parameters)
-    listed, votes = aggregator.within(sent)
-    rest = sent.with_rows(listed).to_dense()
+    said = aggregator.within(sent)
+    rest = sent.with_rows(said.within).to_dense()
     found = _rule_of(rule)(rest, weights[kept], places[kept], rule, parameters)
-    return replace(found, client_weights=spread(found.client_weights, kept), kept=kept, saved=votes)
+    held = aggregator.held(_shaped(found.update, parameters), said)
+    update = torch.cat([held[name].flatten() for name in parameters])
+    return replace(found, update=update, client_weights=spread(found.client_weights, kept), kept=kept, saved=said.votes)
 
 
 def _judged(

@@ -25,7 +25,8 @@ class Aggregated(NamedTuple):
         kept: ``[N]``, False for clients whose update was rejected.
         rejected: How many were rejected, by reason.
         client_weights: ``[N]`` in float64, the update being their weighted sum of updates (of all parameters but the
-            item embeddings, where these are aggregated per item); ``None`` for rules on coordinates.
+            item embeddings, where these are aggregated per item, and but for a quota's projection); ``None`` for rules
+            on coordinates.
         iterations: Steps of an iterative rule, the most of any part.
         residual: How far an iterative rule was from its fixed point, at worst.
         saved: What the rule remembers after this round; ``None`` if that is nothing ever, or nothing came.
@@ -96,11 +97,12 @@ def _within_quota(updates: ClientUpdates, weights: torch.Tensor, aggregator: Agg
     chosen, rule = updates.select(kept), replace(aggregator, quota=None)
     if not kept.any():
         return aggregate(updates, weights, rule)
-    listed, votes = aggregator.within(chosen)
-    found = aggregate(chosen.with_rows(listed), weights[kept], rule)
-    rejected, frozen = _reasons(updates, kept), frozen_parameters(found.update, _by_parameter(chosen))
+    said = aggregator.within(chosen)
+    found = aggregate(chosen.with_rows(said.within), weights[kept], rule)
+    update = aggregator.held(found.update, said)
+    rejected, frozen = _reasons(updates, kept), frozen_parameters(update, _by_parameter(chosen))
     everyone = spread(found.client_weights, kept)
-    return found._replace(kept=kept, rejected=rejected, client_weights=everyone, frozen=frozen, saved=votes)
+    return Aggregated(update, kept, rejected, everyone, found.iterations, found.residual, frozen, said.votes)
 
 
 def check_weights(weights: torch.Tensor) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from item_rows import H, V, asked, fast, slow, stacked
+from item_rows import H, V, asked, fast, pull, slow, stacked
 from scipy.stats import chisquare
 
 from recbole_attack import AttackConfig
@@ -76,7 +76,7 @@ def literal(quota: Quota, table: torch.Tensor, sent: Any, votes: list[float], lo
 def test_rows_and_votes_are_those_of_a_literal_reading(seed: int, histories: int, longest: int, factor: float) -> None:
     table, sent, votes = scene(seed, rows=15)
     quota = Quota(factor, histories)
-    kept, after = quota.within(sent, votes, partial(asked, table), longest, KEY)
+    kept, after, _ = quota.within(sent, votes, partial(asked, table), longest, KEY)
     expected = literal(quota, table, sent, votes.tolist(), longest)
     assert (kept.tolist(), after.tolist()) == expected
 
@@ -138,7 +138,7 @@ def test_a_client_has_one_vote_however_loud_and_rejected_ones_have_none() -> Non
 def ruled(table: torch.Tensor | None = None, **options: Any) -> Aggregator:
     table = torch.randn(V, H, generator=torch.Generator().manual_seed(9)) if table is None else table
     config = {**AttackConfig(config_dict={"aggregator": "exposure_quota"}).final_config_dict, **options}
-    known = Known(table, lambda items, rows: table[items] - rows, None, partial(asked, table), 4)
+    known = Known(table, lambda items, rows: table[items] - rows, None, partial(asked, table), 4, partial(pull, table))
     return replace(configured_aggregator(config), known=known, key=KEY)
 
 
@@ -149,12 +149,13 @@ def ruled(table: torch.Tensor | None = None, **options: Any) -> Aggregator:
     seed=st.integers(0, 10**6),
     base=st.sampled_from(["mean", "norm_clipping", "geometric_median", "median"]),
     factor=st.sampled_from([0.5, 1.0, 100.0]),
+    projection=st.booleans(),
 )
 def test_sparse_rows_and_one_by_one_agree_and_what_is_left_goes_to_the_rule(
-    n: int, share: float, seed: int, base: str, factor: float
+    n: int, share: float, seed: int, base: str, factor: float, projection: bool
 ) -> None:
     updates, weights = stacked(n, share, seed)
-    rule = ruled(quota_rule=base, quota_factor=factor)
+    rule = ruled(quota_rule=base, quota_factor=factor, quota_projection=projection)
     first, second = fast(updates, weights, rule), slow(updates, weights, rule)
     assert first.kept.tolist() == second.kept.tolist() and first.frozen == second.frozen
     for name in updates:
@@ -175,7 +176,7 @@ def test_an_item_shown_to_all_that_few_ask_for_comes_down_and_its_fans_push_in_v
     votes = torch.full((60,), 500.0, dtype=torch.float64)
     votes[1] = 5.0
     sent = SimpleNamespace(item=torch.tensor([1, 1, 2]), rows=torch.tensor([[-1.0] * H, [1.0] * H, [-1.0] * H]))
-    kept, after = Quota(4.0, 16).within(sent, votes, partial(asked, table), 10, KEY)
+    kept, after, _ = Quota(4.0, 16).within(sent, votes, partial(asked, table), 10, KEY)
     assert kept.tolist() == [False, True, True] and (after - votes)[1:3].tolist() == [1.0, 1.0]
 
 
@@ -183,8 +184,86 @@ def test_rows_of_no_item_are_left_alone() -> None:
     """BERT4Rec's mask has a row and is never shown."""
     table, sent, votes = scene(1)
     sent.item[::3] = V
-    kept, after = Quota(1e-9, 8).within(sent, votes, partial(asked, table), 5, KEY)
+    kept, after, _ = Quota(1e-9, 8).within(sent, votes, partial(asked, table), 5, KEY)
     assert kept[::3].all() and float((after - votes).sum()) == (~kept).sum()
+
+
+def literal_excess(quota: Quota, table: torch.Tensor, histories: Any, votes: torch.Tensor) -> float:
+    """User by user and item by item, in numbers."""
+    allowed_share = quota.factor * (votes + 1) / float((votes[1:] + 1).sum())
+    shown = []
+    for part in np.array_split(np.arange(quota.histories), 4):
+        chances = torch.zeros(len(table), dtype=torch.float64)
+        for user in part:
+            had = [item for item in histories.item_seq[user].tolist() if item]
+            scores = table.double() @ table.double()[had].mean(dim=0)
+            free = [item for item in range(1, len(table)) if item not in had]
+            chances[free] += scores[free].softmax(0) / len(part)
+        shown.append(chances)
+    most = torch.stack(shown).max(dim=0).values
+    return sum(max(float(most[j] - allowed_share[j]), 0.0) for j in range(1, len(table)))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), factor=st.sampled_from([0.3, 1.0, 2.0]))
+def test_a_projected_step_does_not_raise_the_excess_and_is_the_nearest_that_does_not(seed: int, factor: float) -> None:
+    table, sent, votes = scene(seed)
+    table, quota = table.double() / 3, Quota(factor, 8, projection=True)
+    said = quota.within(sent, votes, partial(asked, table), 4, KEY)
+    rng = torch.Generator().manual_seed(seed)
+    update = {"body": torch.randn(4, generator=rng).double(), ITEM_TABLE: torch.randn(V, H, generator=rng).double()}
+    held = quota.held(update, said, partial(pull, table))
+
+    def rise(step: torch.Tensor) -> float:
+        """Per length of a step against ``step``."""
+        ends = [literal_excess(quota, table - sign * 1e-6 * step, said.histories, said.votes) for sign in (1, -1)]
+        return (ends[0] - ends[1]) / 2e-6
+
+    basis = torch.eye(V * H, dtype=torch.float64).view(-1, V, H)
+    slope = -torch.tensor([rise(one) for one in basis], dtype=torch.float64).view(V, H)  # the excess along the table
+    assume(float(slope.norm()) > 1e-4)  # differences tell no direction of less
+    along = float((update[ITEM_TABLE] * slope).sum())
+    nearest = update[ITEM_TABLE] - min(along, 0.0) / float(slope.square().sum()) * slope
+    torch.testing.assert_close(held[ITEM_TABLE], nearest, atol=1e-5, rtol=1e-5)
+    assert torch.equal(held["body"], update["body"])
+    assert rise(held[ITEM_TABLE]) <= 1e-6
+    if along > 0:
+        assert torch.equal(held[ITEM_TABLE], update[ITEM_TABLE])
+    assert all(quota_off is update[name] for name, quota_off in Quota(factor, 8).held(update, said, pull).items())
+
+
+def test_no_excess_leaves_the_step_as_it_is() -> None:
+    table, sent, votes = scene(5)
+    quota = Quota(1e9, 8, projection=True)
+    said = quota.within(sent, votes, partial(asked, table), 4, KEY)
+    update = {"body": torch.ones(4), ITEM_TABLE: torch.ones(V, H)}
+    held = quota.held(update, said, partial(pull, table))
+    assert all(torch.equal(held[name], value) for name, value in update.items())
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_the_server_knows_what_its_parameters_do_to_what_is_shown(config: Any, model: str) -> None:
+    """Against differences, in double precision; dropout would change the number from one time to the next."""
+    chosen = config(model=model, attack="none", aggregator="exposure_quota", hidden_dropout_prob=0.5)
+    victim = prepare_training(chosen).model(chosen).double().train()
+    histories = torch.tensor([[3, 5, 0], [2, 4, 6]]), torch.tensor([2, 3])
+    known = informed(configured_aggregator(chosen.final_config_dict), victim, chosen).known
+    assert known is not None and known.pull is not None and known.asked is not None
+    gradient = known.pull(*histories, lambda scores: scores.softmax(dim=1)[:, 7].sum())
+    parameters = dict(victim.named_parameters())
+    assert victim.training and list(gradient) == list(parameters)
+    assert all(p.grad is None and p.requires_grad for p in parameters.values())
+    direction = {name: torch.randn_like(p) for name, p in parameters.items()}
+    ends = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            for name, p in parameters.items():
+                p += sign * 1e-6 * direction[name]
+            ends.append(float(known.asked(*histories)[1].softmax(dim=1)[:, 7].sum()))
+            for name, p in parameters.items():
+                p -= sign * 1e-6 * direction[name]
+    expected = sum(float((gradient[name] * direction[name]).sum()) for name in parameters)
+    assert expected == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5) and abs(expected) > 1e-6
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
