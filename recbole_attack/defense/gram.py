@@ -42,11 +42,12 @@ def _resolved(gram: torch.Tensor) -> bool:
 def squared_distances(gram: torch.Tensor) -> torch.Tensor:
     """``[..., N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, and 0 where that is no more than rounding.
 
-    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32.
+    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32. The result is
+    symmetric to the last bit, which products need not be: two that are each other's nearest have the same score.
     """
     squares = gram.diagonal(dim1=-2, dim2=-1)
     sums = squares[..., :, None] + squares[..., None, :]
-    distances = sums - 2 * gram
+    distances = sums - (gram + gram.mT)
     return torch.where(distances > 1e-14 * sums, distances, 0.0)
 
 

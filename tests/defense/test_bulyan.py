@@ -27,6 +27,19 @@ def ours(updates: torch.Tensor, ratio: float | None) -> torch.Tensor:
     return around_median(updates, weights, ratio)
 
 
+@pytest.mark.parametrize("n", [7, 8, 9, 12])
+def test_a_tie_goes_to_the_first_client_whatever_the_rounding_of_products(n: int) -> None:
+    """The last are chosen by one neighbour: two that are each other's nearest tie, and products need not be symmetric
+    to the last bit."""
+    for seed in range(20):
+        gram = gram_matrix(random_round(n, 5, seed))
+        noise = 1 + 1e-15 * torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        noise.fill_diagonal_(1.0)
+        expected = select(gram, torch.ones(n), torch.arange(n)).weights
+        for rounded in (gram * noise, (gram * noise).T):
+            assert torch.equal(select(rounded, torch.ones(n), torch.arange(n)).weights, expected)
+
+
 def literal(updates: np.ndarray, f: int) -> np.ndarray:
     n, left, selected = len(updates), list(range(len(updates))), []
     while len(selected) < n - 2 * f:
