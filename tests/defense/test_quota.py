@@ -253,7 +253,8 @@ def test_the_server_knows_what_its_parameters_do_to_what_is_shown(config: Any, m
     parameters = dict(victim.named_parameters())
     assert victim.training and list(gradient) == list(parameters)
     assert all(p.grad is None and p.requires_grad for p in parameters.values())
-    direction = {name: torch.randn_like(p) for name, p in parameters.items()}
+    rng = torch.Generator().manual_seed(5)
+    direction = {name: torch.randn(p.shape, generator=rng, dtype=p.dtype) for name, p in parameters.items()}
     ends = []
     for sign in (1, -1):
         with torch.no_grad():
