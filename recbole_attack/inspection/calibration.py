@@ -42,6 +42,9 @@ Floats = NDArray[np.float64]
 
 _SEEDS = 2**32
 
+_SCORES = 2
+"""Of what detectors call a score; kept scores of another kind are not read."""
+
 LEFT_OUT = "left out"
 """What is kept of a detector that found nothing to read."""
 
@@ -71,6 +74,7 @@ def cache_folder(config: AttackConfig) -> Path:
     key = {
         "version": __version__,
         "evaluator": EVALUATOR_VERSION,
+        "scores": _SCORES,
         "data": data_hashes(config),
         "parameters": arm_parameters(config)["clean"],
         "detectors": {name: load_defaults(f"detector/{name}") for name in DETECTORS},
