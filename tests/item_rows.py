@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from recbole_attack.defense import Aggregator
@@ -29,13 +27,6 @@ def asked(table: torch.Tensor, items: torch.Tensor, lengths: torch.Tensor) -> tu
     states = table[items].masked_fill((items == 0)[..., None], 0.0).sum(dim=1) / lengths[:, None]
     scores = (states @ table.T).scatter(1, items, -torch.inf)
     return states, scores.index_fill(1, torch.tensor([0]), -torch.inf)
-
-
-def pull(table: torch.Tensor, items: torch.Tensor, lengths: torch.Tensor, objective: Any) -> Updates:
-    """What that model's parameters do to a number made of its scores; ``body`` does nothing."""
-    own = table.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(objective(asked(own, items, lengths)[1]), own)
-    return {"body": torch.zeros(4), ITEM_TABLE: gradient}
 
 
 def fast(updates: Updates, weights: torch.Tensor, aggregator: Aggregator) -> Aggregated:

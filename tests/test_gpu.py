@@ -30,7 +30,7 @@ FEW = {"clients_per_round": 12, "rounds_per_epoch": 1, "malicious_ratio": 0.2}
 GRU = {"model": "GRU4Rec", "dropout_prob": 0}
 BERT = {"model": "BERT4Rec", **NO_DROPOUT}
 SASREC = {"model": "SASRec", **NO_DROPOUT}
-ASKED = {"quota_histories": 4, "quota_projection": True}
+ASKED = {"quota_histories": 4}
 RUNS: dict[str, dict[str, Any]] = {
     "mean, clean": {**SASREC, "attack": "none"},
     "mean, attacked": {**SASREC, **DVFSR, "exposure_candidates": 20},

@@ -24,7 +24,7 @@ _OF_A_CPU = load_defaults("device/cpu")
 NEUTRAL: dict[str, Any] = {
     **{"rounds_per_epoch": None, "eval_users": None, "claimed_interactions": None},
     **{"pre_aggregator": "none", "upload": "computed", "client_detectors": {}, "repair": "none"},
-    "quota_projection": False,
+    "quota_topk": None,
 }
 """Parameter that came after stores had been written -> the value with which everything is as it was without it.
 

@@ -65,7 +65,7 @@ DEFENSE_OPTIONS: dict[str, Option] = {
     "paid_share": Option("items whose rows are applied in a round, as a share", float, above=0.0, high=1.0),
     "quota_factor": Option("an item's share of what is shown, over its share of the votes", float, above=0.0),
     "quota_histories": Option("users made up to ask the model", int, low=4, high=MANY),
-    "quota_projection": Option("whether the server's step as a whole is held to the quota, too", bool),
+    "quota_topk": Option("length of the lists in which items are pushed back", int, low=1, optional=True),
     "quota_rule": Option("rule for the rows within the quota, and for all else", str, PARTS),
     "union_items": Option("items whose embeddings are looked at", int, low=2, high=MANY),
     "gap_references": Option("reference sets of the gap statistic", int, low=1, high=MANY),

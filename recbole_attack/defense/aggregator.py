@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,7 +69,7 @@ class Aggregator:
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
         bank: Where aggregated rows of the item embeddings wait until they are paid out.
         quota: Which rows of the item embeddings are left out before the rule is applied.
-        saved: What is in the bank, ``[V, H]``, or has been voted for under a quota, ``[V]``; ``None`` for nothing.
+        saved: What is in the bank, ``[V, H]``, or a quota's memory, ``[2, V]``; ``None`` for nothing.
         root: How many histories the server draws from the model for an update of its own, and how long, for ``judge``.
         known: What the server knows in this round, for ``judge`` and ``quota``.
         needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
@@ -243,7 +242,7 @@ class Aggregator:
     def remembered(self, table: torch.Tensor, n_items: int) -> torch.Tensor | None:
         """What it remembers before the first round, of ``[V, H]`` item embeddings; ``None`` if that is nothing ever."""
         if self.quota is not None:
-            return table.new_zeros(n_items, dtype=torch.float64)
+            return table.new_zeros(2, n_items, dtype=torch.float64)
         return None if self.bank is None else torch.zeros_like(table)
 
     def within(self, sent: Rows) -> Verdict:
@@ -255,13 +254,13 @@ class Aggregator:
         known = self.known
         if self.quota is None or known is None or known.asked is None:
             raise ValueError("a quota needs to know its server: federated.knowledge.informed tells it")
-        votes = known.items.new_zeros(len(known.items), dtype=torch.float64) if self.saved is None else self.saved
-        return self.quota.within(sent, votes, known.asked, known.longest, self.key)
+        memory = known.items.new_zeros(2, len(known.items), dtype=torch.float64) if self.saved is None else self.saved
+        return self.quota.within(sent, memory, known.asked, known.longest, self.key)
 
-    def held(self, update: Mapping[str, torch.Tensor], said: Verdict) -> dict[str, torch.Tensor]:
-        """What the rule makes of rows within the quota, as the quota lets it be, by parameter name."""
-        assert self.quota is not None and self.known is not None
-        return self.quota.held(update, said, self.known.pull)
+    def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
+        """What the rule made of rows of item embeddings within the quota, with what the server adds itself."""
+        assert self.quota is not None
+        return self.quota.pushed_back(table, said)
 
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""

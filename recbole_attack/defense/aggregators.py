@@ -175,12 +175,12 @@ def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
 
 
 def exposure_quota(config: Mapping[str, Any]) -> Aggregator:
-    """Rows that raise an item beyond its share of the clients' votes are left out (ours).
+    """Rows that raise an item beyond its share of the clients' votes are left out, and the server pushes back (ours).
 
     A :class:`~recbole_attack.defense.quota.Quota` before ``quota_rule``, whose weights clients are said to have. The
-    server remembers how many votes each item has, and not whose.
+    server remembers how many votes each item has, and not whose, and how often the model would show it.
     """
-    quota = Quota(config["quota_factor"], config["quota_histories"], config["quota_projection"])
+    quota = Quota(config["quota_factor"], config["quota_histories"], config["quota_topk"])
     return replace(PARTS[config["quota_rule"]], quota=quota)
 
 

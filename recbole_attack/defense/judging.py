@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from recbole_attack.defense.quota import Asked, Pull
+from recbole_attack.defense.quota import Asked
 from recbole_attack.defense.weighting import Weighting
 
 
@@ -49,7 +49,6 @@ class Known:
         root: An update of the server's own, by parameter name, for rules that have ``root_histories``.
         asked: The model, asked what it would show somebody, for a quota.
         longest: Items of the longest history it reads.
-        pull: How its parameters change what it would show, for a quota with ``projection``.
     """
 
     items: torch.Tensor
@@ -57,7 +56,6 @@ class Known:
     root: Mapping[str, torch.Tensor] | None = None
     asked: Asked | None = None
     longest: int = 1
-    pull: Pull | None = None
 
 
 JudgingRule = Callable[[Judged, torch.Tensor, Known, tuple[int, ...]], Weighting]

@@ -7,11 +7,11 @@ client as central, as any. What tells it is the model itself, asked by users who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from recbole_attack.data.histories import Profile, spread_lengths, weighted_histories
 from recbole_attack.utils.rng import stream
@@ -20,6 +20,12 @@ PARTS = 4
 """In so many parts made-up histories are judged, and an item by the one that is shown it most. In the last all are as
 long as the model reads; in the others up to a third, two thirds, and all of that."""
 
+SHARPNESS = 4.0
+"""Of the step from outside to inside a list, for a difference of scores of 1: a factor ``e`` in the softmax."""
+
+KEPT = 0.9
+"""What remains of the average of places in a round."""
+
 
 class Asked(Protocol):
     """The global model, asked without dropout: :func:`~recbole_attack.federated.knowledge.answers`."""
@@ -27,15 +33,6 @@ class Asked(Protocol):
     def __call__(self, items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``[S, L]`` items and ``[S]`` lengths to ``[S, H]`` states and ``[S, V]`` scores, minus infinity of items
         that cannot be shown."""
-
-
-class Pull(Protocol):
-    """What the global model's parameters do to what it shows: :func:`~recbole_attack.federated.knowledge.pull`."""
-
-    def __call__(
-        self, items: torch.Tensor, lengths: torch.Tensor, objective: Callable[[torch.Tensor], torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """The gradient of ``objective``, a number made of the ``[S, V]`` scores of :class:`Asked`, by parameter."""
 
 
 class Rows(Protocol):
@@ -55,18 +52,20 @@ class Verdict(NamedTuple):
 
     Attributes:
         within: ``[M]``, False for rows that are left out.
-        votes: ``[V]`` up to now, float64.
-        histories: The users made up.
+        memory: ``[2, V]`` float64, what is remembered: of every item, its votes up to now, and its share of the places
+            in lists, averaged over rounds.
+        pushes: ``[V, H]`` float64: unit vectors along which a row is shown to more, times how far its item is over its
+            share of the places, from 0 to 1.
     """
 
     within: torch.Tensor
-    votes: torch.Tensor
-    histories: Profile
+    memory: torch.Tensor
+    pushes: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Quota:
-    """Our own. What raises an item beyond a multiple of its share of votes is left out.
+    """Our own. What raises an item beyond a multiple of its share of votes is left out, and the server pushes back.
 
     ``S`` histories are made up in each round, of items drawn without replacement in proportion to their votes, in
     random order. The lengths of three quarters of them are spread evenly from 1 to the longest the model reads, and the
@@ -81,66 +80,76 @@ class Quota:
     has one vote an item and round, whatever it uploads, so that poisoning a model is to be worth what poisoning data
     is. That holds for users like those made up: an attacker may look for states that only real ones have.
 
-    What is left out are rows of the item itself. Other parameters show it to more users, too, by moving their states,
-    which no row tells. With ``projection``, what the rule makes of the rest may not raise the excess ``sum_j max(q_j -
-    kappa p_j, 0)``, to first order, whatever parameters do it: if it does, it becomes the nearest update that does not
-    (the projection of A-GEM, Chaudhry et al., ICLR 2019, with the excess as the loss that must not rise).
+    Two ways past it are left: the bound is loose, for who is barely in many lists has a small share of what is shown;
+    and what is left out are rows of the item itself, while other parameters show it to more users, too, by moving their
+    states. So the server counts places in lists, and pushes back itself. An item's place in a user's list of ``K`` is
+    ``w = sigmoid(sharpness (score - tau))``, with ``tau`` between the K-th and the next score; its share of all places
+    of a round, averaged over rounds (:data:`KEPT`), is ``r_j``. Items that people have often are shown more often still,
+    and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the votes)``. It needs no
+    factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median norm of the update's
+    rows that are not 0, times ``min(r_j / l_j - 1, 1)``, is added to the item's row of the update in the direction of
+    ``sum_s w state_s``, which the server's step goes against.
 
     Attributes:
-        factor: ``kappa``, above 0: how far an honest item may be from its share, by chance and by taste.
+        factor: ``kappa``, above 0: how far what is shown of an honest item may be from its share, by chance and by
+            taste.
         histories: ``S``, at least :data:`PARTS`.
-        projection: Whether the server's step as a whole is held, too.
+        topk: ``K``; the server does not push back if it is ``None``.
     """
 
     factor: float
     histories: int
-    projection: bool = False
+    topk: int | None = None
 
-    def within(self, sent: Rows, votes: torch.Tensor, asked: Asked, longest: int, key: tuple[int, ...]) -> Verdict:
+    def within(self, sent: Rows, memory: torch.Tensor, asked: Asked, longest: int, key: tuple[int, ...]) -> Verdict:
         """Which rows are within the quota.
 
         Args:
             sent: Rows of clients that are not rejected.
-            votes: ``[V]`` of the rounds before, float64; the padding item has none.
+            memory: ``[2, V]`` of the rounds before, as of :class:`Verdict`; 0 before the first.
             asked: The model.
             longest: Items of the longest history it reads.
             key: Seed, epoch and round.
         """
-        histories = self.drawn(votes, longest, key)
-        states, scores = asked(*histories)
-        chances = scores.double().softmax(dim=1)
+        votes, places = memory
+        states, scores = (answer.double() for answer in asked(*self.drawn(votes, longest, key)))
+        chances = scores.softmax(dim=1)
         place = _parts(chances)
         shares, largest = _shown(chances, place)
-        slopes = (chances * (1 - chances) * (largest == place[:, None])).T @ states.double()
+        slopes = (chances * (1 - chances) * (largest == place[:, None])).T @ states
         listed = sent.item < len(slopes)  # a model may have rows besides, such as that of a mask
         item = sent.item.where(listed, 0)
         raises = ((slopes[item] * sent.rows.double()).sum(dim=1) < 0) & listed
         votes = votes.index_add(0, item, raises.to(votes))
         over = shares > self.factor * _shares(votes)
-        return Verdict(~(raises & over[item]), votes, histories)
+        places, pushes = self._listed(states, scores, votes, places)
+        return Verdict(~(raises & over[item]), torch.stack([votes, places]), pushes)
 
-    def held(self, update: Mapping[str, torch.Tensor], said: Verdict, pull: Pull | None) -> dict[str, torch.Tensor]:
-        """The update nearest to ``update`` along which the excess does not rise; itself without ``projection``.
+    def _listed(
+        self, states: torch.Tensor, scores: torch.Tensor, votes: torch.Tensor, before: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The share of places, averaged over this round and those ``before``, and the pushes: of :class:`Verdict`."""
+        if self.topk is None:
+            return before, states.new_zeros(len(votes), states.shape[1])
+        w = _in_lists(scores, self.topk)
+        places = KEPT * before + (1 - KEPT) * w.sum(dim=0) / w.sum()
+        limits = torch.maximum(_shares(votes), _of_like_votes(places, votes))
+        directions = nn.functional.normalize(w.T @ states, dim=1)
+        return places, directions * (places / limits - 1).nan_to_num(0.0).clamp(0.0, 1.0)[:, None]
+
+    def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
+        """``[V, H]`` or more rows of an update, which the server steps against, with what it adds itself.
 
         Args:
-            update: What the rule made of what is left, by parameter name; the server steps against it.
+            table: What the rule made of what is left.
             said: Of this round.
-            pull: The model as it was in this round; not needed without ``projection``.
-
-        Raises:
-            ValueError: It is needed.
         """
-        if not self.projection:
-            return dict(update)
-        if pull is None:
-            raise ValueError("a quota with a projection needs to know what the model's parameters do: expected a pull")
-        limits = self.factor * _shares(said.votes)
-
-        def excess(scores: torch.Tensor) -> torch.Tensor:
-            chances = scores.double().softmax(dim=1)
-            return (_shown(chances, _parts(chances))[0] - limits).clamp(min=0.0).sum()
-
-        return _not_against(update, pull(*said.histories, excess))
+        if self.topk is None:
+            return table
+        norms = table.norm(dim=1)
+        usual = norms.where(norms > 0, torch.nan).nanmedian().nan_to_num(0.0)
+        pushes = said.pushes.to(table) * usual
+        return table + nn.functional.pad(pushes, (0, 0, 0, len(table) - len(pushes)))
 
     def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
         """The users made up in a round, by the votes of those before; the shortest first."""
@@ -161,12 +170,23 @@ def _shown(chances: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, to
     return largest.values, largest.indices
 
 
-def _not_against(update: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The nearest to ``update`` that has no component against ``gradient``."""
-    along = sum((update[name].double() * gradient[name].double()).sum() for name in update)
-    square = sum(gradient[name].double().square().sum() for name in update)
-    factor = torch.as_tensor(-along / square).nan_to_num(0.0).clamp(min=0.0)
-    return {name: value + factor.to(value) * gradient[name] for name, value in update.items()}
+def _in_lists(scores: torch.Tensor, topk: int) -> torch.Tensor:
+    """``[S, V]`` from 0 to 1, whether items are in the lists of ``topk`` or fewer items; of ``[S, V]`` scores."""
+    few = min(topk, scores.shape[1] - 1)
+    best = scores.topk(few + 1, dim=1).values
+    return torch.sigmoid((scores - best[:, few - 1 :].mean(dim=1, keepdim=True)) * SHARPNESS).nan_to_num(0.0)
+
+
+def _of_like_votes(places: torch.Tensor, votes: torch.Tensor) -> torch.Tensor:
+    """``[V]`` mean places of the other items with half to twice an item's votes, one more counted for each; 0 of none."""
+    counted, order = (votes[1:] + 1).sort(stable=True)
+    own = places[1:][order]
+    sums = nn.functional.pad(own.cumsum(0), (1, 0))
+    least, most = (
+        torch.searchsorted(counted, bound, right=right) for bound, right in ((counted / 2, False), (2 * counted, True))
+    )
+    means = (sums[most] - sums[least] - own) / (most - least - 1).clamp(min=1)
+    return torch.zeros_like(places).index_copy(0, order + 1, means)
 
 
 def _shares(votes: torch.Tensor) -> torch.Tensor:

@@ -130,11 +130,7 @@ def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) 
 
     longest = ITEMS // 2
     given = None if rule.root is None else root
-
-    def pull(items: torch.Tensor, lengths: torch.Tensor, objective: Any) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(rng.normal(size=value.shape)).float() for name, value in parameters.items()}
-
-    return Known(table, lambda items, rows: table[items] - rows, given, asked, longest, pull)
+    return Known(table, lambda items, rows: table[items] - rows, given, asked, longest)
 
 
 def _made_up() -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:

@@ -98,9 +98,10 @@ def _within_quota(
     said = aggregator.within(sent)
     rest = sent.with_rows(said.within).to_dense()
     found = _rule_of(rule)(rest, weights[kept], places[kept], rule, parameters)
-    held = aggregator.held(_shaped(found.update, parameters), said)
-    update = torch.cat([held[name].flatten() for name in parameters])
-    return replace(found, update=update, client_weights=spread(found.client_weights, kept), kept=kept, saved=said.votes)
+    update = _shaped(found.update, parameters)
+    update[ITEM_TABLE] = aggregator.pushed_back(update[ITEM_TABLE], said)
+    flat, everyone = torch.cat([value.flatten() for value in update.values()]), spread(found.client_weights, kept)
+    return replace(found, update=flat, client_weights=everyone, kept=kept, saved=said.memory)
 
 
 def _judged(

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from recbole_attack.attack.states import pool_of
-from recbole_attack.data.histories import Profile, sampled_histories, training_batch, without
+from recbole_attack.data.histories import Profile, sampled_histories, training_batch
 from recbole_attack.defense import Aggregator, Known
 from recbole_attack.federated.rounds import ClientGroup, summed_updates
 from recbole_attack.federated.updates import Update
-from recbole_attack.utils.rng import stream, torch_stream, without_dropout
+from recbole_attack.utils.rng import stream, torch_stream
 
 
 def informed(rule: Aggregator, model: Any, config: Any, optimizer: torch.optim.Optimizer | None = None) -> Aggregator:
@@ -33,8 +33,7 @@ def informed(rule: Aggregator, model: Any, config: Any, optimizer: torch.optim.O
     steps = torch.optim.SGD([table], lr=config["learning_rate"]) if optimizer is None else optimizer
     root = None if rule.root is None else root_update(model, config, rule.root, rule.key)
     items, longest = table.detach()[: model.n_items], model.max_seq_length
-    of_model = partial(answers, model), longest, partial(pull, model)
-    return replace(rule, known=Known(items, partial(stepped, steps, table), root, *of_model))
+    return replace(rule, known=Known(items, partial(stepped, steps, table), root, partial(answers, model), longest))
 
 
 def answers(model: Any, items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,18 +41,6 @@ def answers(model: Any, items: torch.Tensor, lengths: torch.Tensor) -> tuple[tor
     are not in them, minus infinity of those that are; without dropout and without gradients."""
     pool = pool_of(model, Profile(items, lengths))
     return pool.states, pool.scores
-
-
-def pull(
-    model: Any, items: torch.Tensor, lengths: torch.Tensor, objective: Callable[[torch.Tensor], torch.Tensor]
-) -> Update:
-    """The gradient, by parameter name, of a number made of the scores of :func:`answers`; without dropout."""
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    with torch.enable_grad(), without_dropout(model):
-        scores = without(model.score_items(items, lengths), items)
-        gradients = torch.autograd.grad(objective(scores), parameters, allow_unused=True)
-    found = zip(names, parameters, gradients, strict=True)
-    return {name: torch.zeros_like(p) if gradient is None else gradient for name, p, gradient in found}
 
 
 def root_update(model: Any, config: Any, root: tuple[int, int], key: tuple[int, ...]) -> Update:

@@ -25,8 +25,8 @@ class Aggregated(NamedTuple):
         kept: ``[N]``, False for clients whose update was rejected.
         rejected: How many were rejected, by reason.
         client_weights: ``[N]`` in float64, the update being their weighted sum of updates (of all parameters but the
-            item embeddings, where these are aggregated per item, and but for a quota's projection); ``None`` for rules
-            on coordinates.
+            item embeddings, where these are aggregated per item or a quota pushes them back); ``None`` for rules on
+            coordinates.
         iterations: Steps of an iterative rule, the most of any part.
         residual: How far an iterative rule was from its fixed point, at worst.
         saved: What the rule remembers after this round; ``None`` if that is nothing ever, or nothing came.
@@ -99,10 +99,10 @@ def _within_quota(updates: ClientUpdates, weights: torch.Tensor, aggregator: Agg
         return aggregate(updates, weights, rule)
     said = aggregator.within(chosen)
     found = aggregate(chosen.with_rows(said.within), weights[kept], rule)
-    update = aggregator.held(found.update, said)
+    update = {**found.update, ITEM_TABLE: aggregator.pushed_back(found.update[ITEM_TABLE], said)}
     rejected, frozen = _reasons(updates, kept), frozen_parameters(update, _by_parameter(chosen))
     everyone = spread(found.client_weights, kept)
-    return Aggregated(update, kept, rejected, everyone, found.iterations, found.residual, frozen, said.votes)
+    return Aggregated(update, kept, rejected, everyone, found.iterations, found.residual, frozen, said.memory)
 
 
 def check_weights(weights: torch.Tensor) -> None:
