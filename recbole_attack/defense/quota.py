@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
         memory: ``[2, V]`` float64, what is remembered: of every item, its votes up to now, and its share of the places
             in lists, averaged over rounds.
         pushes: ``[V, H]`` float64: unit vectors along which a row is shown to more, times how far its item is over its
-            share of the places, from 0 to 1.
+            share of the places, as a multiple of that.
     """
 
     within: torch.Tensor
@@ -84,10 +84,10 @@ class Quota:
     and what is left out are rows of the item itself, while other parameters show it to more users, too, by moving their
     states. So the server counts places in lists, and pushes back itself. An item's place in a user's list of ``K`` is
     ``w = sigmoid(sharpness (score - tau))``, with ``tau`` between the K-th and the next score; its share of all places
-    of a round, averaged over rounds (:data:`KEPT`), is ``r_j``. Items that people have often are shown more often still,
-    and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the votes)``. It needs no
-    factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median norm of the update's
-    rows that are not 0, times ``min(r_j / l_j - 1, 1)``, is added to the item's row of the update in the direction of
+    of a round, averaged over rounds (:data:`KEPT`), is ``r_j``. Items that people have often are shown more often
+    still, and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the votes)``. It
+    needs no factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median norm of the
+    update's rows that are not 0, times ``r_j / l_j - 1``, is added to the item's row of the update in the direction of
     ``sum_s w state_s``, which the server's step goes against.
 
     Attributes:
@@ -135,7 +135,7 @@ class Quota:
         places = KEPT * before + (1 - KEPT) * w.sum(dim=0) / w.sum()
         limits = torch.maximum(_shares(votes), _of_like_votes(places, votes))
         directions = nn.functional.normalize(w.T @ states, dim=1)
-        return places, directions * (places / limits - 1).nan_to_num(0.0).clamp(0.0, 1.0)[:, None]
+        return places, directions * (places / limits - 1).nan_to_num(0.0).clamp(min=0.0)[:, None]
 
     def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
         """``[V, H]`` or more rows of an update, which the server steps against, with what it adds itself.
@@ -178,7 +178,7 @@ def _in_lists(scores: torch.Tensor, topk: int) -> torch.Tensor:
 
 
 def _of_like_votes(places: torch.Tensor, votes: torch.Tensor) -> torch.Tensor:
-    """``[V]`` mean places of the other items with half to twice an item's votes, one more counted for each; 0 of none."""
+    """``[V]`` mean places of other items with half to twice an item's votes, one more counted for each; 0 of none."""
     counted, order = (votes[1:] + 1).sort(stable=True)
     own = places[1:][order]
     sums = nn.functional.pad(own.cumsum(0), (1, 0))

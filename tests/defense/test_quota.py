@@ -219,7 +219,7 @@ def literal_places(
         alike = [float(shares[i]) for i in others if own / 2 <= after[i] + 1 <= 2 * own]
         limit = max(own / (sum(after) + len(table) - 1), sum(alike) / max(len(alike), 1))
         length = float(pushes[j].norm())
-        pushes[j] *= min(max(float(shares[j]) / limit - 1, 0.0), 1.0) / length if length else 0.0
+        pushes[j] *= max(float(shares[j]) / limit - 1, 0.0) / length if length else 0.0
     return shares, pushes
 
 
