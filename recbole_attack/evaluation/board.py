@@ -75,13 +75,20 @@ def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
 
 
 def _findings(entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence for each table of rules: who comes first, and of how many."""
+    """A sentence for each table of rules: who comes first, of how many, and which flagged ones had less."""
     for title, board, having in _compared(entries, "rule"):
-        ranked = sorted(filter(is_ranked, having), key=partial(_rank, board=board))
+        ordered = sorted(having, key=partial(_rank, board=board))
+        ranked = list(filter(is_ranked, ordered))
         if ranked:
-            reached = percent(ranked[0]["figures"]["boards"][board]["worst"]["er@10"])
-            of = counted(len(ranked), "ranked rule")
-            yield f"{title}: of {of}, {ranked[0]['name']} comes first, with a worst er@10 of {reached} %."
+            of, least = counted(len(ranked), "ranked rule"), _worst(ranked[0], board)
+            lower = [
+                f"{entry['name']} {percent(_worst(entry, board))} % ({', '.join(blocking(entry['flags']))})"
+                for entry in ordered
+                if not is_ranked(entry) and _worst(entry, board) < least
+            ]
+            more = f"; lower, but without a rank: {', '.join(lower)}" if lower else ""
+            first = f"{ranked[0]['name']} comes first, with a worst er@10 of {percent(least)} %"
+            yield f"{title}: of {of}, {first}{more}."
 
 
 def _compared(entries: Sequence[Entry], kind: str) -> Iterator[tuple[str, str, list[Entry]]]:
@@ -122,7 +129,12 @@ def _group_title(group: _Group, groups: Iterable[_Group]) -> str:
 
 
 def _rank(entry: Entry, board: str) -> tuple[Any, ...]:
-    return not is_ranked(entry), entry["figures"]["boards"][board]["worst"]["er@10"], entry["name"]
+    return not is_ranked(entry), _worst(entry, board), entry["name"]
+
+
+def _worst(entry: Entry, board: str) -> float:
+    exposure: float = entry["figures"]["boards"][board]["worst"]["er@10"]
+    return exposure
 
 
 def _rules(entries: Sequence[Entry], board: str) -> Table:
@@ -147,7 +159,7 @@ def _rules(entries: Sequence[Entry], board: str) -> Table:
 
 
 def _attacks(entries: Sequence[Entry], board: str) -> Table:
-    ordered = sorted(entries, key=lambda entry: -entry["figures"]["boards"][board]["worst"]["er@10"])
+    ordered = sorted(entries, key=lambda entry: -_worst(entry, board))
     body = [
         [
             *(str(place), entry["name"], interval(entry["figures"]["boards"][board]["worst"])),

@@ -38,6 +38,9 @@ def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_witho
     assert [row[1] for row in shown["free"]] == ["second", "informed", "first", "masked"]
     assert shown["norm"][0][2:6] == ["20.00", "margin", "+1.00", "+10.00"]
     assert [row[-2:] for row in shown["norm"][2:]] == [["-", "sees updates"], ["masked", "-"]]
+    first = "of 3 ranked rules, first comes first, with a worst er@10 of 20.00 %"
+    assert f"{first}; lower, but without a rank: masked 0.00 % (masked)." in text
+    assert "lower, but" not in page(tmp_path, entries[0], entry("masked", 0.5, 0.5, ["masked"]))
 
 
 def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
