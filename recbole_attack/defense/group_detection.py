@@ -34,15 +34,13 @@ def groups(
     promoted items hardly move ``q``. Without this, a popular item that 80 users gained and 5 lost comes before a
     promoted rare one that 25 gained.
 
-    An item's score is ``-log10`` of that in the group in which it is most suspicious, for each hundred users that were
-    asked: of two models that differ, the logarithm grows with the number of users (Chernoff 1952), so without that the
-    scores of clean models, for which fewer are asked, would say little. Flagged is what Benjamini and Hochberg (1995)
-    reject at ``group_false_discovery_rate`` among all pairs of items and groups. How high a clean model's scores are,
-    clean models say. Nothing is drawn here.
+    An item's score is ``-log10`` of that in the group in which it is most suspicious, for each hundred users asked: of
+    two models that differ, it grows with their number (Chernoff 1952), and fewer are asked for clean models. Flagged is
+    what Benjamini and Hochberg (1995) reject at ``group_false_discovery_rate`` among all pairs of items and groups.
 
     Args:
         evidence: What the platform sees.
-        seed: Not used.
+        seed: Not used; nothing is drawn here.
         group_least: Users a group has at least to be looked at.
         group_false_discovery_rate: Expected share of wrong ones among the flagged pairs, in ``(0, 1)``.
 
@@ -64,8 +62,7 @@ def groups(
         return detection(np.zeros(n_items - 1), np.zeros(n_items - 1, dtype=bool))
     log_p = np.array(tails)
     rejected = false_discovery_control(np.exp(log_p).ravel()).reshape(log_p.shape) <= group_false_discovery_rate
-    hundreds = len(evidence.groups) / 100
-    return detection(np.abs(log_p.min(axis=0)) / np.log(10) / hundreds, rejected.any(axis=0))
+    return detection(np.abs(log_p.min(axis=0)) / np.log(10) * 100 / len(evidence.groups), rejected.any(axis=0))
 
 
 def _only(first: Int, second: Int) -> tuple[Int, Int]:

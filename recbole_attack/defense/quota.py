@@ -21,7 +21,7 @@ PARTS = 4
 long as the model reads; in the others up to a third, two thirds, and all of that."""
 
 SHARPNESS = 4.0
-"""Of the step from outside to inside a list, for a difference of scores of 1: a factor ``e`` in the softmax."""
+"""Slope of the step from outside to inside a list; where scores differ by 1, the softmax has a factor ``e``."""
 
 KEPT = 0.9
 """What remains of the average of places in a round."""
