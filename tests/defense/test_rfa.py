@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -189,6 +189,7 @@ def assert_the_median_is(client: int, updates: torch.Tensor, weights: torch.Tens
 
 
 @given(places())
+@example((torch.tensor([[0, 0], [0, 0], [0, 1], [1, 1], [-1, 2]]).double(), torch.tensor([1, 1, 1, 3, 3]).double()))
 def test_a_client_that_is_the_median_is_found_at_once(data: Places) -> None:
     updates, weights = data
     margins = [slack(updates, weights, client) for client in range(len(updates))]
