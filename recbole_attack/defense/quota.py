@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
         memory: ``[2, V]`` float64, what is remembered: of every item, its votes up to now, and its share of the places
             in lists, averaged over rounds.
         pushes: ``[V, H]`` float64: unit vectors along which a row is shown to more, times how far its item is over its
-            share of the places, as a multiple of that.
+            limit, as a multiple of that.
     """
 
     within: torch.Tensor
@@ -84,11 +84,11 @@ class Quota:
     and what is left out are rows of the item itself, while other parameters show it to more users, too, by moving their
     states. So the server counts places in lists, and pushes back itself. An item's place in a user's list of ``K`` is
     ``w = sigmoid(sharpness (score - tau))``, with ``tau`` between the K-th and the next score; its share of all places
-    of a round, averaged over rounds (:data:`KEPT`), is ``r_j``. Items that people have often are shown more often
-    still, and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the votes)``. It
-    needs no factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median norm of the
-    update's rows that are not 0, times ``r_j / l_j - 1``, is added to the item's row of the update in the direction of
-    ``sum_s w state_s``, which the server's step goes against.
+    of a round, averaged over rounds (:data:`KEPT`, from 0 on), is ``r_j``. Items that people have often are shown
+    more often still, and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the
+    votes)``. It needs no factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median
+    norm of the update's rows that are not 0, times ``r_j / l_j - 1``, is added to the item's row of the update in the
+    direction of ``sum_s w state_s``, which the server's step goes against.
 
     Attributes:
         factor: ``kappa``, above 0: how far what is shown of an honest item may be from its share, by chance and by
