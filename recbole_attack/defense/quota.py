@@ -86,7 +86,7 @@ class Quota:
     ``w = sigmoid(sharpness (score - tau))``, with ``tau`` between the K-th and the next score; its share of all places
     of a round, averaged over rounds (:data:`KEPT`, from 0 on), is ``r_j``. Items that people have often are shown
     more often still, and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice the
-    votes)``. It needs no factor: what is over it is not kept from learning, only pushed. Where ``r_j > l_j``, the median
+    votes)``. It needs no factor: what is over it still learns, and is only pushed. Where ``r_j > l_j``, the median
     norm of the update's rows that are not 0, times ``r_j / l_j - 1``, is added to the item's row of the update in the
     direction of ``sum_s w state_s``, which the server's step goes against.
 
