@@ -254,7 +254,8 @@ class Aggregator:
         known = self.known
         if self.quota is None or known is None or known.asked is None:
             raise ValueError("a quota needs to know its server: federated.knowledge.informed tells it")
-        memory = known.items.new_zeros(2, len(known.items), dtype=torch.float64) if self.saved is None else self.saved
+        memory = self.remembered(known.items, len(known.items)) if self.saved is None else self.saved
+        assert memory is not None
         return self.quota.within(sent, memory, known.asked, known.longest, self.key)
 
     def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
