@@ -55,16 +55,24 @@ def sampled_histories(model: Any, count: int, length: int, barred: torch.Tensor,
         rng: Draws a number for each item, whatever the model is.
     """
 
-    def next_scores(items: torch.Tensor) -> torch.Tensor:
-        lengths = torch.full((count,), items.shape[1], device=items.device)
-        return model.score_items(items, lengths) if items.shape[1] else items.new_zeros(count, model.n_items)
+    def by_score(items: torch.Tensor, closed: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        if not items.shape[1]:
+            return _by_place(closed, share, model.n_items)
+        scores = model.score_items(items, torch.full((count,), items.shape[1], device=items.device))
+        chances = without(scores.double(), closed).softmax(dim=1).cumsum(dim=1)
+        chosen = torch.searchsorted(chances, share[:, None] * chances[:, -1:], right=True)
+        return chosen[:, 0].clamp(max=model.n_items - 1)
 
-    return _drawn(model, count, length, barred, rng, next_scores)
+    return _drawn(model, count, length, barred, rng, by_score)
 
 
 def random_histories(model: Any, count: int, length: int, barred: torch.Tensor, rng: np.random.Generator) -> Profile:
     """The same of items drawn without asking the model, all of them alike."""
-    return _drawn(model, count, length, barred, rng, lambda items: items.new_zeros(count, model.n_items))
+
+    def alike(_: torch.Tensor, closed: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        return _by_place(closed, share, model.n_items)
+
+    return _drawn(model, count, length, barred, rng, alike)
 
 
 def weighted_histories(
@@ -146,9 +154,13 @@ def _drawn(
     length: int,
     barred: torch.Tensor,
     rng: np.random.Generator,
-    next_scores: Callable[[torch.Tensor], torch.Tensor],
+    choose: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Profile:
-    """Histories without an item twice; ``next_scores`` maps ``[S, N]`` items to ``[S, n_items]`` log-odds."""
+    """Histories without an item twice.
+
+    ``choose`` maps the items so far ``[S, N]``, those that are closed ``[S, C]`` and a share of what is open ``[S]``,
+    in the order of ids, to the next item of each.
+    """
     barred = barred if len(barred) < model.n_items - 1 else barred[:0]
     width = max(min(length, model.max_seq_length, model.n_items - 2 - len(barred)), 1)
     shares = torch.from_numpy(rng.random((count, width))).to(barred.device)
@@ -156,7 +168,12 @@ def _drawn(
     with frozen(model):
         for share in shares.T:
             closed = torch.cat([items, barred.expand(count, -1)], dim=1)
-            chances = without(next_scores(items).double(), closed).softmax(dim=1).cumsum(dim=1)
-            chosen = torch.searchsorted(chances, share[:, None] * chances[:, -1:], right=True)
-            items = torch.cat([items, chosen.clamp(max=model.n_items - 1)], dim=1)
+            items = torch.cat([items, choose(items, closed, share)[:, None]], dim=1)
     return Profile(items, torch.full((count,), width, device=items.device))
+
+
+def _by_place(closed: torch.Tensor, share: torch.Tensor, n_items: int) -> torch.Tensor:
+    """``[S]`` what stands at a share of the items above 0 that are not closed (``[S, C]``, none twice)."""
+    place = (share * (n_items - 1 - closed.shape[1])).long() + 1
+    open_below = closed.sort(dim=1).values - torch.arange(closed.shape[1], device=closed.device)
+    return place + (open_below <= place[:, None]).sum(dim=1)

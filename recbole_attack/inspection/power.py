@@ -48,7 +48,7 @@ def noticed(
     items = items[np.argsort(evidence.local[items, -1], kind="stable")]
     tried = items[np.unique(np.linspace(0, len(items) - 1, TRIED).round().astype(int))]
     p = [p_values(_score(evidence, item, detector, config), clean)[0] for item in tried]
-    return sum(is_flagged(np.array(p), rate)), len(tried)
+    return int(is_flagged(np.array(p), rate).sum()), len(tried)
 
 
 def _score(evidence: Evidence, item: int, detector: str, config: Mapping[str, Any]) -> NDArray[np.float64]:

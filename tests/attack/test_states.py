@@ -104,6 +104,24 @@ def test_random_histories_ask_no_model(model: Any) -> None:
 
 
 @settings(
+    max_examples=30,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(barred=st.sets(st.integers(1, 39), max_size=39), length=st.integers(1, 40), seed=st.integers(0, 99))
+def test_random_histories_are_those_of_a_model_that_likes_all_items_alike(
+    model: Any, barred: set[int], length: int, seed: int
+) -> None:
+    victim, nobody_has = model(), torch.tensor(list(barred), dtype=torch.int64)
+    with torch.no_grad():
+        for parameter in victim.parameters():
+            parameter.zero_()
+    drawn = random_histories(victim, 7, length, nobody_has, rng(seed))
+    kept = barred if len(barred) < victim.n_items - 1 else set()
+    assert drawn.item_seq.tolist() == histories_by_loops(victim, rng(seed).random(drawn.item_seq.shape), kept)
+
+
+@settings(
     max_examples=20,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
