@@ -60,7 +60,8 @@ def board_files(entries: Sequence[Entry], out: Path, more: Sequence[Section] = (
         out: Its file, which ends in ``.md``.
         more: What follows the tables.
     """
-    sections = [Section("", (*_findings(entries), *_ABOUT)), *_sections(entries), *more, Section("How to enter", _HOW)]
+    first = Section("", _ABOUT, findings=[*_findings(entries)])
+    sections = [first, *_sections(entries), *more, Section("How to enter", _HOW)]
     return {
         out: markdown.render_sections(TITLE, sections),
         out.with_suffix(".html"): pages.render_sections(TITLE, sections),

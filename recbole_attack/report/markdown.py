@@ -64,6 +64,7 @@ def render_sections(title: str, sections: Sequence[Section]) -> str:
     parts = [f"# {escape(title)}"]
     for section in sections:
         parts += [f"## {escape(section.title)}"] if section.title else []
+        parts += (f"**{escape(finding)}**" for finding in section.findings)
         parts += map(escape, section.paragraphs)
         parts += [table(section.table)] if section.table else []
     return "\n\n".join(parts) + "\n"

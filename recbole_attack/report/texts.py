@@ -40,11 +40,13 @@ class Section(NamedTuple):
         title: Its heading; the first part of a page may have none.
         paragraphs: Plain text.
         table: What follows them, if anything does.
+        findings: What was found, as plain text; it stands first.
     """
 
     title: str
     paragraphs: Sequence[str]
     table: Table | None = None
+    findings: Sequence[str] = ()
 
 
 def full_table(cells: Cells) -> Table:

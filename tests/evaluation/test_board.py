@@ -87,7 +87,10 @@ def test_the_command_writes_both_files_from_a_folder_of_entries(tmp_path, capsys
     assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on ml-100k: board norm")] == ["b", "a"]
     assert "recbole\\_attack validate entry.yaml" in text
     finding = "Rules, cheap version 2, SASRec on ml-100k: board norm: of 2 ranked rules, b comes first"
-    assert text.split("\n\n")[2] == f"{finding}, with a worst er@10 of 10.00 %."
+    finding = f"{finding}, with a worst er@10 of 10.00 %."
+    assert text.split("\n\n")[2] == f"**{finding}**"
+    page = (tmp_path / "out" / "board.html").read_text(encoding="utf-8")
+    assert f'<p class="finding">{finding}</p>' in page and page.count('<p class="finding">') == 2
 
 
 def test_a_file_that_is_no_entry_is_named(tmp_path):
