@@ -258,11 +258,6 @@ class Aggregator:
         assert memory is not None
         return self.quota.within(sent, memory, known.asked, known.longest, self.key)
 
-    def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
-        """What the rule made of rows of item embeddings within the quota, with what the server adds itself."""
-        assert self.quota is not None
-        return self.quota.pushed_back(table, said)
-
     def factors(self, weights: torch.Tensor) -> torch.Tensor:
         """``[N]`` factors of a linear rule, which depend on the weights alone."""
         assert self.one_pass and self.weigh is not None

@@ -55,12 +55,25 @@ class Verdict(NamedTuple):
         memory: ``[2, V]`` float64, what is remembered: of every item, its votes up to now, and its share of the places
             in lists, averaged over rounds.
         pushes: ``[V, H]`` float64: unit vectors along which a row is shown to more, times how far its item is over its
-            limit, as a multiple of that.
+            limit, as a multiple of that; ``None`` if the server does not push back.
     """
 
     within: torch.Tensor
     memory: torch.Tensor
-    pushes: torch.Tensor
+    pushes: torch.Tensor | None
+
+    def pushed_back(self, table: torch.Tensor) -> torch.Tensor:
+        """``[V, H]`` or more rows of an update, which the server steps against, with what it adds itself.
+
+        Args:
+            table: What a rule made of the rows within the quota.
+        """
+        if self.pushes is None:
+            return table
+        norms = table.norm(dim=1)
+        usual = norms.where(norms > 0, torch.nan).nanmedian().nan_to_num(0.0)
+        pushes = self.pushes.to(table) * usual
+        return table + nn.functional.pad(pushes, (0, 0, 0, len(table) - len(pushes)))
 
 
 @dataclass(frozen=True)
@@ -127,29 +140,15 @@ class Quota:
 
     def _listed(
         self, states: torch.Tensor, scores: torch.Tensor, votes: torch.Tensor, before: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The share of places, averaged over this round and those ``before``, and the pushes: of :class:`Verdict`."""
         if self.topk is None:
-            return before, states.new_zeros(len(votes), states.shape[1])
+            return before, None
         w = _in_lists(scores, self.topk)
         places = KEPT * before + (1 - KEPT) * w.sum(dim=0) / w.sum()
         limits = torch.maximum(_shares(votes), _of_like_votes(places, votes))
         directions = nn.functional.normalize(w.T @ states, dim=1)
         return places, directions * (places / limits - 1).nan_to_num(0.0).clamp(min=0.0)[:, None]
-
-    def pushed_back(self, table: torch.Tensor, said: Verdict) -> torch.Tensor:
-        """``[V, H]`` or more rows of an update, which the server steps against, with what it adds itself.
-
-        Args:
-            table: What the rule made of what is left.
-            said: Of this round.
-        """
-        if self.topk is None:
-            return table
-        norms = table.norm(dim=1)
-        usual = norms.where(norms > 0, torch.nan).nanmedian().nan_to_num(0.0)
-        pushes = said.pushes.to(table) * usual
-        return table + nn.functional.pad(pushes, (0, 0, 0, len(table) - len(pushes)))
 
     def drawn(self, votes: torch.Tensor, longest: int, key: tuple[int, ...]) -> Profile:
         """The users made up in a round, by the votes of those before; the shortest first."""

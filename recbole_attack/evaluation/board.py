@@ -27,7 +27,8 @@ _ABOUT = (
     "Aggregation rules of federated recommenders under a fixed ensemble of attacks. The worst er@10 is the share of "
     "users who are shown a promoted item among ten, by the attack that did best on validation data, measured on test "
     "data, in the mean over target items and seeds, with a 95 % bootstrap interval over them. Lower is better. Costs "
-    "are percentage points of the mean's accuracy without an attack.",
+    "are percentage points of the mean's accuracy without an attack. Seconds a round are those of the machine at the time, "
+    "busy or not, and compare roughly.",
     "A dash in place of a rank: a flag says that the figure does not mean what it seems to. Words under conditions "
     "block nothing; they say what the rule asks for. What is measured, and what flags mean: docs/evaluate.md.",
 )
@@ -76,20 +77,26 @@ def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
 
 
 def _findings(entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence for each table of rules: who comes first, of how many, and which flagged ones had less."""
+    """A sentence for each table of rules: the best and the worst of the ranked ones, and which flagged ones had less."""
     for title, board, having in _compared(entries, "rule"):
         ordered = sorted(having, key=partial(_rank, board=board))
         ranked = list(filter(is_ranked, ordered))
         if ranked:
-            of, least = counted(len(ranked), "ranked rule"), _worst(ranked[0], board)
+            ends = dict.fromkeys(percent(_worst(entry, board)) for entry in (ranked[0], ranked[-1]))
+            least = _worst(ranked[0], board)
             lower = [
                 f"{entry['name']} {percent(_worst(entry, board))} % ({', '.join(blocking(entry['flags']))})"
                 for entry in ordered
                 if not is_ranked(entry) and _worst(entry, board) < least
             ]
             more = f"; lower, but without a rank: {', '.join(lower)}" if lower else ""
-            first = f"{ranked[0]['name']} comes first, with a worst er@10 of {percent(least)} %"
-            yield f"{title}: of {of}, {first}{more}."
+            span = " to ".join(f"{end} % ({', '.join(_having(ranked, board, end))})" for end in ends)
+            yield f"{title}: {counted(len(ranked), 'ranked rule')}, worst er@10 {span}{more}."
+
+
+def _having(entries: Iterable[Entry], board: str, worst: str) -> list[str]:
+    """Names of those whose worst case reads so."""
+    return [entry["name"] for entry in entries if percent(_worst(entry, board)) == worst]
 
 
 def _compared(entries: Sequence[Entry], kind: str) -> Iterator[tuple[str, str, list[Entry]]]:

@@ -63,7 +63,8 @@ def flags(ensemble: Ensemble, subject: Subject, found: Figures, plugins: Any = N
         found: See :func:`~recbole_attack.evaluation.score.figures`.
         plugins: As for :func:`~recbole_attack.evaluation.cases.rows_of`.
     """
-    parameters, rule = _parameters(ensemble, subject, plugins), nature_of(ensemble, subject, plugins)
+    parameters = _parameters(ensemble, subject, plugins)
+    rule = _nature(parameters)
     raised = {
         **rule_flags(rule),
         **accuracy_flags(found, ensemble, f"{parameters['model']} on {parameters['dataset']}"),
@@ -75,7 +76,11 @@ def flags(ensemble: Ensemble, subject: Subject, found: Figures, plugins: Any = N
 
 def nature_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> Nature:
     """What the rule of an evaluation is; arguments as for :func:`flags`."""
-    return nature(AttackConfig(config_dict=_parameters(ensemble, subject, plugins)).final_config_dict)
+    return _nature(_parameters(ensemble, subject, plugins))
+
+
+def _nature(parameters: Mapping[str, Any]) -> Nature:
+    return nature(AttackConfig(config_dict=parameters).final_config_dict)
 
 
 def _parameters(ensemble: Ensemble, subject: Subject, plugins: Any) -> Mapping[str, Any]:

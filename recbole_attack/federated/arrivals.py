@@ -99,7 +99,7 @@ def _within_quota(
     rest = sent.with_rows(said.within).to_dense()
     found = _rule_of(rule)(rest, weights[kept], places[kept], rule, parameters)
     update = _shaped(found.update, parameters)
-    update[ITEM_TABLE] = aggregator.pushed_back(update[ITEM_TABLE], said)
+    update[ITEM_TABLE] = said.pushed_back(update[ITEM_TABLE])
     flat, everyone = torch.cat([value.flatten() for value in update.values()]), spread(found.client_weights, kept)
     return replace(found, update=flat, client_weights=everyone, kept=kept, saved=said.memory)
 

@@ -99,7 +99,7 @@ def _within_quota(updates: ClientUpdates, weights: torch.Tensor, aggregator: Agg
         return aggregate(updates, weights, rule)
     said = aggregator.within(chosen)
     found = aggregate(chosen.with_rows(said.within), weights[kept], rule)
-    update = {**found.update, ITEM_TABLE: aggregator.pushed_back(found.update[ITEM_TABLE], said)}
+    update = {**found.update, ITEM_TABLE: said.pushed_back(found.update[ITEM_TABLE])}
     rejected, frozen = _reasons(updates, kept), frozen_parameters(update, _by_parameter(chosen))
     everyone = spread(found.client_weights, kept)
     return Aggregated(update, kept, rejected, everyone, found.iterations, found.residual, frozen, said.memory)

@@ -245,7 +245,7 @@ def test_places_and_pushes_are_those_of_a_literal_reading(
     torch.testing.assert_close(said.memory[1], shares, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(said.pushes, pushes, atol=1e-4, rtol=1e-4)
     plain = Quota(factor, histories).within(sent, torch.stack([votes, before]), partial(asked, table), longest, KEY)
-    assert torch.equal(plain.within, said.within) and torch.equal(plain.memory[1], before)
+    assert torch.equal(plain.within, said.within) and torch.equal(plain.memory[1], before) and plain.pushes is None
 
 
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.01, 1.0, 100.0]))
@@ -257,11 +257,11 @@ def test_a_push_is_as_long_as_the_usual_row_and_rows_of_no_item_have_none(seed: 
     update = scale * torch.randn(V + 1, H, generator=rng).double()
     update[: V // 2] = 0
     usual = sorted(float(row.norm()) for row in update[V // 2 :])[(V + 1 - V // 2 - 1) // 2]
-    added = Quota(1.0, 8, 2).pushed_back(update, said) - update
+    added = said.pushed_back(update) - update
     torch.testing.assert_close(added[:V], usual * said.pushes)
     assert (added[V:] == 0).all()
-    assert said.pushes.any() and Quota(1.0, 8).pushed_back(update, said) is update
-    assert not Quota(1.0, 8, 2).pushed_back(torch.zeros(V, H), said).any()
+    assert said.pushes.any() and not said.pushed_back(torch.zeros(V, H)).any()
+    assert said._replace(pushes=None).pushed_back(update) is update
 
 
 def test_an_item_that_a_moved_model_shows_to_all_is_pushed_back_though_nobody_touches_its_row() -> None:
@@ -278,7 +278,7 @@ def test_an_item_that_a_moved_model_shows_to_all_is_pushed_back_though_nobody_to
             sent = SimpleNamespace(item=torch.arange(2, 60), rows=0.02 * torch.randn(58, H, generator=generator))
             said = quota.within(sent, kept, partial(asked, table), 10, (3, 1, index))
             update = torch.zeros(60, H).index_copy(0, sent.item, sent.rows * said.within[:, None])
-            table, kept = table - quota.pushed_back(update, said), said.memory
+            table, kept = table - said.pushed_back(update), said.memory
         _, scores = asked(table, *quota.drawn(memory[0], 10, KEY))
         shown[topk] = float((scores.topk(3, dim=1).indices == 1).any(dim=1).double().mean())
     assert shown[None] > 0.9 and shown[3] < 0.2

@@ -38,9 +38,10 @@ def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_witho
     assert [row[1] for row in shown["free"]] == ["second", "informed", "first", "masked"]
     assert shown["norm"][0][2:6] == ["20.00", "margin", "+1.00", "+10.00"]
     assert [row[-2:] for row in shown["norm"][2:]] == [["-", "sees updates"], ["masked", "-"]]
-    first = "of 3 ranked rules, first comes first, with a worst er@10 of 20.00 %"
+    first = "3 ranked rules, worst er@10 20.00 % (first) to 40.00 % (informed)"
     assert f"{first}; lower, but without a rank: masked 0.00 % (masked)." in text
     assert "lower, but" not in page(tmp_path, entries[0], entry("masked", 0.5, 0.5, ["masked"]))
+    assert "2 ranked rules, worst er@10 20.00 % (a, b).**" in page(tmp_path, entry("b", 0.200001), entry("a", 0.2))
 
 
 def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
@@ -86,8 +87,8 @@ def test_the_command_writes_both_files_from_a_folder_of_entries(tmp_path, capsys
     text = (tmp_path / "out" / "board.md").read_text(encoding="utf-8")
     assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on ml-100k: board norm")] == ["b", "a"]
     assert "recbole\\_attack validate entry.yaml" in text
-    finding = "Rules, cheap version 2, SASRec on ml-100k: board norm: of 2 ranked rules, b comes first"
-    finding = f"{finding}, with a worst er@10 of 10.00 %."
+    finding = "Rules, cheap version 2, SASRec on ml-100k: board norm: 2 ranked rules"
+    finding = f"{finding}, worst er@10 10.00 % (b) to 20.00 % (a)."
     assert text.split("\n\n")[2] == f"**{finding}**"
     page = (tmp_path / "out" / "board.html").read_text(encoding="utf-8")
     assert f'<p class="finding">{finding}</p>' in page and page.count('<p class="finding">') == 2
