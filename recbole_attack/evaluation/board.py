@@ -27,8 +27,8 @@ _ABOUT = (
     "Aggregation rules of federated recommenders under a fixed ensemble of attacks. The worst er@10 is the share of "
     "users who are shown a promoted item among ten, by the attack that did best on validation data, measured on test "
     "data, in the mean over target items and seeds, with a 95 % bootstrap interval over them. Lower is better. Costs "
-    "are percentage points of the mean's accuracy without an attack. Seconds a round are those of the machine at the time, "
-    "busy or not, and compare roughly.",
+    "are percentage points of the mean's accuracy without an attack. Seconds a round are those of the machine at the "
+    "time, busy or not, and compare roughly.",
     "A dash in place of a rank: a flag says that the figure does not mean what it seems to. Words under conditions "
     "block nothing; they say what the rule asks for. What is measured, and what flags mean: docs/evaluate.md.",
 )
@@ -77,7 +77,7 @@ def _sections(entries: Sequence[Entry]) -> Iterator[Section]:
 
 
 def _findings(entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence for each table of rules: the best and the worst of the ranked ones, and which flagged ones had less."""
+    """A sentence for each table of rules: the best and the worst ranked ones, and which flagged ones had less."""
     for title, board, having in _compared(entries, "rule"):
         ordered = sorted(having, key=partial(_rank, board=board))
         ranked = list(filter(is_ranked, ordered))
