@@ -110,7 +110,7 @@ def _section(section: Section, described: Mapping[str, str]) -> str:
 
 
 def _lines(described: Mapping[str, str]) -> str:
-    return "\n".join(f"  {name:<22}{text}" for name, text in described.items())
+    return "\n".join(f"  {name:<21} {text}" for name, text in described.items())
 
 
 def _names(described: Mapping[str, str]) -> str:

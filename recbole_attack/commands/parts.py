@@ -123,7 +123,7 @@ def expected(key: str, default: Any) -> str:
 
 def parameter_line(name: str, text: str, holds: str, default: str) -> str:
     """One line of help."""
-    return f"  --{name:<27}{f'{text} ' if text else ''}({holds}; default {default})"
+    return f"  --{name:<26} {f'{text} ' if text else ''}({holds}; default {default})"
 
 
 def as_text(part: dict[str, Any]) -> str:

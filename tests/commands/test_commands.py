@@ -125,6 +125,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert "BrokenPipe" not in done.stderr and "Traceback" not in done.stderr
 
 
+def test_the_list_names_every_part_as_a_word_of_its_own(capsys):
+    text, brief = printed(capsys, "list"), {"baseline"}
+    for kind, names in json.loads(printed(capsys, "list", "--json")).items():
+        for name, line in names.items():
+            assert kind in brief or re.search(rf"^  {re.escape(name)} +{re.escape(line)}$", text, re.MULTILINE)
+
+
 def test_the_list_as_json_holds_every_table(capsys):
     listed = json.loads(printed(capsys, "list", "--json"))
     assert {kind: list(names) for kind, names in listed.items()} == {
