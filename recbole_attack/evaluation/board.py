@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recbole_attack.config.registered import REGISTERED
+from recbole_attack.evaluation.cases import words
 from recbole_attack.evaluation.ensemble import VERSIONS, read_ensemble
 from recbole_attack.evaluation.entry import is_ranked, read_entry
 from recbole_attack.evaluation.flags import FLAGS, blocking
 from recbole_attack.evaluation.texts import board_title, interval, won
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.model import MODELS
 from recbole_attack.report import markdown, pages
 from recbole_attack.report.numbers import DASH, percent, rounded
 from recbole_attack.report.texts import Section, Table
@@ -106,29 +109,36 @@ def _compared(entries: Sequence[Entry], kind: str) -> Iterator[tuple[str, str, l
         own = [entry for entry in entries if entry["kind"] == kind and _group(entry) == group]
         for board in dict.fromkeys(name for entry in own for name in entry["figures"]["boards"]):
             having = [entry for entry in own if board in entry["figures"]["boards"]]
-            yield f"{kind.capitalize()}s, {_group_title(group, groups)}: board {board}", board, having
+            yield f"{kind.capitalize()}s{group[0]}, {_group_title(group, groups)}: board {board}", board, having
 
 
-_Group = tuple[str, int, str, str, int, str]
-"""Name, version and hash of an evaluation, what was attacked, the evaluator's version, and data: what compares."""
+_Group = tuple[str, str, int, str, str, int, str]
+"""What compares: of an attack, the rule; name, version and hash of an evaluation; what was attacked; the evaluator's
+version; and data."""
 
 
 def _group(entry: Entry) -> _Group:
-    of, setting = entry["evaluation"], entry["setting"]
-    victim = f"{setting['model']} on {setting['dataset']}"
-    data = hashlib.sha256(json.dumps(entry["data"], sort_keys=True).encode()).hexdigest()
-    return of["name"], of["version"], of["sha256"], victim, entry["evaluator"], data
+    of, setting, rule = entry["evaluation"], entry["setting"], entry["rule"]
+    under = f" under {words(rule, rule['aggregator'], 'aggregator')}" if entry["kind"] == "attack" else ""
+    model = setting["model"]
+    code = f" ({_digest(entry['plugins'])[:8]})" if model not in MODELS or f"model/{model}" in REGISTERED else ""
+    victim = f"{model}{code} on {setting['dataset']}"
+    return under, of["name"], of["version"], of["sha256"], victim, entry["evaluator"], _digest(entry["data"])
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _order(group: _Group) -> tuple[Any, ...]:
     """Larger evaluations first, and of one the newest version."""
-    name, version, digest, victim, evaluator, data = group
-    return -(VERSIONS.index(name) if name in VERSIONS else -1), -version, -evaluator, victim, digest, data
+    under, name, version, digest, victim, evaluator, data = group
+    return -(VERSIONS.index(name) if name in VERSIONS else -1), -version, -evaluator, victim, digest, data, under
 
 
 def _group_title(group: _Group, groups: Iterable[_Group]) -> str:
     """Which entries these are; with a hash of the data where others have the same name for another dataset."""
-    name, version, digest, victim, evaluator, data = group
+    _, name, version, digest, victim, evaluator, data = group
     ours = name in VERSIONS and read_ensemble(name).sha256 == digest
     parts = [f"{name} version {version}", *([] if ours else [f"not of this package ({digest[:8]})"]), victim]
     parts += [] if evaluator == EVALUATOR_VERSION else [f"evaluator version {evaluator}"]
@@ -147,35 +157,44 @@ def _worst(entry: Entry, board: str) -> float:
 
 def _rules(entries: Sequence[Entry], board: str) -> Table:
     head = ["rank", "rule", "worst er@10, %", *_budget_heads(entries, board), "by", "hit@10 cost", "tail hit@10 cost"]
-    head += ["seconds a round", "flags", "conditions"]
+    head += ["seconds a round", *_FLAG_HEADS]
     body, place = [], 0
     for entry in sorted(entries, key=partial(_rank, board=board)):
         found, place = entry["figures"], place + is_ranked(entry)
         of = found["boards"][board]
         cost = [percent(found["cost"].get(name), sign=True) for name in ("hit@10", "tail hit@10")]
-        blocks = blocking(entry["flags"])
-        conditions = [name for name in entry["flags"] if not FLAGS[name].blocks]
         body.append(
             [
                 *(str(place) if is_ranked(entry) else DASH, entry["name"], interval(of["worst"])),
                 *(_budget_cells(entries, entry, board)),
-                *(won(of["worst"]), *cost, rounded(found["seconds a round"])),
-                *(", ".join(blocks) or DASH, ", ".join(conditions) or DASH),
+                *(won(of["worst"]), *cost, rounded(found["seconds a round"]), *_flag_cells(entry)),
             ]
         )
     return Table(board_title(board), head, body)
 
 
 def _attacks(entries: Sequence[Entry], board: str) -> Table:
-    ordered = sorted(entries, key=lambda entry: -_worst(entry, board))
+    ordered = sorted(entries, key=lambda entry: (not is_ranked(entry), -_worst(entry, board), entry["name"]))
     body = [
         [
-            *(str(place), entry["name"], interval(entry["figures"]["boards"][board]["worst"])),
-            *_budget_cells(entries, entry, board),
+            *(str(place) if is_ranked(entry) else DASH, entry["name"]),
+            *(interval(entry["figures"]["boards"][board]["worst"]), *_budget_cells(entries, entry, board)),
+            *_flag_cells(entry),
         ]
         for place, entry in enumerate(ordered, start=1)
     ]
-    return Table(board_title(board), ["rank", "attack", "er@10, %", *_budget_heads(entries, board)], body)
+    head = ["rank", "attack", "er@10, %", *_budget_heads(entries, board), *_FLAG_HEADS]
+    return Table(board_title(board), head, body)
+
+
+_FLAG_HEADS = ["flags", "conditions"]
+
+
+def _flag_cells(entry: Entry) -> list[str]:
+    """Flags that block a place, and those that do not."""
+    blocks = blocking(entry["flags"])
+    conditions = [name for name in entry["flags"] if not FLAGS[name].blocks]
+    return [", ".join(blocks) or DASH, ", ".join(conditions) or DASH]
 
 
 def _budgets(entries: Sequence[Entry], board: str) -> list[str]:

@@ -168,7 +168,7 @@ def rows_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> list[R
     attacks = attacks_of(ensemble, subject)
     clean = {"attack": "none", "target_items": ensemble.clean_targets}
     mean = {**shared, **clean, "aggregator": "mean"}
-    _check_own(subject, mean)
+    _check_own(subject, mean, attacks)
     rows = [Row(MEAN, mean, ensemble.seeds), Row(CLEAN, {**shared, **subject.rule, **clean}, ensemble.seeds)]
     for case in cases_of(ensemble, subject):
         budget = {"malicious_ratio": case.ratio, "norm_budget": ensemble.boards[case.board].norm_budget}
@@ -177,14 +177,18 @@ def rows_of(ensemble: Ensemble, subject: Subject, plugins: Any = None) -> list[R
     return rows
 
 
-def _check_own(subject: Subject, mean: Parameters) -> None:
+def _check_own(subject: Subject, mean: Parameters, attacks: Mapping[str, Parameters]) -> None:
+    """That no row gives a part from outside another value of its own parameter than the part has."""
     folders = {**{kind: folder for kind, (folder, _) in RECIPES.items()}, "attack": "attack"}
     chosen = {**subject.rule, **subject.attack}
     files = {kind: f"{folder}/{chosen[kind]}" for kind, folder in folders.items() if kind in chosen}
     foreign = {kind: load_defaults(file) for kind, file in files.items() if file in REGISTERED}
     fixed = AttackConfig(config_dict=mean).final_config_dict if foreign else {}
+    of_rule = {key for kind, file in files.items() if kind != "attack" for key in load_defaults(file)}
+    of_attacks = {key for of in attacks.values() for key in (*of, *load_defaults(f"attack/{of['attack']}"))}
     for kind, own in foreign.items():
-        taken = [key for key in own if key in fixed]
+        beside = of_rule if kind == "attack" else of_attacks
+        taken = [key for key in own if key in fixed or key in beside]
         if taken:
             raise ConfigError(
                 f"{kind} '{chosen[kind]}' has a parameter that an evaluation fixes: expected names of its own, "

@@ -33,10 +33,11 @@ def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -
         strong: Grids on strong victims, whose rows are found by model, dataset, attack and budget.
 
     Raises:
-        DataError: The store lacks all of the rows, or no paper printed exposure in any of the grids.
+        DataError: The store lacks all of the rows, or no paper printed exposure in any of the grids, or two rows on
+            strong victims are the same attack.
     """
     kept = Store(store)
-    trained = {_key(records): records for grid in strong for records in _records(grid, kept).values()}
+    trained = _on_strong_victims(strong, kept)
     rows: dict[tuple[str, ...], str] = {}
     for grid in grids:
         for row, cells in _lines(grid, kept, trained):
@@ -56,6 +57,20 @@ def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -
     ]
     body = [[row, *cells] for cells, row in rows.items()]
     return Section("Claimed and measured", _ABOUT, Table("Claimed and measured", head, body))
+
+
+def _on_strong_victims(grids: Sequence[Path], kept: Store) -> dict[tuple[Any, ...], Records]:
+    """What makes rows the same attack -> the records of the one there is; rows without an attack are none."""
+    found: dict[tuple[Any, ...], Records] = {}
+    names: dict[tuple[Any, ...], str] = {}
+    for grid in grids:
+        attacked = {row: of for row, of in _records(grid, kept).items() if of[0].get("attacked")}
+        for row, records in attacked.items():
+            key, name = _key(records), f"'{row}' in {grid}"
+            if key in found and found[key] != records:
+                raise DataError(f"expected one row on a strong victim for each attack, found {names[key]} and {name}")
+            found[key], names[key] = records, name
+    return found
 
 
 def _records(grid: Path, kept: Store) -> Mapping[str, Records]:

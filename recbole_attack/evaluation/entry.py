@@ -155,7 +155,7 @@ def differences(
     if missing:
         raise DataError(f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing")
     result = result_of(ensemble, subject, store, plan, plugins)
-    compared = ("kind", "name", "figures", "flags", "store")
+    compared = ("kind", "name", "rule", "attack", "figures", "flags", "store")
     return list(_unlike({key: entry[key] for key in compared}, {key: result[key] for key in compared}))
 
 

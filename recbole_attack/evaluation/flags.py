@@ -41,7 +41,7 @@ FLAGS = {
     "starved": Flag(True, "rows of rare items hardly train, so nobody can promote them"),
     "never asked": Flag(True, "no malicious client was asked in any round"),
     "no honest majority": Flag(True, "more malicious than honest clients decide a target's row: no rule can tell"),
-    "does not say": Flag(True, "a part from outside that does not say what it needs"),
+    "does not say": Flag(True, "a rule from outside that does not say what it needs"),
     "not measured": Flag(True, "the store lacks what a flag is raised by"),
     "knows attackers": Flag(False, "it is told how many clients are malicious"),
     "server data": Flag(False, "it needs data of the server's own"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,13 +10,31 @@ import torch
 
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
-from recbole_attack.defense import Aggregator, Known, configured_aggregator
+from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, Known, configured_aggregator
 from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE
 from recbole_attack.utils.rng import stream, torch_stream
 
-CLIENTS, ITEMS, WIDTH, BODY = 16, 12, 4, 8
-"""Shape of the updates made up: enough clients for every rule of the catalogue, some items touched by few of them."""
+CLIENTS, WIDTH, BODY = 24, 4, 8
+"""Shape of the updates made up: enough clients for every rule of the catalogue."""
+
+
+class Scene(NamedTuple):
+    """Updates that are made up.
+
+    Attributes:
+        items: Of the catalogue, some of them touched by few clients.
+        loud: Clients that stand out.
+        factor: How many times as long their item rows are.
+    """
+
+    items: int
+    loud: int
+    factor: float
+
+
+FEW, MANY = ([Scene(items, *loud) for loud in ((0, 1.0), (2, 1.5), (6, 1.2))] for items in (12, 1500))
+"""Some rules draw only among many items, or draw what matters only where some clients stand out a little."""
 
 SHARES = ("byzantine_ratio", "trim_ratio", "hostile_ratio")
 """Parameters that tell a rule of this package how many clients are malicious; empty, it takes the most there can be."""
@@ -27,26 +45,30 @@ THREAT = (
     "malicious_ratio",
     "malicious_seed",
     "norm_budget",
+    "gradient_scale",
+    "claimed_interactions",
+    "upload",
     "target_items",
     "target_seed",
 )
 """Parameters of the run that say what attackers do, which no server can read."""
 
 
-class _Watched(dict[str, Any]):
-    """Parameters that remember which of them were read."""
+class _Watched(Mapping[str, Any]):
+    """Parameters that remember which of them were read; who copies all has read all."""
 
-    def __init__(self, values: Mapping[str, Any], read: set[str]) -> None:
-        super().__init__(values)
-        self.read = read
+    def __init__(self, parameters: Mapping[str, Any], read: set[str]) -> None:
+        self.parameters, self.read = parameters, read
 
     def __getitem__(self, key: str) -> Any:
         self.read.add(key)
-        return super().__getitem__(key)
+        return self.parameters[key]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
-        return super().get(key, default)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
 
 
 class Nature(NamedTuple):
@@ -56,9 +78,9 @@ class Nature(NamedTuple):
         random: Whether the same updates give another result with other draws.
         sees_updates: Whether the server needs single updates, and not their weighted sum alone.
         per_item: Whether the clients that touch an item decide its row, and all others have no say.
-        assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` that the rule read,
-            with their values.
-        needs: Words of :data:`~recbole_attack.defense.aggregator.NEEDS`; ``None`` for a part from outside that does not
+        assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` that the rule or the
+            client defence read, with their values.
+        needs: Words of :data:`~recbole_attack.defense.aggregator.NEEDS`; ``None`` for a rule from outside that does not
             say.
         changes_clients: Whether honest clients train otherwise.
     """
@@ -81,6 +103,7 @@ def nature(config: Mapping[str, Any]) -> Nature:
     foreign = f"defense/{config['aggregator']}" in REGISTERED
     read: set[str] = set()
     random = _is_random(config, read)
+    CLIENT_DEFENSES[config["client_defense"]](_Watched(config, read))
     assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
     return Nature(
         random=random,
@@ -103,13 +126,16 @@ def _is_random(config: Mapping[str, Any], read: set[str]) -> bool:
 
     What the rule reads of its parameters is added to ``read``.
     """
-    first, *others = (_result(config, draw, read) for draw in range(3))
-    return any(not torch.allclose(first, other, rtol=1e-5, atol=1e-7) for other in others)
+    for scene in FEW if config["per_item"] else FEW + MANY:  # one item at a time, others do not matter
+        first, *others = (_result(config, scene, draw, read) for draw in range(3))
+        if any(not torch.allclose(first, other, rtol=1e-5, atol=1e-7) for other in others):
+            return True
+    return False
 
 
-def _result(config: Mapping[str, Any], draw: int, read: set[str]) -> torch.Tensor:
+def _result(config: Mapping[str, Any], scene: Scene, draw: int, read: set[str]) -> torch.Tensor:
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
-    sent, parameters = _made_up()
+    sent, parameters = _made_up(scene)
     rule = configured_aggregator(_Watched({**config, "seed": draw}, read)).in_round(draw, draw)
     if rule.asks:
         rule = replace(rule, known=_known(rule, parameters, draw))
@@ -125,22 +151,22 @@ def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) 
     states = torch.from_numpy(rng.normal(size=(1, WIDTH))).float()
 
     def asked(items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scores = torch.zeros(len(items), ITEMS).scatter(1, items, -torch.inf)
+        scores = torch.zeros(len(items), len(table)).scatter(1, items, -torch.inf)
         return states.expand(len(items), -1), scores.index_fill(1, torch.tensor([0]), -torch.inf)
 
-    longest = ITEMS // 2
     given = None if rule.root is None else root
-    return Known(table, lambda items, rows: table[items] - rows, given, asked, longest)
+    return Known(table, lambda items, rows: table[items] - rows, given, asked, longest=6)
 
 
-def _made_up() -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+def _made_up(scene: Scene) -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
     """Updates of clients around a common direction, item rows sparse; and parameters of their shape."""
     rng = stream(0, "made-up updates")
-    common = rng.normal(size=BODY + ITEMS * WIDTH)
-    touched = rng.random((CLIENTS, ITEMS)) < 0.5
+    common = rng.normal(size=BODY + scene.items * WIDTH)
+    touched = rng.random((CLIENTS, scene.items)) < 0.5
     sent = []
-    for own in touched:
+    for place, own in enumerate(touched):
         values = torch.from_numpy(common + rng.normal(size=len(common))).float()
-        table = values[BODY:].view(ITEMS, WIDTH) * torch.from_numpy(own)[:, None]
+        length = scene.factor if place < scene.loud else 1.0
+        table = values[BODY:].view(scene.items, WIDTH) * length * torch.from_numpy(own)[:, None]
         sent.append({"body": values[:BODY], ITEM_TABLE: table})
-    return sent, {"body": torch.zeros(BODY), ITEM_TABLE: torch.zeros(ITEMS, WIDTH)}
+    return sent, {"body": torch.zeros(BODY), ITEM_TABLE: torch.zeros(scene.items, WIDTH)}

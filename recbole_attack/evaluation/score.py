@@ -21,6 +21,9 @@ from recbole_attack.utils.errors import DataError
 
 EXPOSURE, ACCURACY = "er@10", ("hit@10", "ndcg@10")
 
+TIED = "tied"
+"""Stands for the attack that was chosen where several did equally well on validation data."""
+
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Row -> what ``result.json`` would hold of each of its seeds."""
 
@@ -63,24 +66,35 @@ def worst(of: Sequence[Measured]) -> dict[str, Any]:
 
     The interval is the pigeonhole bootstrap over seeds and targets (:func:`bootstrap_interval`), or the plain one over
     pairs of both where every target has one seed; without ends where all values are alike. With few targets and seeds
-    it says little: ``cases`` counts them. ``won`` counts for each attack where it was chosen. Of attacks that are alike
-    on validation data the first counts.
+    it says little: ``cases`` counts them. ``won`` counts for each attack where it was chosen. Who has several that are
+    alike on validation data may take any, so their mean counts, and ``won`` says :data:`TIED` if they are different
+    attacks.
     """
-    best: dict[tuple[str, int], Measured] = {}
-    for each in of:
-        place = each.case.target, each.seed
-        if place not in best or each.valid > best[place].valid:
-            best[place] = each
+    best = _best_on_validation(of)
+    tests = {place: fmean(each.test for each in equal) for place, equal in best.items()}
     targets, seeds = (list(dict.fromkeys(keys)) for keys in zip(*best, strict=True))
     values = np.full((len(seeds), len(targets)), np.nan)
-    for (target, seed), each in best.items():
-        values[seeds.index(seed), targets.index(target)] = each.test
+    for (target, seed), test in tests.items():
+        values[seeds.index(seed), targets.index(target)] = test
     paired = len(best) == len(targets)  # then both are drawn together
-    interval = bootstrap_interval([each.test for each in best.values()] if paired else values)
+    interval = bootstrap_interval([*tests.values()] if paired else values)
+    chosen = [{each.case.attack for each in equal} for equal in best.values()]
     return {
         **{EXPOSURE: interval.estimate, "low": interval.low, "high": interval.high, "cases": len(best)},
-        "won": dict(Counter(each.case.attack for each in best.values())),
+        "won": dict(Counter(min(attacks) if len(attacks) == 1 else TIED for attacks in chosen)),
     }
+
+
+def _best_on_validation(of: Iterable[Measured]) -> dict[tuple[str, int], list[Measured]]:
+    """Target and seed -> what was highest on validation data; several, if they are alike."""
+    best: dict[tuple[str, int], list[Measured]] = {}
+    for each in of:
+        equal = best.setdefault((each.case.target, each.seed), [each])
+        if each.valid > equal[0].valid:
+            equal[:] = [each]
+        elif each.valid == equal[0].valid and each is not equal[0]:
+            equal.append(each)
+    return best
 
 
 def boards(of: Sequence[Measured]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_witho
     ]
     text = page(tmp_path, *entries)
     shown = {
-        board: table(text, f"Rules, cheap version 2, SASRec on ml-100k: board {board}") for board in ("norm", "free")
+        board: table(text, f"Rules, cheap version 3, SASRec on ml-100k: board {board}") for board in ("norm", "free")
     }
     assert [row[:2] for row in shown["norm"]] == [["1", "first"], ["2", "second"], ["3", "informed"], ["-", "masked"]]
     assert [row[1] for row in shown["free"]] == ["second", "informed", "first", "masked"]
@@ -48,11 +48,11 @@ def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
     changed = entry("other", 0.1, evaluation={**CHEAP, "sha256": "f" * 64})
     steam = entry("steam", 0.1, setting={"model": "SASRec", "dataset": "steam-200k"})
     text = page(tmp_path, entry("ours", 0.2), changed, steam, entry("measured otherwise", 0.1, evaluator=99))
-    assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on steam-200k: board norm")] == ["steam"]
-    ours = "Rules, cheap version 2, SASRec on ml-100k"
+    assert [row[1] for row in table(text, "Rules, cheap version 3, SASRec on steam-200k: board norm")] == ["steam"]
+    ours = "Rules, cheap version 3, SASRec on ml-100k"
     assert [row[1] for row in table(text, f"{ours}: board norm")] == ["ours"]
     assert [row[1] for row in table(text, f"{ours}, evaluator version 99: board norm")] == ["measured otherwise"]
-    other = "Rules, cheap version 2, not of this package (ffffffff), SASRec on ml-100k: board norm"
+    other = "Rules, cheap version 3, not of this package (ffffffff), SASRec on ml-100k: board norm"
     assert [row[1] for row in table(text, other)] == ["other"]
 
 
@@ -64,10 +64,24 @@ def test_rules_that_were_tried_on_other_data_of_the_same_name_do_not_compare(tmp
 
 
 def test_attacks_stand_apart_the_strongest_first(tmp_path):
-    attacks = [entry(f"{name} under mean", value, kind="attack") for name, value in (("weak", 0.1), ("strong", 0.9))]
-    text = page(tmp_path, *attacks, entry("rule", 0.3))
-    rows = table(text, "Attacks, cheap version 2, SASRec on ml-100k: board norm")
-    assert [row[:3] for row in rows] == [["1", "strong under mean", "90.00"], ["2", "weak under mean", "10.00"]]
+    under = {"kind": "attack", "rule": {"aggregator": "mean"}}
+    attacks = [entry(f"{name} under mean", value, **under) for name, value in (("weak", 0.1), ("strong", 0.9))]
+    attacks.append(entry("easy under mean", 1.0, flags=["weak victim", "sees updates"], **under))
+    other = entry("weak under median", 0.5, **under | {"rule": {"aggregator": "median", "per_item": True}})
+    text = page(tmp_path, *attacks, other, entry("rule", 0.3))
+    rows = table(text, "Attacks under mean, cheap version 3, SASRec on ml-100k: board norm")
+    assert [row[:3] for row in rows[:2]] == [["1", "strong under mean", "90.00"], ["2", "weak under mean", "10.00"]]
+    assert rows[2:] == [["-", "easy under mean", "100.00", "weak victim", "sees updates"]]
+    rows = table(text, "Attacks under median, per\\_item True, cheap version 3, SASRec on ml-100k: board norm")
+    assert [row[:2] for row in rows] == [["1", "weak under median"]]
+
+
+def test_models_from_outside_of_one_name_do_not_compare(tmp_path):
+    setting = {"model": "Mine", "dataset": "ml-100k"}
+    entries = [entry(name, 0.1, setting=setting, plugins={"mine.py": name}) for name in ("a", "b")]
+    text = page(tmp_path, *entries, entry("c", 0.2, setting=setting, plugins={"mine.py": "a"}))
+    titles = re.findall(r"## (Rules, cheap version 3, Mine \([0-9a-f]{8}\) on ml-100k: board norm)\n", text)
+    assert sorted([row[1] for row in table(text, title)] for title in titles) == [["a", "c"], ["b"]]
 
 
 def test_nothing_of_an_entry_is_markup(tmp_path):
@@ -85,9 +99,9 @@ def test_the_command_writes_both_files_from_a_folder_of_entries(tmp_path, capsys
     assert main(["evaluate", f"--board={tmp_path / 'entries'}", f"--out={tmp_path / 'out' / 'board.md'}"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in ("board.md", "board.html")]
     text = (tmp_path / "out" / "board.md").read_text(encoding="utf-8")
-    assert [row[1] for row in table(text, "Rules, cheap version 2, SASRec on ml-100k: board norm")] == ["b", "a"]
+    assert [row[1] for row in table(text, "Rules, cheap version 3, SASRec on ml-100k: board norm")] == ["b", "a"]
     assert "recbole\\_attack validate entry.yaml" in text
-    finding = "Rules, cheap version 2, SASRec on ml-100k: board norm: 2 ranked rules"
+    finding = "Rules, cheap version 3, SASRec on ml-100k: board norm: 2 ranked rules"
     finding = f"{finding}, worst er@10 10.00 % (b) to 20.00 % (a)."
     assert text.split("\n\n")[2] == f"**{finding}**"
     page = (tmp_path / "out" / "board.html").read_text(encoding="utf-8")

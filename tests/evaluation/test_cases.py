@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from recbole_attack.attack import ATTACKS
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS
-from recbole_attack.evaluation.cases import CLEAN, MEAN, cases_of, read_subject, rows_of
+from recbole_attack.evaluation.cases import CLEAN, MEAN, RECIPES, cases_of, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import read_ensemble
 from recbole_attack.utils.errors import ConfigError
 
@@ -38,6 +40,25 @@ def test_a_rule_from_outside_cannot_bring_another_evaluation_as_parameters_of_it
     monkeypatch.setitem(REGISTERED, "defense/foreign", {"its_own": 1, taken: 1})
     with pytest.raises(ConfigError, match=f"'foreign' has a parameter that an evaluation fixes: .* found {taken}"):
         rows_of(ensemble, read_subject({"aggregator": "foreign"}))
+
+
+def test_no_attack_of_the_evaluation_sets_a_parameter_of_a_rule_and_none_of_ones_own_does(written, monkeypatch):
+    ensemble = read_ensemble(written())
+    (attack,) = [name for name in ensemble.attacks if name == "margin"]
+    monkeypatch.setitem(AGGREGATORS, "foreign", AGGREGATORS["mean"])
+    monkeypatch.setitem(REGISTERED, "defense/foreign", {"sampled_histories": 500})
+    with pytest.raises(ConfigError, match=r"aggregator 'foreign' has a parameter .* found sampled_histories"):
+        rows_of(ensemble, read_subject({"aggregator": "foreign", "sampled_histories": 300}))
+    monkeypatch.setitem(ATTACKS, "own", ATTACKS[attack])
+    monkeypatch.setitem(REGISTERED, "attack/own", {"clip_norm": 1000.0})
+    assert rows_of(ensemble, read_subject({"attack": "own", "aggregator": "median"}))
+    with pytest.raises(ConfigError, match=r"attack 'own' has a parameter .* found clip_norm"):
+        rows_of(ensemble, read_subject({"attack": "own", "aggregator": "norm_clipping"}))
+    every = read_ensemble("plus").attacks.values()
+    for folder, table in RECIPES.values():
+        assert not {key for name in table if name != "foreign" for key in load_defaults(f"{folder}/{name}")} & {
+            key for of in every for key in of
+        }
 
 
 def test_texts_are_read_as_on_a_command_line():

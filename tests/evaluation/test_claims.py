@@ -63,6 +63,27 @@ def test_what_stands_in_two_tables_of_a_paper_stands_here_once(tmp_path, monkeyp
     assert section.table.body == [["one", "x", "1"], ["two", "y", "2"]]
 
 
+def test_two_rows_on_strong_victims_that_are_the_same_attack_are_refused(tmp_path, monkeypatch):
+    rows = {"one": [record(0.1)], "again": [record(0.1)]}
+    monkeypatch.setattr("recbole_attack.evaluation.claims._records", lambda grid, kept: rows)
+    monkeypatch.setattr("recbole_attack.evaluation.claims._lines", lambda *given: [("row", ("cells",))])
+    assert claims_section(tmp_path, [TABLE1], [Path("strong")]).table.body == [["row", "cells"]]
+    rows["again"] = [record(0.2)]
+    with pytest.raises(DataError, match=r"expected one row on a strong victim .* found 'one' in strong and 'again' in"):
+        claims_section(tmp_path, [TABLE1], [Path("strong")])
+
+
+def record(exposure):
+    config = {
+        "model": "SASRec",
+        "dataset": "steam-200k",
+        "attack": "eb",
+        "aggregator": "mean",
+        "client_defense": "none",
+    }
+    return {"config": config, "attacked": {"test_result": {"er@10": exposure}}}
+
+
 def test_a_store_without_the_rows_is_refused(tmp_path):
     (tmp_path / "cells.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"expected runs of rows whose er@10 a paper printed in .*table1, found none"):

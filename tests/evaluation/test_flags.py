@@ -9,7 +9,7 @@ import torch
 
 from recbole_attack import AttackConfig, register_aggregator
 from recbole_attack.config.registered import REGISTERED
-from recbole_attack.defense import AGGREGATORS, Aggregator
+from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, Aggregator
 from recbole_attack.defense.weighting import Weighting
 from recbole_attack.evaluation.flags import FLAGS, accuracy_flags, blocking, masked_flag, presence_flags, rule_flags
 from recbole_attack.evaluation.presence import Presence, presence
@@ -68,21 +68,37 @@ def test_rules_of_the_catalogue(rule, flag):
 
 
 def test_of_the_catalogue_only_rules_that_trust_what_they_drew_are_random():
-    assert [name for name in AGGREGATORS if "random" in raised(aggregator=name)] == ["exposure_quota", "fl_trust"]
+    found = [name for name in AGGREGATORS if "random" in raised(aggregator=name)]
+    assert found == ["exposure_quota", "fl_trust", "union"]
 
 
 def test_krum_that_takes_the_most_there_can_be_knows_nothing():
     assert list(raised(aggregator="krum")) == ["sees updates"]
 
 
+READERS = {
+    "by its name": lambda config: config["malicious_ratio"],
+    "if it is there": lambda config: config.get("malicious_ratio"),
+    "in a copy": lambda config: {**config}["malicious_ratio"],
+    "among all": lambda config: dict(config.items())["malicious_ratio"],
+}
+
+
 @pytest.mark.parametrize("later", [False, True], ids=["when it is made", "when it is applied"])
-def test_a_rule_that_reads_what_attackers_do(registered, later):
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_rule_that_reads_what_attackers_do(registered, later, read):
     def made(config):
-        ratio = None if later else config["malicious_ratio"]
-        return Aggregator(combine=lambda values, _: values.mean(0) * (ratio or config.get("malicious_ratio")))
+        ratio = None if later else read(config)
+        return Aggregator(combine=lambda values, _: values.mean(0) * (ratio or read(config)))
 
     AGGREGATORS[registered(None)] = made
-    assert raised(aggregator="foreign", malicious_ratio=0.2)["knows attackers"] == "malicious_ratio 0.2"
+    assert "malicious_ratio 0.2" in raised(aggregator="foreign", malicious_ratio=0.2)["knows attackers"]
+
+
+@pytest.mark.parametrize("key", ["target_items", "gradient_scale"])
+def test_a_client_defence_that_reads_what_attackers_do(monkeypatch, key):
+    monkeypatch.setitem(CLIENT_DEFENSES, "adversarial_training", lambda config: config[key] and None)
+    assert raised(client_defense="adversarial_training", gradient_scale=2.0)["knows attackers"].startswith(key)
 
 
 def test_a_rule_that_draws_from_torchs_own_state(registered):

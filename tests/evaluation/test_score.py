@@ -56,6 +56,16 @@ def test_what_is_chosen_on_validation_data_is_not_the_best_on_test_data():
     assert np.isnan(worst(of)["low"])  # one value says nothing about how far it is off
 
 
+def test_of_what_is_alike_on_validation_data_the_mean_counts_in_whatever_order_it_stands():
+    case = Case("norm", 0.01, "a", "t")
+    alike = [Measured(case._replace(attack=name), 1, valid=0.5, test=test) for name, test in (("a", 0.1), ("b", 0.4))]
+    less = Measured(case._replace(attack="c"), 1, valid=0.4, test=0.9)
+    for of in ([*alike, less], [less, *alike[::-1]]):
+        assert (worst(of)["er@10"], worst(of)["won"]) == (pytest.approx(0.25), {"tied": 1})
+    louder = alike[0]._replace(case=case._replace(ratio=0.1), test=0.3)
+    assert worst([alike[0], louder])["won"] == {"a": 1} and worst([alike[0], louder])["er@10"] == pytest.approx(0.2)
+
+
 def test_boards_and_budgets_are_apart_and_the_worst_of_a_board_is_over_all_budgets():
     of = drawn(3)
     found = boards(of)

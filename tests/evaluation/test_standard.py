@@ -102,8 +102,10 @@ def test_an_entry_is_held_against_its_store(deaf, tmp_path, capsys):
     assert "1 difference: flags > starved: expected rows of tail items move 0" in said(3, flags=flags)
     assert "1 difference: store: expected" in said(3, store="0" * 64)
     assert "1 difference: name: expected deaf, found better" in said(3, name="better")
+    moved = {"rule": {"aggregator": "mean"}, "setting": {**entry["setting"], **entry["rule"]}}
+    assert "1 difference: rule > aggregator: expected deaf, found mean" in said(3, **moved)
     other = {**entry["evaluation"], "version": 99}
-    assert "1 difference: evaluation > version: expected 2, found 99" in said(3, evaluation=other)
+    assert "1 difference: evaluation > version: expected 3, found 99" in said(3, evaluation=other)
     assert "plugins > deaf: expected" in said(3, plugins={"deaf": "0" * 64})
     assert "is no entry of a board: expected 'kind' as one of attack, rule, found 'rul'" in said(2, kind="rul")
     assert "unknown flag in" in said(2, flags={"starving": ""})
