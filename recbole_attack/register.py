@@ -31,7 +31,7 @@ from recbole_attack.defense import (
 )
 from recbole_attack.model import MODELS, find_model
 from recbole_attack.stages import POISONED, PROVIDERS, STAGES, Stage
-from recbole_attack.utils.errors import ConfigError, lookup
+from recbole_attack.utils.errors import ConfigError, lookup, shown
 
 Defaults = Mapping[str, Any] | None
 Options = Mapping[str, Option] | None
@@ -148,6 +148,10 @@ def _register(
     options: Options,
 ) -> None:
     """Put a part into the first of the tables that share a folder of defaults, if its name is free in all of them."""
+    if not name.strip() or {"/", "\\"} & set(name):
+        raise ConfigError(f"{kind} {shown(name)}: expected a name without slashes, which is part of file names")
+    if not isinstance(defaults or {}, Mapping):
+        raise ConfigError(f"{kind} '{name}': expected a mapping of parameters to defaults, found {shown(defaults)}")
     key, given = f"{folder}/{name}", dict(defaults or {})
     if any(name in table for table in tables) and not (key in REGISTERED and name in tables[0]):
         raise ConfigError(f"{kind} '{name}' exists already: choose another name")

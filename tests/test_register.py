@@ -303,3 +303,14 @@ def test_an_option_may_be_shared_and_changes_when_its_part_is_registered_again()
 def test_parts_that_share_a_folder_of_defaults_do_not_share_a_name(call):
     with pytest.raises(ConfigError, match="exists already"):
         call()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\\b"])
+def test_a_name_is_part_of_file_names(name):
+    with pytest.raises(ConfigError, match="expected a name without slashes"):
+        register_attack(name, louder)
+
+
+def test_defaults_are_a_mapping():
+    with pytest.raises(ConfigError, match=r"attack 'louder': expected a mapping .* found \[1\]"):
+        register_attack("louder", louder, [1])

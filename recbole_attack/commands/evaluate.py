@@ -1,6 +1,6 @@
 """Evaluate an aggregation rule by the standard ensemble of attacks: the worst case, what it costs, and flags.
 
-usage: recbole_attack evaluate --aggregator=<rule> [--version=cheap|standard|plus] [--key=value ...]
+usage: recbole_attack evaluate [--aggregator=<rule>] [--version=cheap|standard|plus] [--key=value ...]
        recbole_attack evaluate --attack=<attack> [--aggregator=<rule>] [...]
        recbole_attack evaluate --board=<folder of entries> [--out=results/board.md] [...]
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ OPTIONS = {
     "version": "cheap, standard or plus, or a YAML file of your own (default cheap); without a value, the package's",
     "store": "folder of the results; default saved/evaluate-<rule>-<version>",
     "jobs": "arms trained at once, a thread each; default one a core",
-    "dry_run": "show what would be trained, and train nothing",
+    "dry_run": "try the rule on updates made up, show what would be trained, and train nothing",
     "plugins": "modules or .py files of your own to import first, separated by commas",
     "board": "write the board of the entries in this folder, and evaluate nothing",
     "out": "file of the board, which ends in .md; its HTML stands beside it (default board.md)",
@@ -39,15 +40,16 @@ _OF_BOARD = {"board", "out", "claims", "strong", "store", "plugins"}
 
 _HELP = """\
 
-What can be said of what is evaluated, as --key=value: aggregator, pre_aggregator, client_defense and what they read
-(`recbole_attack show <rule>`), per_item, client_weighting, learner, learning_rate, lr_decay_step and lr_decay_gamma;
-model, dataset, data_path; and attack, with what it reads. Everything else is fixed by the version.
+What can be said of what is evaluated, as --key=value: aggregator (default mean), pre_aggregator, client_defense and
+what they read (`recbole_attack show <rule>`), per_item, client_weighting, learner, learning_rate, lr_decay_step and
+lr_decay_gamma; model, dataset, data_path, use_gpu and gpu_id; and attack, with what it reads. Everything else is fixed
+by the version.
 """
 
 
 def read(words: Sequence[str]) -> argparse.Namespace:
     """The arguments; ``--version`` names an ensemble here, and the package's version only where nothing follows it."""
-    after = dict(zip(words, [*words[1:], "--"], strict=True))
+    after = dict(pairwise([*words, "--"]))
     if after.get("--version", "").startswith("--"):
         return argparse.Namespace(given={"print_version": ""}, plugins=None)
     given = read_arguments(words, _FLAGS)

@@ -118,7 +118,8 @@ def expected(key: str, default: Any) -> str:
     option = find_option(key)
     if option is None:
         return "anything" if default is None else f"a value like {default!r}"
-    return " | ".join(option.choices) if option.choices else option.expected
+    holds = " | ".join(option.choices) if option.choices else option.expected
+    return f"{holds}, or null" if option.optional and default is not None else holds
 
 
 def parameter_line(name: str, text: str, holds: str, default: str) -> str:

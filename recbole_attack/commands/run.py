@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack import __version__
-from recbole_attack.utils.errors import ConfigError, lookup
+from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup
 
 INTERRUPTED = "interrupted before anything was trained"
 
@@ -196,7 +196,7 @@ def read_arguments(argv: Sequence[str], flags: Set[str] = _FLAGS) -> dict[str, s
             continue
         if not equals:
             if not words or words[0].startswith("--"):
-                raise ConfigError(f"option {name} needs a value: expected {name}=<value>")
+                raise ConfigError(f"option {name} needs a value: expected {name}=<value>{did_you_mean(name, flags)}")
             value = words.pop(0)
         if not value:
             raise ConfigError(f"option {name} needs a value: found nothing after '='; {name}=null stands for none")

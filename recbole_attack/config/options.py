@@ -92,7 +92,7 @@ OPTIONS: dict[str, Option] = {
         "which users are the platform's",
         str,
         parse=parse_platform_users,
-        form="count<<number>, quantile:<share> or random:<share>[:<last interactions>]",
+        form="count<N, quantile:<share> or random:<share>[:<last interactions>]",
     ),
     "target_group": Option(
         "whom the targets are promoted to",

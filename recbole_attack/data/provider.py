@@ -106,7 +106,7 @@ def parse_platform_users(text: Any) -> Rule:
         return _random(float(match[1]), int(match[2]) if match[2] else None)
     hint = did_you_mean(re.split("[<:]", found)[0], ("count", "quantile", "random"))
     raise ConfigError(
-        "platform_users must be count<<number>, quantile:<share> or random:<share>[:<last interactions>], "
+        "platform_users must be count<N, quantile:<share> or random:<share>[:<last interactions>], "
         f"with a share above 0 and below 1: found {text!r}{hint}"
     )
 

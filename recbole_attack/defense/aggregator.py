@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +16,7 @@ from recbole_attack.defense.quota import Quota, Rows, Verdict
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import Weighting, WeightingRule
+from recbole_attack.utils.errors import did_you_mean, shown
 from recbole_attack.utils.rng import stream
 
 NEEDS = {
@@ -105,8 +107,10 @@ class Aggregator:
             raise ValueError("an additive aggregator is linear")
         if self.linear and self.mixes:
             raise ValueError("a linear aggregator mixes nothing")
-        if self.needs is not None and not self.needs <= NEEDS.keys():
-            raise ValueError(f"needs must be among {', '.join(NEEDS)}: found {', '.join(sorted(self.needs))}")
+        if self.needs is not None and not isinstance(self.needs, Set):
+            raise ValueError(f"needs must be a set of {', '.join(NEEDS)}: found {shown(self.needs)}")
+        for need in sorted((self.needs or set()) - NEEDS.keys()):
+            raise ValueError(f"needs must be among {', '.join(NEEDS)}: found {need}{did_you_mean(need, NEEDS)}")
 
     @property
     def one_pass(self) -> bool:

@@ -24,7 +24,7 @@ from recbole_attack.defense.mixing import PRE_AGGREGATORS
 from recbole_attack.defense.quota import Quota
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import WeightingRule
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError, shown
 
 
 def mean(config: Mapping[str, Any]) -> Aggregator:
@@ -224,7 +224,7 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
     Raises:
         ConfigError: The rule cannot be had that way.
     """
-    rule = replace(AGGREGATORS[config["aggregator"]](config), per_item=config["per_item"])
+    rule = replace(_made(config), per_item=config["per_item"])
     if rule.whole_only and rule.per_item:
         raise ConfigError(
             f"aggregator '{config['aggregator']}' needs whole updates: expected per_item False, found True"
@@ -249,6 +249,19 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
     items = rule.items and replace(rule.items, mixes=(mix, *rule.items.mixes))
     mixes = (mix, *rule.mixes)
     return replace(rule, linear=False, additive=False, mixes=mixes, items=items, key=(config["seed"],))
+
+
+def _made(config: Mapping[str, Any]) -> Aggregator:
+    name = config["aggregator"]
+    try:
+        rule = AGGREGATORS[name](config)
+    except KeyError as error:
+        raise ConfigError(f"aggregator '{name}' asks for what there is not: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"aggregator '{name}': {error}") from error
+    if not isinstance(rule, Aggregator):
+        raise ConfigError(f"aggregator '{name}' must return an Aggregator: found {shown(rule)}")
+    return rule
 
 
 def _weiszfeld(config: Mapping[str, Any]) -> WeightingRule:

@@ -153,7 +153,10 @@ def differences(
     store = Store(folder)
     missing = plan.arms.keys() - store.cells.keys()
     if missing:
-        raise DataError(f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing")
+        raise DataError(
+            f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing; the store they "
+            "are in is named by --store=<folder>"
+        )
     result = result_of(ensemble, subject, store, plan, plugins)
     compared = ("kind", "name", "rule", "attack", "figures", "flags", "store")
     return list(_unlike({key: entry[key] for key in compared}, {key: result[key] for key in compared}))
@@ -166,7 +169,11 @@ def _unlike(said: Any, found: Any, where: str = "") -> Iterable[str]:
             way = f"{where} > {key}" if where else str(key)
             yield from _unlike(said.get(key), found.get(key), way)
     elif not _same(said, found):
-        yield f"{where}: expected {found}, found {said}"
+        yield f"{where}: expected {_or_nothing(found)}, found {_or_nothing(said)}"
+
+
+def _or_nothing(value: Any) -> Any:
+    return "nothing" if value is None else value
 
 
 def _same(said: Any, found: Any) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
 import torch
 
+import recbole_attack
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, Known, configured_aggregator
 from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.federated.client_updates import ITEM_TABLE
+from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream, torch_stream
 
 CLIENTS, WIDTH, BODY = 24, 4, 8
@@ -71,6 +76,9 @@ class _Watched(Mapping[str, Any]):
         return len(self.parameters)
 
 
+_PACKAGE = str(Path(recbole_attack.__file__).parent)
+
+
 class Nature(NamedTuple):
     """What a rule is.
 
@@ -98,11 +106,14 @@ def nature(config: Mapping[str, Any]) -> Nature:
 
     Args:
         config: All parameters of a federated run, checked.
+
+    Raises:
+        ConfigError: The rule cannot be made, fails on the updates made up for it, or gives what is not finite.
     """
-    rule = configured_aggregator(config)
-    foreign = f"defense/{config['aggregator']}" in REGISTERED
-    read: set[str] = set()
-    random = _is_random(config, read)
+    foreign, read = f"defense/{config['aggregator']}" in REGISTERED, set[str]()
+    with _mistakes_named(config["aggregator"]) if foreign else nullcontext():
+        rule = configured_aggregator(config)
+        random = _is_random(config, read)
     CLIENT_DEFENSES[config["client_defense"]](_Watched(config, read))
     assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
     return Nature(
@@ -113,6 +124,22 @@ def nature(config: Mapping[str, Any]) -> Nature:
         needs=frozenset() if rule.needs is None and not foreign else rule.needs,
         changes_clients=config["client_defense"] != "none",
     )
+
+
+@contextmanager
+def _mistakes_named(name: str) -> Iterator[None]:
+    """What fails in a rule from outside is its author's to mend, and is said in a line: what, and where."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        frames = extract_tb(error.__traceback__)
+        last = ([frame for frame in frames if not frame.filename.startswith(_PACKAGE)] or frames)[-1]
+        raise ConfigError(
+            f"aggregator '{name}' failed on updates made up to try it: {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}, line {last.lineno})"
+        ) from error
 
 
 def _read_by(config: Mapping[str, Any]) -> set[str]:
@@ -141,7 +168,17 @@ def _result(config: Mapping[str, Any], scene: Scene, draw: int, read: set[str]) 
         rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):
         found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)
+    for name, value in parameters.items():
+        _check(config["aggregator"], name, found.update[name], value)
     return torch.cat([found.update[name].flatten() for name in parameters])
+
+
+def _check(rule: str, name: str, found: torch.Tensor, parameter: torch.Tensor) -> None:
+    tried = f"aggregator '{rule}', tried on updates made up: expected"
+    if found.shape != parameter.shape:
+        raise ConfigError(f"{tried} {[*parameter.shape]} numbers for '{name}', found {[*found.shape]}")
+    if not found.isfinite().all():
+        raise ConfigError(f"{tried} finite numbers for '{name}', found {int((~found.isfinite()).sum())} that are not")
 
 
 def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) -> Known:

@@ -101,6 +101,7 @@ def prepare(version: str, store: Path | str | None, jobs: int | None, plugins: A
     modules = load_plugins(plugins)
     ensemble, subject = read_ensemble(version), read_subject(parameters)
     plan = make_plan(rows_of(ensemble, subject, modules))
+    nature_of(ensemble, subject, modules)  # what fails on updates made up should not fail after hours
     folder = Path(store) if store else Path("saved") / f"evaluate-{subject.slug}-{ensemble.name}"
     return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules)
 
@@ -112,7 +113,6 @@ def described(of: Prepared) -> str:
 
 def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     """Train what is left, and write what comes of it; see :func:`evaluate`."""
-    nature_of(of.ensemble, of.subject, of.plugins)  # what fails on updates made up should not fail after hours
     failed = run_grid(of.plan, of.folder, train_arm, of.jobs, tell=tell)
     if failed:
         raise TrainingError(

@@ -125,6 +125,11 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert "BrokenPipe" not in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_parameter_that_may_be_empty_says_so(capsys):
+    text = printed(capsys, "show", "exposure_quota")
+    assert "(an integer at least 1, or null; default 10)" in text and "(a number above 0; default 2.0)" in text
+
+
 def test_the_list_names_every_part_as_a_word_of_its_own(capsys):
     text, brief = printed(capsys, "list"), {"baseline"}
     for kind, names in json.loads(printed(capsys, "list", "--json")).items():

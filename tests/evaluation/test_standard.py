@@ -8,6 +8,7 @@ import shutil
 import sys
 
 import pytest
+import torch
 import yaml
 
 from recbole_attack import evaluate
@@ -138,6 +139,37 @@ def test_a_rule_that_cannot_be_probed_fails_before_anything_is_trained(written, 
     assert not (tmp_path / "store").exists()
 
 
+def rule_of(combine, **more):
+    return lambda config: Aggregator(combine=combine, **more)
+
+
+MISTAKEN = {
+    "nothing": (lambda config: None, "aggregator 'foreign' must return an Aggregator: found None"),
+    "neither": (lambda config: Aggregator(), "aggregator 'foreign': an aggregator needs exactly one of weigh"),
+    "misspelt": (rule_of(torch.sum, needs={"atackers"}), "found atackers; did you mean 'attackers'?"),
+    "no set": (rule_of(torch.sum, needs="attackers"), "needs must be a set of attackers, .*: found 'attackers'"),
+    "no key": (lambda config: config["nokey"], "aggregator 'foreign' asks for what there is not: 'nokey'"),
+    "fails": (rule_of(lambda values, weights: 1 / 0), r"ZeroDivisionError: .* \(test_standard.py, line"),
+    "a scalar": (rule_of(lambda values, weights: values.sum()), "failed on updates made up to try it: RuntimeError"),
+    "too few": (rule_of(lambda values, weights: values[0, :1]), "failed on updates made up|expected .* numbers for"),
+    "nan": (
+        rule_of(lambda values, weights: values.mean(dim=0) * torch.nan),
+        "tried on updates made up: expected finite numbers for 'body', found 8 that are not",
+    ),
+}
+
+
+@pytest.mark.parametrize(("recipe", "words"), MISTAKEN.values(), ids=MISTAKEN)
+def test_mistakes_of_a_rule_from_outside_are_said_in_a_line_under_dry_run_too(
+    recipe, words, written, monkeypatch, capsys
+):
+    monkeypatch.setitem(AGGREGATORS, "foreign", recipe)
+    monkeypatch.setitem(REGISTERED, "defense/foreign", {})
+    assert main(["evaluate", f"--version={written()}", "--aggregator=foreign", "--dry_run"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ConfigError: ") and said.count("\n") == 1 and re.search(words, said)
+
+
 def test_what_would_be_trained_is_told(written, capsys):
     assert main(["evaluate", f"--version={written()}", "--dry_run"]) == 0
     assert capsys.readouterr().out.startswith("6 rows, 6 runs, 5 arms instead of 6 by sharing\n")
@@ -150,6 +182,7 @@ def test_what_would_be_trained_is_told(written, capsys):
     [
         (["--version=chaep"], "found 'chaep'; did you mean 'cheap'?"),
         (["--epochs=3"], "an evaluation fixes all but the rule"),
+        (["--dry-run"], "option --dry-run needs a value: .*; did you mean '--dry_run'?"),
         (["--jobs=0"], "jobs must be an integer at least 1: found 0"),
         (["--jobs=many"], "jobs must be an integer at least 1: found 'many'"),
         (["--out=a.md"], "--out goes with --board"),
