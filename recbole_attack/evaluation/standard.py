@@ -80,8 +80,9 @@ def evaluate(
         plugins: Modules or ``.py`` files of one's own, as the parameter of that name.
         tell: Is called with a line after every arm.
         **parameters: The rule: ``aggregator``, ``pre_aggregator``, ``client_defense``, ``per_item``, and what they
-            read; ``attack`` and what it reads, which is then tried in place of the ensemble; ``model``, ``dataset``
-            and ``data_path``.
+            read; how the server weighs and steps (``client_weighting``, ``learner``, ``learning_rate``,
+            ``lr_decay_step``, ``lr_decay_gamma``); ``attack`` and what it reads, which is then tried in place of the
+            ensemble; ``model``, ``dataset``, ``data_path``, ``use_gpu`` and ``gpu_id``.
 
     Returns:
         Figures and flags; its ``str`` is what the command prints.
