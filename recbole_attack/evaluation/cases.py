@@ -183,7 +183,9 @@ def _check_own(subject: Subject, mean: Parameters, attacks: Mapping[str, Paramet
     chosen = {**subject.rule, **subject.attack}
     files = {kind: f"{folder}/{chosen[kind]}" for kind, folder in folders.items() if kind in chosen}
     foreign = {kind: load_defaults(file) for kind, file in files.items() if file in REGISTERED}
-    fixed = AttackConfig(config_dict=mean).final_config_dict if foreign else {}
+    if not foreign:
+        return
+    fixed = AttackConfig(config_dict=mean).final_config_dict
     of_rule = {key for kind, file in files.items() if kind != "attack" for key in load_defaults(file)}
     of_attacks = {key for of in attacks.values() for key in (*of, *load_defaults(f"attack/{of['attack']}"))}
     for kind, own in foreign.items():

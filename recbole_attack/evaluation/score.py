@@ -87,14 +87,11 @@ def worst(of: Sequence[Measured]) -> dict[str, Any]:
 
 def _best_on_validation(of: Iterable[Measured]) -> dict[tuple[str, int], list[Measured]]:
     """Target and seed -> what was highest on validation data; several, if they are alike."""
-    best: dict[tuple[str, int], list[Measured]] = {}
+    tried: dict[tuple[str, int], list[Measured]] = {}
     for each in of:
-        equal = best.setdefault((each.case.target, each.seed), [each])
-        if each.valid > equal[0].valid:
-            equal[:] = [each]
-        elif each.valid == equal[0].valid and each is not equal[0]:
-            equal.append(each)
-    return best
+        tried.setdefault((each.case.target, each.seed), []).append(each)
+    highest = {place: max(each.valid for each in own) for place, own in tried.items()}
+    return {place: [each for each in own if each.valid == highest[place]] for place, own in tried.items()}
 
 
 def boards(of: Sequence[Measured]) -> dict[str, Any]:

@@ -44,12 +44,11 @@ def test_a_rule_from_outside_cannot_bring_another_evaluation_as_parameters_of_it
 
 def test_no_attack_of_the_evaluation_sets_a_parameter_of_a_rule_and_none_of_ones_own_does(written, monkeypatch):
     ensemble = read_ensemble(written())
-    (attack,) = [name for name in ensemble.attacks if name == "margin"]
     monkeypatch.setitem(AGGREGATORS, "foreign", AGGREGATORS["mean"])
     monkeypatch.setitem(REGISTERED, "defense/foreign", {"sampled_histories": 500})
     with pytest.raises(ConfigError, match=r"aggregator 'foreign' has a parameter .* found sampled_histories"):
         rows_of(ensemble, read_subject({"aggregator": "foreign", "sampled_histories": 300}))
-    monkeypatch.setitem(ATTACKS, "own", ATTACKS[attack])
+    monkeypatch.setitem(ATTACKS, "own", ATTACKS["margin"])
     monkeypatch.setitem(REGISTERED, "attack/own", {"clip_norm": 1000.0})
     assert rows_of(ensemble, read_subject({"attack": "own", "aggregator": "median"}))
     with pytest.raises(ConfigError, match=r"attack 'own' has a parameter .* found clip_norm"):
