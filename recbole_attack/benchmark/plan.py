@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
-from recbole_attack.utils.files import plain
+from recbole_attack.utils.files import digest_of
 
 _OF_A_CPU = load_defaults("device/cpu")
 
@@ -122,7 +121,7 @@ def make_plan(rows: Iterable[Row]) -> Plan:
 def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
     """Hexadecimal hash of what decides how an arm ends."""
     content = {"evaluator": EVALUATOR_VERSION, "arm": name, "parameters": deciding(parameters), "data": data}
-    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of(content)[:32]
 
 
 def deciding(parameters: Mapping[str, Any]) -> Parameters:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from recbole_attack.report import markdown, pages
 from recbole_attack.report.numbers import DASH, percent, rounded
 from recbole_attack.report.texts import Section, Table
 from recbole_attack.utils.errors import DataError, did_you_mean
+from recbole_attack.utils.files import digest_of
 from recbole_attack.utils.words import counted
 
 Entry = Mapping[str, Any]
@@ -121,13 +120,9 @@ def _group(entry: Entry) -> _Group:
     of, setting, rule = entry["evaluation"], entry["setting"], entry["rule"]
     under = f" under {words(rule, rule['aggregator'], 'aggregator')}" if entry["kind"] == "attack" else ""
     model = setting["model"]
-    code = f" ({_digest(entry['plugins'])[:8]})" if model not in MODELS or f"model/{model}" in REGISTERED else ""
+    code = f" ({digest_of(entry['plugins'])[:8]})" if model not in MODELS or f"model/{model}" in REGISTERED else ""
     victim = f"{model}{code} on {setting['dataset']}"
-    return under, of["name"], of["version"], of["sha256"], victim, entry["evaluator"], _digest(entry["data"])
-
-
-def _digest(hashes: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    return under, of["name"], of["version"], of["sha256"], victim, entry["evaluator"], digest_of(entry["data"])
 
 
 def _order(group: _Group) -> tuple[Any, ...]:

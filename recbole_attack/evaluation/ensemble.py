@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from recbole_attack.config.defaults import properties
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, shown
+from recbole_attack.utils.files import digest_of
 from recbole_attack.utils.shapes import misfit
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -106,10 +105,9 @@ def read_ensemble(version: str) -> Ensemble:
     _check(parts, file)
     attacks = {name: parts["attacks"][name] for name in parts["chosen"]}
     content = {**{key: parts[key] for key in _SHAPE if key != "chosen"}, "attacks": attacks}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     boards = {name: _board(board) for name, board in parts["boards"].items()}
     return Ensemble(
-        **{"name": file.stem, "version": parts["version"], "sha256": digest, "victim": parts["victim"]},
+        **{"name": file.stem, "version": parts["version"], "sha256": digest_of(content), "victim": parts["victim"]},
         **{key: parts[key] for key in ("clean_targets", "one_seed_a_target", "thresholds", "references")},
         seeds=tuple(parts["seeds"]),
         attacks=attacks,

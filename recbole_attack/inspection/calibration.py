@@ -35,7 +35,7 @@ from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection.given_model import GivenModel
 from recbole_attack.inspection.platform import Platform
 from recbole_attack.utils.errors import DataError
-from recbole_attack.utils.files import plain, read_text, write_json
+from recbole_attack.utils.files import digest_of, read_text, write_json
 from recbole_attack.utils.rng import stream
 
 Floats = NDArray[np.float64]
@@ -80,7 +80,7 @@ def cache_folder(config: AttackConfig) -> Path:
         "detectors": {name: load_defaults(f"detector/{name}") for name in DETECTORS},
         "plugins": plugin_hashes(config["plugins"] or ()),
     }
-    name = hashlib.sha256(json.dumps(plain(key), sort_keys=True).encode()).hexdigest()[:16]
+    name = digest_of(key)[:16]
     return Path(config["checkpoint_dir"]) / "inspection" / name
 
 

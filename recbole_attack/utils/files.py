@@ -197,6 +197,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def digest_of(content: Any) -> str:
+    """Hexadecimal SHA-256 of what JSON can hold, whatever order its keys stand in."""
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +13,7 @@ from recbole_attack.data.names import check_free
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.synthetic.generate import AGES, GENDERS, OCCUPATIONS, PRESETS, Synthetic, generate
 from recbole_attack.utils.errors import ConfigError, DataError, lookup
-from recbole_attack.utils.files import write_folder
+from recbole_attack.utils.files import digest_of, write_folder
 from recbole_attack.utils.rng import stream
 
 _START, _HOUR = 1_494_000_000, 3600
@@ -92,8 +90,7 @@ def ensure_synthetic(size: Synthetic, data_path: Path) -> str:
 
     The name holds a hash of the size and the seed, so that another size never meets this one's files.
     """
-    digest = hashlib.sha256(json.dumps(asdict(size), sort_keys=True).encode()).hexdigest()
-    name = f"synthetic-{digest[:10]}"
+    name = f"synthetic-{digest_of(asdict(size))[:10]}"
     if not (data_path / name).is_dir():
         try:
             write_synthetic(size, data_path, name)
