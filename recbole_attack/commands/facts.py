@@ -142,7 +142,7 @@ def _config(**chosen: Any) -> dict[str, Any]:
 
 
 def _wired(rule: Any) -> Any:
-    """The function or value that is wired with parameters."""
+    """The function that is wired with parameters, or the class of a value that is."""
     while isinstance(rule, partial):
         rule = rule.func
-    return rule
+    return rule if inspect.isroutine(rule) or inspect.isclass(rule) else type(rule)

@@ -46,12 +46,14 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: A word is not one of the command's, or has no valid value.
         """
-        known = [option for action in self._actions for option in action.option_strings]
+        known = {option: action for action in self._actions for option in action.option_strings}
         end = words.index("--") if "--" in words else len(words)
         for word in words[:end]:  # before argparse, which names what is missing first and not what was mistyped
-            option = word.partition("=")[0]
+            option, given, value = word.partition("=")
             if option.startswith("--") and option not in known:
                 raise self._mistake(f"unknown option {shown(option)}: expected one of {', '.join(known)}", option)
+            if given and option in known and known[option].nargs == 0:
+                raise self._mistake(f"option {option} takes no value: found {shown(value)}", "")
         arguments, others = self.parse_known_args(words, namespace)
         if others:
             raise self._mistake(f"expected no more words: found {shown(others[0])}", others[0])

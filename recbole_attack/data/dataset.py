@@ -16,6 +16,7 @@ from recbole.utils.enum_type import FeatureSource, FeatureType
 from recbole_attack.data.atomic_file import AtomicFile
 from recbole_attack.data.filters import answered_elsewhere, check_row_filters, columns_to_load
 from recbole_attack.data.key_fields import check_agreement, check_times, check_types, rows_with_ids
+from recbole_attack.data.names import RESERVED
 from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
@@ -49,7 +50,7 @@ def located(config: Any) -> Path:
         found = sorted(p.name for p in folder.parent.glob("*") if (p / f"{p.name}.inter").is_file())
         raise DataError(
             f"dataset '{name}' not found: expected {inter}; "
-            f"found in {folder.parent}: {', '.join(found) or 'no dataset'}{did_you_mean(name, found)}"
+            f"found in {folder.parent}: {', '.join(found) or 'no dataset'}{did_you_mean(name, [*found, *RESERVED])}"
         )
     return folder
 

@@ -15,6 +15,7 @@ import recbole
 
 from recbole_attack import __version__
 from recbole_attack.attack import ATTACKS, BACKDOORS, LEVELS, PROFILES, UPLOADS
+from recbole_attack.commands.facts import BEHIND
 from recbole_attack.commands.main import COMMANDS, main
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import properties
@@ -82,7 +83,8 @@ def test_the_version(argv, capsys):
         (["list", "--jsno"], "recbole_attack list: unknown option '--jsno': .*; did you mean '--json'?"),
         (["list", "-x"], "recbole_attack list: expected no more words: found '-x'"),
         (["list", "more"], "recbole_attack list: expected no more words: found 'more'"),
-        (["list", "--json=1"], "recbole_attack list: argument --json: ignored explicit argument '1'"),
+        (["list", "--json=1"], "recbole_attack list: option --json takes no value: found '1'"),
+        (["validate", "--version=cheap"], "recbole_attack validate: option --version takes no value: found 'cheap'"),
         (["show"], "recbole_attack show: the following arguments are required: name"),
         (["show", "--jsno"], "recbole_attack show: unknown option '--jsno'"),
         (["show", "dvfrs"], "unknown part 'dvfrs': .*; did you mean 'dvfsr'?"),
@@ -93,6 +95,7 @@ def test_the_version(argv, capsys):
         (["run", "dvfsr"], "expected an option such as --attack=dvfsr: found 'dvfsr'"),
         (["run", "--atack=ra"], "did you mean 'attack'?"),
         (["synthetic", "out", "--users=many"], "synthetic: argument --users: invalid int value: 'many'"),
+        (["run", "--dataset=ml-100kk"], "'ml-100kk' not found: .*; did you mean 'ml-100k'?"),
         (["convert", "ml-1n", "a", "b"], "did you mean 'ml-1m'?"),
     ],
     ids=str,
@@ -172,7 +175,10 @@ def test_every_part_is_shown_with_its_parameters_as_they_are_in_its_file(kind, n
         re.findall(r":(?:func|class|data|attr|meth):`~?(?:[\w.]+\.)?(\w+)`", inspect.getdoc(TABLES[kind][name]) or "")
     )
     shown = {other.lower() for _, other in PARTS}
-    assert {other for other in referred if other.lower() not in shown} <= part["references"].keys()
+    inline = {getattr(behind, "__name__", "").lower() for behind in BEHIND.get(kind, lambda _: [])(name)}
+    assert {other for other in referred if other.lower() not in shown | inline} <= part["references"].keys()
+    said = "\n\n".join([part["description"], *part["references"].values()]).split("\n\n")
+    assert len(set(said)) == len(said), "nothing is said twice"
     assert all(words and f"{other}: {words}" in text for other, words in part["references"].items())
 
 
