@@ -151,10 +151,14 @@ def doses(
         protocol: ``configured`` or ``full``.
 
     Returns:
-        Columns ``by`` and the numbers of :class:`Dose`, a row for each group in the order of the frame.
+        Columns ``by`` and the numbers of :class:`Dose`, a row for each group in the order of the frame; none where
+        runs do not differ in ``share``.
     """
     columns = list(by)
+    if share not in frame:
+        return pd.DataFrame([], columns=[*columns, *Dose._fields])
     wanted = (frame["arm"] == arm) & (frame["protocol"] == protocol) & (frame["metric"] == metric)
-    groups = frame[wanted & (frame[share] > 0)].groupby(columns, sort=False, dropna=False)
+    attacked = frame[wanted & (frame[share] > 0)]
+    groups = attacked.groupby(columns, sort=False, dropna=False) if columns else [((), attacked)]
     rows = [[*group, *dose_for(part[share], part["value"], level)] for group, part in groups]
     return pd.DataFrame(rows, columns=[*columns, *Dose._fields])

@@ -83,7 +83,8 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     Args:
         folder: A run's folder, a grid's store, or one with any number of them at any depth; records that lie in it as
             ``<name>.json`` are read as well. Runs that have no result yet are left out. A run is called by its path
-            from here, one in a store by its row, with the store's path from here in front.
+            from here, one in a store by its row, with the store's path from here in front. Of a store they are the
+            runs of the grid that was last run with it.
 
     Raises:
         DataError: There is no such folder, no run in it, a file that should hold a record does not, or a store cannot

@@ -91,11 +91,22 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
         rows = [replace(row, parameters=with_shared(path, row.parameters)) for row in own]
         check_models(path, [row.parameters for row in rows])
     else:
-        every = None if seeds is None else tuple(dict.fromkeys(seeds))
-        rows = [Row(name, values, every) for name, values in rows_of_folder(path).items()]
+        rows = _rows_of_files(path, seeds)
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
     return [replace(row, parameters={**row.parameters, **(changes or {})}) for row in rows]
+
+
+def _rows_of_files(folder: Path, seeds: Sequence[int] | None) -> list[Row]:
+    """The rows of a folder: run with the seeds of the caller, or the one that all of them have."""
+    rows = rows_of_folder(folder)
+    own = {name: values.pop("seed", None) for name, values in rows.items()}
+    others = [name for name, seed in own.items() if seed != next(iter(own.values()))]
+    if others:
+        found = f"{shown(own[others[0]])} of '{others[0]}' and {shown(next(iter(own.values())))} of '{next(iter(own))}'"
+        raise ConfigError(f"{folder}: expected one seed for all rows, or --seeds for more: found {found}")
+    asked = seeds if seeds is not None else [seed for seed in set(own.values()) if seed is not None]
+    return [Row(name, values, tuple(dict.fromkeys(asked)) or None) for name, values in rows.items()]
 
 
 def _rows_of_file(path: Path, seeds: Sequence[int] | None) -> list[Row]:

@@ -84,13 +84,31 @@ def dose_table(records: Rows, metric: str, by: Sequence[str], level: float = 0.5
         metric: The response.
         by: Parameters that tell groups of runs apart.
         level: What it has to reach.
+
+    Raises:
+        ConfigError: Two rows of a group have one share.
     """
     frame, names = _frame(records, metric, by)
+    _check_one_row_a_share(frame, names)
     found = doses(frame, names, metric, level).itertuples(index=False)
     groups = [(row[: len(names)], Dose(*row[len(names) :])) for row in found]
     body = [[*map(_word, group), str(dose), str(dose.seeds)] for group, dose in groups]
     title = f"Malicious share at which {metric} reaches {rounded(100 * level, 3)} %, with its 95 % interval over seeds"
     return Table(title, [*names, "malicious share", "seeds a share"], body)
+
+
+def _check_one_row_a_share(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    share = "malicious_ratio"
+    if share not in frame:
+        return
+    attacked = frame[(frame["arm"] == "attacked") & (frame[share] > 0)]
+    for _, part in attacked.groupby([*names, share], sort=False, dropna=False):
+        rows = part["run"].unique()
+        if len(rows) > 1:
+            raise ConfigError(
+                f"dose: expected one row for each share of a group, found '{rows[0]}' and '{rows[1]}'; name a "
+                "parameter that tells them apart under by"
+            )
 
 
 def variance_table(records: Rows, metric: str, factors: Sequence[str] = FACTORS, by: Sequence[str] = ()) -> Table:

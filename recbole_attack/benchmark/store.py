@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ _CELL = {
     **{f"?{name}": ARM[name] for name in LATER},
 }
 _BESIDE = ("histories.jsonl", "timings.jsonl")
+_KEY = "[0-9a-f]" * 32
+_ARRAYS = tuple(f"{kind}/{_KEY}.npz" for kind in ("outcomes", "exposure"))
+_FILES = ("cells.jsonl", *_BESIDE, "rows.jsonl", "failures.jsonl", *_ARRAYS)
 _ROW = {"row": str, "seed": int, "config": {"scenario": str}, "arms": {str: str}}
 _HISTORY = {"key": str, "epochs": [dict]}
 _TIMING = {"key": str, "seconds": float, "epochs": [float], "environment": dict}
@@ -180,7 +183,7 @@ class Store:
         """
         beside = {
             **{name: {line["key"] for line in read_lines(self.folder / name, {"key": str})} for name in _BESIDE},
-            **{kind.name: {file.stem for file in kind.glob("*.npz")} for kind in self.folder.glob("*/")},
+            **{Path(kind).parent.name: {file.stem for file in self.folder.glob(kind)} for kind in _ARRAYS},
         }
         for name, keys in beside.items():
             lost = keys - self.cells.keys()
@@ -192,16 +195,19 @@ class Store:
                 )
 
     def tidy(self) -> None:
-        """Remove what a killed writer left; nobody may be writing."""
-        tidy(self.folder)
-        shutil.rmtree(self.work, ignore_errors=True)
-        for file in self.folder.glob("*/*.npz"):
+        """Remove what a killed writer left, and nothing that another may have put there; nobody may be writing."""
+        tidy(self.folder, *_FILES)
+        for checkpoints in self.work.glob(f"{_KEY}-*"):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        with suppress(OSError):
+            self.work.rmdir()
+        for file in (file for kind in _ARRAYS for file in self.folder.glob(kind)):
             if file.stem not in self.cells:
                 file.unlink()
 
     @property
     def work(self) -> Path:
-        """A folder for checkpoints, gone when nobody is writing."""
+        """A folder for checkpoints, one for each arm that begins with its key; gone when nobody is writing."""
         return self.folder / "work"
 
     def _write(self, name: str, lines: Lines) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ def interval_table(records: Rows, k: int = 10) -> Table:
 
 
 def user_comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]]) -> Table:
-    """Whether rows serve the same users differently: paired tests over users, whose values are means over seeds.
+    """Whether rows serve the same users differently: paired tests over users.
+
+    Their values are means over the seeds both rows were run with; without any, rows are left out.
 
     Args:
         records: As for :func:`interval_table`.
@@ -49,30 +51,33 @@ def user_comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]
         ConfigError: A metric is none of users.
         DataError: A row's outcomes are not there.
     """
-    parts = []
+    lines = []
     for each in comparisons:
         pair = each["first"], each["second"]
-        if all(row in records for row in pair):
-            outcomes = {(row, "attacked"): _all_outcomes(records, row) for row in pair}
+        shared = set.intersection(*({record["seed"] for record in records.get(row, ())} for row in pair))
+        if shared:
+            outcomes = {(row, "attacked"): _all_outcomes(records, row, shared) for row in pair}
             for metric in each["metrics"]:
-                parts.append(compared(users_frame(outcomes, _cut_off(metric)), [pair], [metric], unit="user"))
-    return _as_table(parts)
+                found = compared(users_frame(outcomes, _cut_off(metric)), [pair], [metric], unit="user")
+                lines += [(line, len(shared)) for line in found.itertuples(index=False)]
+    return _as_table(lines)
 
 
-def _as_table(parts: list[Any]) -> Table:
-    lines = [line for part in parts for line in part.itertuples(index=False)]
+def _as_table(found: list[tuple[Any, int]]) -> Table:
+    """Lines of comparisons, with how many seeds each is the mean of."""
+    lines = [line for line, _ in found]
     adjusted = [holm([getattr(line, name) for line in lines]) for name in ("t_p", "wilcoxon_p")]
     body = [
         [
             *(line.first, line.second, line.metric, number(line.difference, sign=True)),
             *(f"{number(line.low, sign=True)} to {number(line.high, sign=True)}", number(t_p), number(wilcoxon_p)),
-            *(number(line.rank_biserial), str(line.pairs)),
+            *(number(line.rank_biserial), str(line.pairs), str(seeds)),
         ]
-        for line, t_p, wilcoxon_p in zip(lines, *adjusted, strict=True)
+        for (line, seeds), t_p, wilcoxon_p in zip(found, *adjusted, strict=True)
     ]
     head = ["first", "second", "metric", "difference", "95 % interval", "p (t, Holm)", "p (Wilcoxon, Holm)"]
     title = "Paired tests over users, first minus second; p adjusted for all of them"
-    return Table(title, [*head, "rank-biserial r", "users"], body)
+    return Table(title, [*head, "rank-biserial r", "users", "seeds"], body)
 
 
 def _cut_off(metric: str) -> int:
@@ -82,8 +87,9 @@ def _cut_off(metric: str) -> int:
     return int(digits)
 
 
-def _all_outcomes(records: Rows, row: str) -> list[Outcomes]:
-    found = [_outcomes(record, main_arms(records[row])[-1]) for record in records[row]]
+def _all_outcomes(records: Rows, row: str, seeds: Container[int]) -> list[Outcomes]:
+    arm = main_arms(records[row])[-1]
+    found = [_outcomes(record, arm) for record in records[row] if record["seed"] in seeds]
     if None in found:
         raise DataError(
             f"row '{row}' has no outcomes of users: expected those of a store that trained it, found none; "

@@ -80,7 +80,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
         plugins: Plug-ins that the grid was given, if any.
 
     Returns:
-        The records, by row where rows have names; and what failed or was not finished -> why.
+        The records, by row where rows have names; and what failed, was not finished or is not among them -> why.
 
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
@@ -99,7 +99,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
         runs = runs_of(read_grid(grid, changes=changes), store.cells, store.failures) if grid else None
         records = store.records(runs)
         check_records(records, source)
-        return records, {**store.failed(runs), **store.unfinished(runs)}
+        return records, {**store.failed(runs), **store.unfinished(runs), **({} if grid else _others(store))}
     if grid:
         raise DataError(f"grid: expected none with {source}, which is no grid's store: found {grid}")
     stores = sorted(str(cells.parent) for cells in source.rglob("cells.jsonl"))
@@ -112,6 +112,13 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     for file, record in zip(files, found, strict=True):
         check_record(record, file)
     return found, {}
+
+
+def _others(store: Any) -> dict[str, str]:
+    """That a store holds more than the rows of the grid that was last run, if it does."""
+    others = store.cells.keys() - {key for run in store.rows for key in run.arms.values()}
+    words = "of no row of the grid that was last run, or of seeds it did not have; --grid shows those of a grid"
+    return {counted(len(others), "other kept arm"): words} if others else {}
 
 
 def _json(file: Path) -> Any:

@@ -18,7 +18,7 @@ from recbole_attack.config.defaults import RECIPES, chosen_recipes, fitted, load
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT, check_options
 from recbole_attack.config.plugins import load_plugins
-from recbole_attack.config.reading import config_loader, find_option, read_text, read_value
+from recbole_attack.config.reading import config_loader, find_option, read_text, read_value, with_floats
 from recbole_attack.config.recbole_training import complete_training
 from recbole_attack.config.values import plain_values
 from recbole_attack.config.victims import check_victim
@@ -165,6 +165,7 @@ class AttackConfig(Config):
     def _set_default_parameters(self) -> None:
         self._check_known()
         self._check_types()
+        self.final_config_dict = with_floats(self.final_config_dict, self.internal_config_dict)
         self._complete_evaluation()
         if self.final_config_dict["scenario"] == "recbole":
             known = (self.external_config_dict, self.internal_config_dict)

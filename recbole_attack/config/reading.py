@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,24 @@ def read_value(name: str, given: Any) -> Any:
     """The value a parameter has when ``given`` is given for it; see :meth:`Option.value`."""
     option = find_option(name)
     return option.value(name, given) if option else given
+
+
+def with_floats(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with 1.0 for 1 where a float is meant: what was stored with one is found with the other.
+
+    Args:
+        values: All parameters of a configuration, checked.
+        defaults: A float among them means a float, as does an option of this kind.
+    """
+    return {
+        key: float(value) if type(value) is int and _is_of_floats(key, defaults.get(key)) else value
+        for key, value in values.items()
+    }
+
+
+def _is_of_floats(name: str, default: Any) -> bool:
+    option = find_option(name)
+    return type(default) is float or (option is not None and option.kind is float)
 
 
 def read_text(name: str, text: str) -> Any:

@@ -10,6 +10,7 @@ from recbole_attack.report.numbers import number, percent, rounded
 from recbole_attack.report.pictures import Panel
 from recbole_attack.report.settings import label
 from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
+from recbole_attack.utils.errors import ConfigError
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
 """Metrics of a published table, in its order."""
@@ -87,7 +88,7 @@ def measured(record: Mapping[str, Any], arm: str) -> dict[str, float | None]:
     """An arm's test metrics, and what the detectors found out about it."""
     detectors = record.get("detection", {}).get(arm, {})
     found = {f"{name} {quality}": v for name, values in detectors.items() for quality, v in values.items()}
-    return {**record[arm]["test_result"], **found}
+    return {**(record[arm]["test_result"] or {}), **found}
 
 
 def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[str, Any]) -> list[Panel]:
@@ -97,30 +98,36 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]], figure: Mapping[s
         records: As for :func:`captions`.
         figure: ``y``, a metric; ``x``, a parameter or ``epoch`` for the history; ``line`` and ``panel``, the parameters
             that tell lines and panels apart (a list each).
+
+    Raises:
+        ConfigError: Two rows would be one point.
     """
-    found: dict[str, dict[str, dict[float, list[float]]]] = {}
-    for seeds in records.values():
-        for record in seeds:
-            if not record["attacked"]:
-                continue
-            config = record["config"]
-            title, name = (label(config, figure[part]) for part in ("panel", "line"))
-            line = found.setdefault(title, {}).setdefault(name, {})
-            for x, y in _points(record, figure):
-                line.setdefault(x, []).append(y)
+    found: dict[str, dict[str, dict[float, float]]] = {}
+    for row, seeds in records.items():
+        attacked = [record for record in seeds if record["attacked"]]
+        if not attacked:
+            continue
+        title, name = (label(attacked[0]["config"], figure[part]) for part in ("panel", "line"))
+        line, points = found.setdefault(title, {}).setdefault(name, {}), _points(attacked, figure)
+        twice = line.keys() & points.keys()
+        if twice:
+            raise ConfigError(
+                f"figure: expected one row for each point, found several at {figure['x']} {min(twice)} of line "
+                f"'{name}', such as '{row}'; name a parameter that tells them apart under line or panel"
+            )
+        line |= points
     return [
-        Panel(
-            title,
-            figure["y"],
-            {name: [(x, mean(ys)) for x, ys in sorted(line.items())] for name, line in lines.items()},
-        )
+        Panel(title, figure["y"], {name: sorted(line.items()) for name, line in lines.items()})
         for title, lines in found.items()
     ]
 
 
-def _points(record: Mapping[str, Any], figure: Mapping[str, Any]) -> list[tuple[float, float]]:
+def _points(seeds: Sequence[Mapping[str, Any]], figure: Mapping[str, Any]) -> dict[float, float]:
+    """Of a row's attacked models: means over the seeds that have a value, of epochs over all of them."""
     x, y = figure["x"], figure["y"]
     if x == "epoch":
-        return [(e["epoch"], e[y]) for e in record["history"]["attacked"] if y in e]
-    value = record["attacked"]["test_result"].get(y)
-    return [] if value is None else [(record["config"][x], value)]
+        histories = [{e["epoch"]: e[y] for e in r["history"]["attacked"] if e.get(y) is not None} for r in seeds]
+        epochs = set(histories[0]).intersection(*histories[1:])
+        return {epoch: mean(history[epoch] for history in histories) for epoch in epochs}
+    values = [value for r in seeds if (value := measured(r, "attacked").get(y)) is not None]
+    return {seeds[0]["config"][x]: mean(values)} if values else {}

@@ -51,11 +51,18 @@ def write_folder(folder: Path, fill: Callable[[Path], T]) -> T:
         return fill(temporary)
 
 
-def tidy(folder: Path) -> None:
-    """Remove what killed writers left anywhere below a folder; nobody may be writing to it."""
-    for pattern in (f".*.{_TOKEN}.tmp", ".*.lock"):
-        for leftover in list(folder.rglob(pattern)):
-            _remove(leftover)
+def tidy(folder: Path, *names: str) -> None:
+    """Remove what killed writers left in a folder; nobody may be writing to it.
+
+    Args:
+        folder: Where they wrote.
+        names: Patterns of the files they wrote there; anything, anywhere below the folder, if there are none.
+    """
+    for name in names or ("**/*",):
+        place, _, file = name.rpartition("/")
+        for pattern in (f".{file}.{_TOKEN}.tmp", f".{file}.lock"):
+            for leftover in list(folder.glob(f"{place}/{pattern}" if place else pattern)):
+                _remove(leftover)
 
 
 @contextmanager

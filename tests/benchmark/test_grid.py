@@ -122,6 +122,26 @@ def test_a_grid_of_seeds_alone_adds_no_row_to_the_named_ones(tmp_path):
     assert [(row.name, row.parameters, row.seeds) for row in read_grid(alone)] == [("all", {"attack": "ra"}, (1, 2))]
 
 
+def test_rows_that_are_files_share_their_seed(tmp_path):
+    """A table takes every seed a store has of a row, so rows that are told apart by seeds alone would be one."""
+    for name, text in {"a": "{attack: ra}", "b": "{attack: eb}", "common": "{seed: 5}"}.items():
+        write(tmp_path, text, f"{name}.yaml")
+    assert [(row.parameters, row.seeds) for row in read_grid(tmp_path)] == [
+        ({"attack": "ra"}, (5,)),
+        ({"attack": "eb"}, (5,)),
+    ]
+    assert [row.seeds for row in read_grid(tmp_path, seeds=[7, 8, 7])] == [(7, 8)] * 2
+    write(tmp_path, "{attack: eb, seed: 6}", "b.yaml")
+    for seeds in (None, [7]):
+        with pytest.raises(
+            ConfigError, match=r"expected one seed for all rows, or --seeds .*: found 6 of 'b' and 5 of 'a'"
+        ):
+            read_grid(tmp_path, seeds)
+    write(tmp_path, "{}", "common.yaml")
+    with pytest.raises(ConfigError, match="found 6 of 'b' and None of 'a'"):
+        read_grid(tmp_path)
+
+
 def test_seeds_come_from_the_caller_the_grid_what_is_fixed_or_the_defaults_in_this_order(tmp_path):
     both = write(tmp_path, "{grid: {attack: [ra], seed: [1, 2]}, rows: {a: {attack: eb}}}")
     assert {row.seeds for row in read_grid(both, seeds=[7, 8, 7])} == {(7, 8)}

@@ -124,3 +124,20 @@ def test_a_plan_is_the_same_on_a_machine_with_a_gpu_and_its_arms_fit_the_machine
     assert arm_key("clean", stored, here[key].data) == key, "stores hold the number"
     assert arms(False, chunk_tokens=77) == arms(True, chunk_tokens=77)
     assert not arms(False, chunk_tokens=77).keys() & here.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "whole", "attack"),
+    [
+        ("gradient_scale", 10, "ra"),
+        ("attack_weight", 1, "ra"),
+        ("hidden_dropout_prob", 0, "none"),
+        ("norm_budget", 1, "ra"),
+    ],
+)
+def test_a_float_is_one_value_however_it_is_written(planned, key, whole, attack):
+    rows = {"whole": {key: whole}, "float": {key: float(whole)}, "text": {key: f"{whole}.0"}}
+    plan = planned(fixed={"attack": attack, "compare_clean": False}, rows=rows)
+    assert len({tuple(cell.arms.values()) for cell in plan.cells}) == 1
+    (arm,) = plan.arms.values()
+    assert type(arm.parameters[key]) is float

@@ -78,6 +78,26 @@ def test_the_dose_is_that_of_each_group():
         dose_table(rows, "er@11", ["attack"])
 
 
+def test_rows_of_one_share_are_no_seeds_of_a_dose():
+    rows = {
+        rule: [record(1, {"er@10": value}, aggregator=rule, malicious_ratio=share)]
+        for rule, value, share in (("mean", 0.9, 0.01), ("krum", 0.1, 0.01), ("sum", 0.0, 0.001))
+    }
+    with pytest.raises(ConfigError, match="dose: expected one row for each share of a group, found 'mean' and 'krum'"):
+        dose_table(rows, "er@10", ["attack"])
+    assert len(dose_table(rows, "er@10", ["aggregator"]).body) == 3
+
+
+def test_a_dose_of_what_was_run_so_far_is_of_all_rows_or_none():
+    def rows(*shares):
+        return {str(share): [record(1, {"er@10": 0.5}, malicious_ratio=share)] for share in shares}
+
+    assert lines(dose_table(rows(0.001, 0.01), "er@10", ["attack"])) == [
+        {"malicious share": "0.1 %", "seeds a share": "1"}
+    ]
+    assert dose_table(rows(0.01), "er@10", ["attack"]).body == []
+
+
 def test_variance_that_comes_from_one_source_is_said_to():
     rows = {}
     for attack, target, seed in product(("ra", "eb"), ("a", "b", "c"), (1, 2, 3)):

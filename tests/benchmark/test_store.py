@@ -196,6 +196,22 @@ def test_what_is_beside_lost_cells_is_never_removed(plan, tmp_path, killed):
         assert content(tmp_path) == before
 
 
+def test_a_folder_that_is_no_store_s_alone_keeps_all_that_others_put_there(plan, tmp_path):
+    """Files that are named like a store's, too, and those of a killed writer are gone."""
+    arm = next(iter(plan.arms.values()))
+    others = ["work/thesis.txt", "features/embeddings.npz", f"features/{arm.key}.npz", "outcomes/mine.npz", ".my.lock"]
+    others += ["deep/.cells.jsonl.lock", ".mine.0123abcd.tmp", "outcomes/.mine.npz.lock"]
+    killed = [f"work/{arm.key}-x/last.pth", f"outcomes/{arm.key}.npz", ".cells.jsonl.0123abcd.tmp", ".rows.jsonl.lock"]
+    killed += [f"outcomes/.{arm.key}.npz.lock", f"exposure/.{arm.key}.npz.0123abcd.tmp"]
+    for name in others + killed:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    with writing(tmp_path) as store:
+        assert not any((tmp_path / name).exists() for name in killed)
+        store.add(arm, made_up(arm))
+    assert all((tmp_path / name).is_file() for name in others)
+
+
 @pytest.mark.parametrize("name", ["outcomes", "timings.jsonl"])
 def test_any_file_beside_lost_cells_is_reason_to_refuse(plan, tmp_path, name):
     with writing(tmp_path) as store:

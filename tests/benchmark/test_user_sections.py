@@ -46,12 +46,27 @@ def test_rows_are_compared_user_by_user(records):
     adjusted = holm([stats.ttest_1samp(difference, 0).pvalue for difference in differences])
     for line, difference, p_value in zip((gain, hit), differences, adjusted, strict=True):
         assert (line["difference"], line["users"]) == (f"{difference.mean():+.4f}", str(len(difference)))
+        assert line["seeds"] == "2"
         assert line["p (t, Holm)"] == (f"{p_value:.4f}" if np.isfinite(p_value) else "-")
     assert hit["metric"] == "hit@10"
     assert [table.title for table in sections(records, About(comparisons=asked, intervals={"k": 5}))] == [
         "Paired tests over users, first minus second; p adjusted for all of them",
         "95 % intervals over users: Wilson's for shares, bootstrap over users and targets for the rest",
     ]
+
+
+def test_rows_are_compared_over_the_seeds_both_were_run_with(records):
+    """A row of two seeds differs from itself with one of them by what seeds differ in, and that is no difference."""
+    row = records["attack=ra"]
+    asked = [{"first": "attack=ra", "second": "again", "metrics": ["ndcg@5"], "over": "users"}]
+    (line,) = lines(user_comparison_table({"attack=ra": row, "again": row[:1]}, asked))
+    assert (line["difference"], line["seeds"]) == ("+0.0000", "1")
+    first, other = records["attack=ra"], records["attack=eb"][1:]
+    asked = [{"first": "attack=ra", "second": "attack=eb", "metrics": ["ndcg@5"], "over": "users"}]
+    (line,) = lines(user_comparison_table({"attack=ra": first, "attack=eb": other}, asked))
+    expected = _difference({"attack=ra": first[1:], "attack=eb": other}, "gains", 5).mean()
+    assert (line["difference"], line["seeds"]) == (f"{expected:+.4f}", "1")
+    assert user_comparison_table({"attack=ra": first[:1], "attack=eb": other}, asked).body == []
 
 
 def _difference(records, what, k):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import recbole
@@ -105,6 +107,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys, tmp_path):
     out, err = capsys.readouterr()
     assert re.search(words.replace("?", r"\?"), err) and re.fullmatch(r"(ConfigError|DataError): [^\n]+\n", err)
     assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_names_that_a_terminal_cannot_show_end_no_command(monkeypatch):
+    """A reader of the output that knows ASCII alone gets the rest as Python writes it."""
+    printing = ModuleType("printing", "Print. Nothing else.")
+    printing.add_arguments, printing.run = lambda _: None, lambda _: print("\u8336 \xb1 1")
+    monkeypatch.setitem(sys.modules, "printing", printing)
+    monkeypatch.setitem(COMMANDS, "list", "printing")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["list"]) == 0
+    assert stream.buffer.getvalue() == b"\\u8336 \\xb1 1\n"
 
 
 def test_help_versions_and_mistakes_do_not_wait_for_torch():

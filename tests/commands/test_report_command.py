@@ -193,6 +193,20 @@ def test_a_report_lists_what_failed_and_was_not_finished_of_its_own_grid(grids, 
         assert listed.count("diverged") == sum("diverged" in reason for reason in expected.values())
 
 
+def test_a_report_says_that_a_store_holds_more_than_it_shows(grids, tmp_path):
+    files, store = grids
+    run_grid(make_plan(read_grid(files["first"], [1])[:1]), store, train_arm, 1, tell=len)
+    kept = set(Store(store).cells) - {key for run in Store(store).rows for key in run.arms.values()}
+    assert len(kept) == 1, "the attacked arm of the other seed"
+    _, failures = report.read_records(store)
+    (said,) = failures.items()
+    assert said[0] == "1 other kept arm" and "--grid shows those of a grid" in said[1]
+    report.run(arguments(store, "--out", tmp_path / "out"))
+    for name in ("report.html", "report.md"):
+        assert "1 other kept arm: of no row" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+    assert report.read_records(store, files["first"])[1] == FIRST
+
+
 def test_a_row_without_seeds_asks_for_its_default_one(grids, tmp_path, small):
     _, store = grids
     folder = tmp_path / "rows"

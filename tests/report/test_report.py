@@ -12,6 +12,7 @@ from recbole_attack.report.pictures import Panel, plot_panels
 from recbole_attack.report.run_table import result_table
 from recbole_attack.report.tables import captions, course_table, curves
 from recbole_attack.report.words import Course, caption, details, exposure_course, history_panels
+from recbole_attack.utils.errors import ConfigError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -280,6 +281,18 @@ def test_curves_over_a_parameter_are_ordered_and_leave_clean_models_out(record):
     figure = {"x": "malicious_ratio", "y": "er@10", "line": ["attack"], "panel": ["model"]}
     found = curves({**records, "none": [clean]}, figure)
     assert found == [Panel("SASRec", "er@10", {"dvfsr": [(0.001, 0.0), (0.01, 0.25), (0.05, 0.5)]})]
+
+
+def test_a_curve_is_of_one_row_at_each_point_and_of_epochs_all_seeds_have(record):
+    record["history"]["attacked"] = [{"epoch": e, "er@10": y} for e, y in enumerate((0.0, 0.0, 0.0))]
+    stopped, undefined = copy.deepcopy(record), copy.deepcopy(record)
+    stopped["history"]["attacked"] = [{"epoch": 0, "er@10": 1.0}, {"epoch": 1, "er@10": 1.0}]
+    undefined["history"]["attacked"][0]["er@10"] = None
+    figure = {"x": "epoch", "y": "er@10", "line": ["attack"], "panel": ["model"]}
+    assert curves({"a": [record, stopped]}, figure) == [Panel("SASRec", "er@10", {"dvfsr": [(0, 0.5), (1, 0.5)]})]
+    assert curves({"a": [undefined]}, figure) == [Panel("SASRec", "er@10", {"dvfsr": [(1, 0.0), (2, 0.0)]})]
+    with pytest.raises(ConfigError, match="expected one row for each point, found several at epoch 0 of line 'dvfsr'"):
+        curves({"a": [record], "b": [stopped]}, figure)
 
 
 def test_what_is_on_or_off_tells_panels_apart_by_its_name(record):
