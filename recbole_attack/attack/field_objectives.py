@@ -57,6 +57,8 @@ class HardUsers:
 class TowardsDirection:
     """Draw each target's row to ``scale`` times a direction: the update is the way there, ``row - scale * p``.
 
+    With several local steps each is ``local_learning_rate`` times the way that is left, and the update their sum.
+
     Attributes:
         direction: A name in :data:`DIRECTIONS`.
         scale: Lambda.

@@ -48,9 +48,10 @@ class PopularityBoost:
     ``L = L_exp + alpha L_pop``: :func:`~recbole_attack.attack.objective.target_bce`, and the cross-entropy towards the
     top class of an estimator of :func:`popularity_classes` at the targets' rows, averaged over targets.
 
-    The distance constraint holds exactly: with the honest gradient ``g`` of the client's own history and ``d = grad L
-    - g``, the upload is ``g + c d``, ``c`` at most 1 and such that ``c d`` is at most ``distance`` times as long as
-    ``g``. It is the gradient of ``(1 - c) L_honest + c L`` with a constant ``c``, which is taken without dropout.
+    With the honest gradient ``g`` of the client's own history and ``d = grad L - g``, the upload is ``g + c d``, ``c``
+    at most 1 and such that ``c d`` is at most ``distance`` times as long as ``g``. It is the gradient of
+    ``(1 - c) L_honest + c L`` with a constant ``c``, which is taken without dropout: so far the bound is exact, and the
+    losses' own dropout moves an upload a little within or beyond it.
 
     Attributes:
         strength: alpha.

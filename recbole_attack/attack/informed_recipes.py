@@ -20,8 +20,8 @@ def pip_attack(config: Mapping[str, Any]) -> Attack:
 
     There an estimator of an item's popularity class is trained along with the federation; here it is trained anew on
     the model of each local step (``estimator_steps``), so that there is nothing to remember. As remembered, the paper
-    adds the distance from an honest gradient to the loss; we hold it to a bound exactly (``upload_distance``, a
-    multiple of the honest gradient's length), see
+    adds the distance from an honest gradient to the loss; we hold it to a bound that is exact but for dropout
+    (``upload_distance``, a multiple of the honest gradient's length), see
     :class:`~recbole_attack.attack.informed_objectives.PopularityBoost`. A sequential model has no user vector to train
     along. Re-implementations in other papers' code align the most popular item in place of the target, or leave the
     alignment out.

@@ -30,8 +30,8 @@ def ra(config: Mapping[str, Any]) -> Attack:
     DV-FSR, "Baseline Attacks", after Kapoor, Kapoor and Kumar 2017.
 
     Released code differs: it appends the random items to the last real user's own list, which grows with every
-    malicious client. We choose the paper's text: a fake profile of its own for each malicious client, as long as the
-    history it stands in for.
+    malicious client. We choose the paper's text: a fake profile of its own for each malicious client, as long as
+    what the model reads of the history it stands in for.
     """
     return Attack(FakeProfile(), training_loss, weight=config["attack_weight"])
 
@@ -41,7 +41,7 @@ def bandwagon(config: Mapping[str, Any]) -> Attack:
 
     Kapoor, Kapoor and Kumar 2017. DV-FSR leaves it out because it needs the items' popularity, which we grant. We
     choose the shares of the code of FedRecAttack (Rong et al. 2022): a tenth of the profile from the most popular
-    tenth of the catalogue. There profiles have a fixed size; here they are as long as the history they stand in for.
+    tenth of the catalogue. There profiles have a fixed size; here it is what the model reads of a history.
     """
     profile = FakeProfile(config["popular_share"], config["popular_items"])
     return Attack(profile, training_loss, weight=config["attack_weight"], knowledge=(LEVELS["K1"],))

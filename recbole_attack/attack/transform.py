@@ -23,7 +23,8 @@ def keep(model: Any, profile: Profile, users: Int, targets: torch.Tensor, contex
 
 @dataclass(frozen=True)
 class FakeProfile:
-    """A fake profile: popular items, random items and the targets, as long as the sequence it replaces.
+    """A fake profile: popular items, random items and the targets, as long as what the model reads of the sequence it
+    replaces. Popular and random items are drawn from all items, so that a target may be there twice.
 
     A client keeps its fake profile over all rounds. Targets stand at random positions after the first, since the
     first item of a sequence is never predicted; a profile shorter than the list of targets holds as many as fit.

@@ -15,6 +15,7 @@ from recbole_attack.defense.mixing import MixingRule, Mixture
 from recbole_attack.defense.quota import Quota, Rows, Verdict
 from recbole_attack.defense.screening import screen, squared_norms
 from recbole_attack.defense.support import Support
+from recbole_attack.defense.ties import in_order, weighed_in_order
 from recbole_attack.defense.weighting import Weighting, WeightingRule
 from recbole_attack.utils.errors import did_you_mean, shown
 from recbole_attack.utils.rng import stream
@@ -66,6 +67,7 @@ class Aggregator:
             see :meth:`rows`.
         whole_only: Whether the rule has no meaning per item.
         weighted: Whether a client counts by its weight.
+        ties: Whether clients that are alike are told apart by their order, which then has to be random.
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
         support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
@@ -76,7 +78,7 @@ class Aggregator:
         known: What the server knows in this round, for ``judge`` and ``quota``.
         needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
             say. The standard evaluation asks parts from outside to say so.
-        key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` want one.
+        key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` or ``ties`` want one.
     """
 
     weigh: WeightingRule | None = None
@@ -87,6 +89,7 @@ class Aggregator:
     per_item: bool = False
     whole_only: bool = False
     weighted: bool = True
+    ties: bool = False
     mixes: tuple[MixingRule, ...] = ()
     items: Aggregator | None = None
     support: Support | None = None
@@ -132,8 +135,8 @@ class Aggregator:
         return replace(self, key=(self.key[0], epoch, index), saved=saved)
 
     def places(self, weights: torch.Tensor) -> torch.Tensor:
-        """``[N]`` each client's place in this round's random order, which only what mixes them may ask for."""
-        if not self.mixes:
+        """``[N]`` each client's place in this round's random order, where anything asks for it."""
+        if not (self.mixes or self.ties):
             return torch.arange(len(weights), device=weights.device)
         seed, *keys = self.key
         order = stream(seed, "order of clients", *keys).permutation(len(weights))
@@ -172,20 +175,24 @@ class Aggregator:
     def mixture(self, gram: torch.Tensor, weights: torch.Tensor, places: torch.Tensor) -> Mixture:
         """What ``mixes`` make of updates with the inner products ``gram [..., N, N]``, one after the other."""
         total: torch.Tensor | None = None
+        gram, weights, where = in_order(places, gram, weights)
+        places = places.sort(dim=-1).values
         for mix in self.mixes:
             matrix, weights = mix(gram, weights, places)
             if matrix is not None:
                 gram = matrix @ gram @ matrix.mT
                 total = matrix if total is None else matrix @ total
                 places = places[..., : matrix.shape[-2]]  # there are no more than before
-        return Mixture(total, weights)
+        if total is None:
+            return Mixture(None, weights.gather(-1, where))
+        return Mixture(total.gather(-1, where[..., None, :].expand_as(total)), weights)
 
     def weighed(self, gram: torch.Tensor, weights: torch.Tensor, places: torch.Tensor) -> Weighting:
         """What clients get whose updates are mixed and then weighted, ``[..., N]``."""
         assert self.weigh is not None
-        if not self.mixes:
-            return self.weigh(gram, weights)
-        matrix, weights = self.mixture(gram, weights, places)
+        if not self.mixes and self.ties:
+            return weighed_in_order(self.weigh, places, gram, weights)
+        matrix, weights = self.mixture(gram, weights, places) if self.mixes else Mixture(None, weights)
         if matrix is None:
             return self.weigh(gram, weights)
         found = self.weigh(matrix @ gram @ matrix.mT, weights)

@@ -76,13 +76,13 @@ def trimmed_mean(config: Mapping[str, Any]) -> Aggregator:
 
 def krum(config: Mapping[str, Any]) -> Aggregator:
     """Krum: the one update nearest to its neighbours (Blanchard et al. 2017)."""
-    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]), weighted=False)
+    return Aggregator(partial(weighting.krum, byzantine_ratio=config["byzantine_ratio"]), weighted=False, ties=True)
 
 
 def multi_krum(config: Mapping[str, Any]) -> Aggregator:
     """Multi-Krum: the mean of the updates nearest to their neighbours (Blanchard et al. 2017)."""
     options = {"byzantine_ratio": config["byzantine_ratio"], "selected": config["krum_selected"]}
-    return Aggregator(partial(weighting.multi_krum, **options))
+    return Aggregator(partial(weighting.multi_krum, **options), ties=True)
 
 
 def norm_clipping(config: Mapping[str, Any]) -> Aggregator:
@@ -128,9 +128,10 @@ def fl_trust(config: Mapping[str, Any]) -> Aggregator:
     In the paper the server collects about a hundred clean examples and trains on them as clients do. Here nobody's data
     are needed: its root is ``root_histories`` histories of ``root_length`` items, sampled in each round from the global
     model (:func:`~recbole_attack.data.histories.sampled_histories`), and its update is the mean of what clients with
-    these histories would send. So what is trusted is what the model believes already, the attacker's work of earlier
-    rounds included, and the server computes as much as that many clients more. On whole updates only: an item that no
-    root history holds would never move.
+    these histories would send. A model has next to nothing to learn from samples of its own: this root is mostly noise,
+    and whom it trusts is little better than chance. What it says besides is what the model believes already, the
+    attacker's work of earlier rounds included. So much is a root without data worth, and the server computes as much as
+    that many clients more. On whole updates only: an item that no root history holds would never move.
     """
     root = (config["root_histories"], config["root_length"])
     return Aggregator(judge=trust.fl_trust, root=root, whole_only=True, weighted=False)
@@ -224,15 +225,13 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
     Raises:
         ConfigError: The rule cannot be had that way.
     """
-    rule = replace(_made(config), per_item=config["per_item"])
+    rule = replace(_made(config), per_item=config["per_item"], key=(config["seed"],))
     if rule.whole_only and rule.per_item:
         raise ConfigError(
             f"aggregator '{config['aggregator']}' needs whole updates: expected per_item False, found True"
         )
     if rule.support is not None and not rule.per_item:
         rule = replace(rule, support=replace(rule.support, prior=None))
-    if rule.asks:
-        rule = replace(rule, key=(config["seed"],))
     mix = PRE_AGGREGATORS[config["pre_aggregator"]](config)
     if mix is None:
         return rule
@@ -248,7 +247,7 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
         )
     items = rule.items and replace(rule.items, mixes=(mix, *rule.items.mixes))
     mixes = (mix, *rule.mixes)
-    return replace(rule, linear=False, additive=False, mixes=mixes, items=items, key=(config["seed"],))
+    return replace(rule, linear=False, additive=False, mixes=mixes, items=items)
 
 
 def _made(config: Mapping[str, Any]) -> Aggregator:

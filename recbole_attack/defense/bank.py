@@ -39,7 +39,9 @@ class Bank:
         norms = table.double().norm(dim=1)
         bound = norms[norms > 0].median().nan_to_num(1.0) if self.bound is None else norms.new_tensor(self.bound)
         whole = saved + table * torch.where(norms > bound, bound / norms, 1.0).to(table)[:, None]
-        lengths = (whole.double().norm(dim=1) / bound).round(decimals=5)  # clipped rows are equal but for rounding
+        lengths = whole.double().norm(dim=1)
+        unit = lengths.max().minimum(bound).clamp(min=torch.finfo(lengths.dtype).tiny)
+        lengths = (lengths / unit).round(decimals=5)  # clipped rows are equal but for rounding
         longest = lengths.sort(descending=True, stable=True).indices
         due = torch.zeros_like(lengths, dtype=torch.bool)
         due[longest[: max(int(self.share * len(table) + 1e-9), 1)]] = True

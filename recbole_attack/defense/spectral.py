@@ -89,6 +89,7 @@ def projections(gram: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor,
     root = shares.sqrt()
     values, vectors = torch.linalg.eigh(root[..., :, None] * centred * root[..., None, :])
     largest, main = values[..., -1:], vectors[..., -1]
-    real = largest > 1e-14 * gram.diagonal(dim1=-2, dim2=-1).amax(dim=-1, keepdim=True)
+    counted = gram.diagonal(dim1=-2, dim2=-1).where(shares > 0, 0.0)
+    real = largest > 1e-14 * counted.amax(dim=-1, keepdim=True)
     squared = times(centred, root * main).square() / largest
     return torch.where(real, squared, 0.0), torch.where(real, largest, 0.0)

@@ -104,6 +104,9 @@ class FederatedTrainer(AttackTrainer):
         found = super().fit(*args, **kwargs)
         if self.attack and not any(row["malicious"] for row in self.rounds):
             self.logger.warning(f"no malicious client was asked in any of {len(self.rounds)} rounds: nothing attacked")
+        sent = [row["malicious_norm"] for row in self.rounds if row["malicious_norm"] is not None]
+        if sent and not any(sent):
+            self.logger.warning("malicious clients sent zeros alone wherever it was measured: nothing attacked")
         alone = sum(1 for row in self.rounds if row["malicious"] and not row["honest"])
         if alone and self.attack and (self.attack.upload or self.config["norm_budget"] is not None):
             text = f"{alone} of {len(self.rounds)} rounds had no honest client: a norm_budget limits nothing there"

@@ -21,19 +21,18 @@ def uploads_summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float | No
         rounds: Rows of ``rounds.csv``.
 
     Returns:
-        ``malicious_weight``, their mean share of a round's weight (``None`` for rules on coordinates, which have no
-        weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median honest one, of
-        epochs in which both are above 0 and finite
-        (``federated/loudness.py``); ``valid_candidates``, the median over rounds of how many items
-        the substitution had to choose from (``None`` without one).
+        ``malicious_weight``, their mean share of the weight of a round that has any (``None`` for rules on coordinates,
+        which have no weights); ``norm_ratio``, the median over epochs of the median malicious norm over the median
+        honest one, of epochs in which both are above 0 and finite (``federated/loudness.py``); ``valid_candidates``,
+        the median over rounds of how many items the substitution had to choose from (``None`` without one).
     """
-    shares = [row["malicious_weight"] for row in rounds]
+    shares = [row["malicious_weight"] for row in rounds if row["malicious_weight"] is not None]
     pairs = [(row["malicious_norm"], row["honest_norm"]) for row in rounds]
     ratios = [malicious / honest for malicious, honest in pairs if malicious and honest]
     finite = [ratio for ratio in ratios if isfinite(ratio)]
     candidates = [row["valid_candidates"] for row in rounds if row["valid_candidates"] is not None]
     return {
-        "malicious_weight": None if None in shares else float(np.mean(shares)),
+        "malicious_weight": float(np.mean(shares)) if shares else None,
         "norm_ratio": float(np.median(finite)) if finite else None,
         "valid_candidates": float(np.median(candidates)) if candidates else None,
     }

@@ -91,6 +91,18 @@ def test_by_default_bounds_are_the_rounds_medians() -> None:
     assert whole.update[ITEM_TABLE][:5, 0].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 0])
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-6])
+def test_the_longest_rows_are_paid_however_short_all_of_them_are(scale: float) -> None:
+    """A bound far above all rows clips none, and says nothing of which is longer."""
+    lengths = torch.rand(200, generator=torch.Generator().manual_seed(1)) + 0.5
+    update, left = bank.Bank(bound=3.0, share=0.25).paid((scale * lengths)[:, None], torch.zeros(200, 1))
+    longest = lengths.argsort(descending=True)[:50]
+    assert sorted(update[:, 0].nonzero().flatten().tolist()) == sorted(longest.tolist())
+    assert int((left != 0).sum()) == 150
+    nothing, _ = bank.Bank(bound=3.0, share=0.25).paid(torch.zeros(4, 1), torch.zeros(4, 1))
+    assert not nothing.any() and bool(nothing.isfinite().all())
+
+
 def test_nothing_is_lost_in_the_bank() -> None:
     """What is paid out and what is left are all that was ever aggregated."""
     aggregator, everything = rule(paid_share=0.3, mean_row_norm=0.2), rule(paid_share=1.0, mean_row_norm=0.2)

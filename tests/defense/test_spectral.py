@@ -93,6 +93,20 @@ def test_the_hostile_ones_are_out(rule: object, length: float) -> None:
     assert float(found[[3, 8]].sum()) < 1e-9 and float(found.sum()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("loud", [1e4, 1e8, 1e12, 1e16])
+def test_how_loud_one_client_is_shelters_no_other(loud: float) -> None:
+    """Once it has faded, what the others differ in is no rounding of its length."""
+    generator = torch.Generator().manual_seed(0)
+    updates = torch.randn(40, 6, generator=generator, dtype=torch.float64) / 4
+    updates[:4, 1] += 20
+    updates[9] = 0.0
+    updates[9, 5] = loud  # along one axis: elsewhere, products with it would round the others' away
+    found = caf(gram_matrix(updates), torch.ones(40), 0.2).client_weights
+    assert float(found[:4].sum()) < 1e-6 and float(found[9]) < 1e-9
+    rest = torch.tensor([client for client in range(40) if client not in (0, 1, 2, 3, 9)])
+    assert (found[rest] > 0).float().mean() > 0.5
+
+
 def test_the_documented_examples_hold() -> None:
     failed, tried = doctest.testmod(spectral)
     assert (failed, tried > 0) == (0, True)

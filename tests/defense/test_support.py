@@ -82,9 +82,9 @@ def test_it_is_the_formula(per_item: bool, n: int, share: float, seed: int, quan
                            k: int, middle: Any) -> None:  # fmt: skip
     updates, weights = stacked(n, share, seed)
     aggregator = configured_aggregator(
-        {"aggregator": "support_shrunk", "pre_aggregator": "none", "per_item": per_item, "row_quantile": quantile,
-         "row_votes": votes, "row_rule": middle[0], "body_rule": "norm_clipping", "support_prior": m0,
-         "support_least": k}
+        {"aggregator": "support_shrunk", "pre_aggregator": "none", "per_item": per_item, "seed": 1,
+         "row_quantile": quantile, "row_votes": votes, "row_rule": middle[0], "body_rule": "norm_clipping",
+         "support_prior": m0, "support_least": k}
     )  # fmt: skip
     expected = literal(updates, weights, per_item, quantile, votes, m0, k, middle[1])
     for found in (fast(updates, weights, aggregator), slow(updates, weights, aggregator)):

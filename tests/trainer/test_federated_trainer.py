@@ -18,6 +18,7 @@ from recbole_attack.attack import ATTACKS, Attack, AttackContext, Profile
 from recbole_attack.attack.transform import keep
 from recbole_attack.defense import AGGREGATORS
 from recbole_attack.experiment import TrainingExperiment, prepare_training, run_arm
+from recbole_attack.trainer.sums import uploads_summary
 
 NO_DROPOUT = {"hidden_dropout_prob": 0, "attn_dropout_prob": 0}
 SGD = {"learner": "sgd", "learning_rate": 0.5}
@@ -310,6 +311,14 @@ def test_uploads_sum_up_the_rounds(config: Config) -> None:
     assert trained(config(attack="none")).uploads() is None
     without_weights = trained(config(attack="ra", aggregator="median")).uploads()
     assert (without_weights["malicious_weight"], without_weights["valid_candidates"]) == (None, None)
+
+
+def test_a_round_without_weight_leaves_the_others_theirs() -> None:
+    """All of its clients were rejected, or nobody was trusted."""
+    row = {"malicious_norm": None, "honest_norm": None, "valid_candidates": None}
+    rounds = [{**row, "malicious_weight": weight} for weight in (0.5, None, 0.25)]
+    assert uploads_summary(rounds)["malicious_weight"] == pytest.approx(0.375)
+    assert uploads_summary(rounds[1:2])["malicious_weight"] is None
 
 
 def test_shared_negatives_are_used_by_honest_clients(config: Config) -> None:

@@ -163,6 +163,15 @@ def test_where_no_malicious_client_was_asked_it_is_said(config: Config, caplog: 
         assert ("no malicious client was asked in any of 1 rounds" in caplog.text) is said
 
 
+def test_where_malicious_clients_sent_nothing_it_is_said(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """PIECK knows no popular items before the second epoch."""
+    for epochs, said in ((1, True), (2, False)):
+        caplog.clear()
+        trainer = trained(config(attack="pieck_ipe", epochs=epochs, malicious_ratio=0.1))
+        assert any(row["malicious"] for row in trainer.rounds)
+        assert ("malicious clients sent zeros alone" in caplog.text) is said
+
+
 def test_without_an_honest_client_there_is_no_loss(config: Config) -> None:
     everybody = {"malicious_clients": "compromise", "malicious_ratio": 0.98}
     trainer = trained(config(attack="a_ra", rounds_per_epoch=1, clients_per_round=1, epochs=1, **everybody))
