@@ -133,7 +133,8 @@ def average(config: Mapping[str, Any], log: Log) -> FakeUsers:
     of users who have the item (our reading, not the papers'): fillers are drawn one after the other with odds in
     proportion to it.
     """
-    return FakeUsers(WeightedFiller(log.others, log.sequences.popularity()[log.others]), (LEVELS["K1"],))
+    users = log.sequences.as_sets().popularity()[log.others]
+    return FakeUsers(WeightedFiller(log.others, users), (LEVELS["K1"],))
 
 
 def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:

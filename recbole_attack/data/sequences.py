@@ -59,6 +59,19 @@ class UserSequences:
         """Sequences of the users where ``users`` (``[n_users]``) holds; the others keep their ids and own nothing."""
         return self.tail(np.where(users, self.lengths, 0))
 
+    def among(self, items: NDArray[np.bool_]) -> UserSequences:
+        """Sequences of the items where ``items`` (``[n_items]``) holds, in their order; the others keep their ids."""
+        keep = items[self.items]
+        return from_pairs(self.owner_ids[keep], self.items[keep], self.n_users, self.n_items)
+
+    def with_all(self, items: Int) -> UserSequences:
+        """Everybody's items and, behind them, these ``[T]``; who owns nothing still does."""
+        owners = np.flatnonzero(self.lengths)
+        users = np.concatenate([self.owner_ids, np.repeat(owners, len(items))])
+        order = np.argsort(users, kind="stable")
+        both = np.concatenate([self.items, np.tile(items, len(owners))])
+        return from_pairs(users[order], both[order], self.n_users, self.n_items)
+
     def positions(self, users: Int, size: int) -> tuple[Int, NDArray[np.bool_]]:
         """Where the last ``size`` items of each user stand in ``items``.
 

@@ -37,6 +37,7 @@ class Evidence:
             :func:`~recbole_attack.evaluator.model_view.smallest_pushes`; NaN where nothing can be said.
         lists: Two ``[users, K]``, the items of each user's list, 0 past its end; one user a row, in both.
         groups: ``[users, A]`` in which group a user is, by each of ``A`` divisions of the users; 0 in none.
+        asked: ``[users]`` ids of the users, in the order of lists and groups; no detector reads them.
     """
 
     pretrained: Int
@@ -47,6 +48,7 @@ class Evidence:
     pushes: tuple[Rows, Rows] | None = None
     lists: tuple[Int, Int] | None = None
     groups: Int | None = None
+    asked: Int | None = None
 
 
 @dataclass(frozen=True)

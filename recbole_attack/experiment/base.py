@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
@@ -198,7 +199,12 @@ def create_dataset(
 
 
 def party_data(
-    config: AttackConfig, dataset: RaggedSequentialDataset, sequences: UserSequences, party: str, users: Any
+    config: AttackConfig,
+    dataset: RaggedSequentialDataset,
+    sequences: UserSequences,
+    party: str,
+    users: Any,
+    known: NDArray[np.bool_] | None = None,
 ) -> TrainData:
     """Training sequences of some of the users.
 
@@ -208,14 +214,19 @@ def party_data(
         sequences: Training sequences of all users.
         party: Whose users they are, for the message.
         users: ``[n_users]`` mask of them.
+        known: ``[n_items]`` the items of its catalogue: the others are in no sequence and nobody's negatives.
 
     Raises:
         DataError: There is nothing to train on.
     """
     own = sequences.only(users)
+    outside = NonInteracted(own)
+    if known is not None:
+        own = own.among(known)
+        outside = NonInteracted(own.with_all(np.flatnonzero(~known)[1:]))
     rows = dataset.inter_feat
     dataset = dataset.copy(rows[np.flatnonzero(users[rows[dataset.uid_field].numpy()])])
-    data = TrainData(dataset, own, NonInteracted(own), config["MAX_ITEM_LIST_LENGTH"], config["seed"])
+    data = TrainData(dataset, own, outside, config["MAX_ITEM_LIST_LENGTH"], config["seed"])
     if not len(data.trainable_users):
         raise DataError(f"the {party} needs a user with 2 training interactions: found none ({config['dataset']})")
     return data

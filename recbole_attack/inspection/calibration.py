@@ -13,8 +13,10 @@ has ``p <= a`` is at most ``a``, whatever their number and however their scores 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -42,7 +44,9 @@ Floats = NDArray[np.float64]
 
 _SEEDS = 2**32
 
-_SCORES = 2
+_INSTALLED = frozenset({"recbole_attack", "recbole", "torch", "builtins", "abc", "typing"})
+
+_SCORES = 3
 """Of what detectors call a score; kept scores of another kind are not read."""
 
 LEFT_OUT = "left out"
@@ -79,9 +83,25 @@ def cache_folder(config: AttackConfig) -> Path:
         "parameters": arm_parameters(config)["clean"],
         "detectors": {name: load_defaults(f"detector/{name}") for name in DETECTORS},
         "plugins": plugin_hashes(config["plugins"] or ()),
+        "code": _own_code(config.model_class),
     }
     name = digest_of(key)[:16]
     return Path(config["checkpoint_dir"]) / "inspection" / name
+
+
+def _own_code(model: type) -> list[str]:
+    """What a model's classes are made of that are of no installed package: a class may be changed and keep its name.
+
+    Their source, and what their methods were given where they were defined. Where a class has no source that could be
+    read, nothing that was kept is ever found again.
+    """
+    own = [cls for cls in model.__mro__ if cls.__module__.partition(".")[0] not in _INSTALLED]
+    methods = [method for cls in own for method in vars(cls).values() if inspect.isfunction(method)]
+    try:
+        sources = [inspect.getsource(cls) for cls in own]
+    except (OSError, TypeError):
+        sources = [secrets.token_hex()]
+    return [*sources, *(repr(sorted(inspect.getclosurevars(method).nonlocals.items())) for method in methods)]
 
 
 def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str, Floats]:
@@ -117,12 +137,11 @@ def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str,
 
 def clean_scores(platform: Platform, given: GivenModel, number: int) -> dict[str, float | str]:
     """Detector -> the highest score of clean model ``number`` for an item the given model has, or :data:`LEFT_OUT`."""
-    seed = platform.config["seed"]
+    seed, known = platform.config["seed"], given.known.cpu().numpy()
     users = stream(seed, "clean models", number).permutation(np.flatnonzero(platform.users))
     provider = np.isin(np.arange(len(platform.users)), users[: len(users) // 2])
-    clean = platform.trained(provider, (seed + 2 * number + 1) % _SEEDS)
+    clean = platform.trained(provider, (seed + 2 * number + 1) % _SEEDS, known=known if not known[1:].all() else None)
     local = platform.trained(platform.users & ~provider, (seed + 2 * number + 2) % _SEEDS)
-    clean.known = given.known
     return highest(platform.evidence(clean, local, platform.users & ~provider), given, platform.config)
 
 

@@ -201,7 +201,7 @@ def _finish(
     named = [str(row[0]) for row in rows if row[1]]
     verdict = _verdict(named, len(rows), first, p_of[first][np.isfinite(found[first].scores)], rate)
     known, config = given.known.cpu().numpy(), platform.config.final_config_dict
-    caught, tried = noticed(evidence, known, clean[first], first, rate, config)
+    caught, tried = noticed(evidence, platform.had, known, clean[first], first, rate, config)
     if not named and 2 * caught < tried:
         LOG.warning(
             f"of {tried} items, each shown to everybody in turn, {caught} would be flagged ({first}): on these "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import RaggedSequentialDataset
+from recbole_attack.data.sequences import Int
 from recbole_attack.defense import CUTOFFS, Evidence
 from recbole_attack.evaluator import ItemExposure, ModelWatch, RankingProtocol
 from recbole_attack.experiment import create_dataset
@@ -28,6 +29,9 @@ from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.files import write_bytes
 
 Mask = NDArray[np.bool_]
+
+_FURTHER_BACK = 10
+"""How many times as many items as a model reads are looked through for those it has."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,14 @@ class Platform:
         n_items = self.dataset.item_num
         return Catalogue(np.arange(n_items), n_items, (), assumed=False)
 
-    def trained(self, users: Mask, seed: int, file: Path | None = None) -> GivenModel:
+    def trained(self, users: Mask, seed: int, file: Path | None = None, known: Mask | None = None) -> GivenModel:
         """A clean model of some of the users, the best epoch of the validation on them.
 
         Args:
             users: ``[n_users]`` whose training interactions it learns from.
             seed: Of its initial weights and all that training draws.
             file: Where the checkpoint is kept, if it is; it is read where it is there already.
+            known: ``[n_items]`` the items it ever hears of; all of them by default.
 
         Raises:
             DataError: There is nothing to train on.
@@ -77,15 +82,17 @@ class Platform:
             config = self.config.replace(seed=seed, checkpoint_dir=folder)
             model = build(config, self.dataset, self.dataset.item_num)
             if file is None or not file.is_file():
-                written = self._fit(config, model, users)
+                written = self._fit(config, model, users, known)
                 if file is not None:
                     write_bytes(file, written.read_bytes())
                 file = written
             load_weights(model, load_checkpoint(file, config["device"]), file)
-        return GivenModel(model.eval(), self.own_items)
+        if known is None:
+            return GivenModel(model.eval(), self.own_items)
+        return GivenModel(model.eval(), replace(self.own_items, rows=np.where(known, self.own_items.rows, 0)))
 
-    def _fit(self, config: AttackConfig, model: Any, users: Mask) -> Path:
-        data = party_data(config, self.train, self.dataset.split.train, "platform", users)
+    def _fit(self, config: AttackConfig, model: Any, users: Mask, known: Mask | None) -> Path:
+        data = party_data(config, self.train, self.dataset.split.train, "platform", users, known)
         valid = evaluation_loader(config, self.valid, np.flatnonzero(~users))
         trainer = TRAINERS["central"](config, model, self.threat, self.dataset.split)
         trainer.fit(data, valid, verbose=False)
@@ -94,7 +101,8 @@ class Platform:
     def evidence(self, given: GivenModel, local: GivenModel, users: Mask) -> Evidence:
         """What detectors read of a model: whom it and the platform's own one show each item.
 
-        Both rank the items that ``given`` has, for the users with one of them in their history.
+        Both rank the items that ``given`` has, for the users with one of them in their history. Each is asked with as
+        many of the last items as it reads, of those it has.
 
         Args:
             given: The model that is judged.
@@ -104,7 +112,7 @@ class Platform:
         Raises:
             DataError: A score is not finite, or there is nobody to ask for.
         """
-        loader = evaluation_loader(self.config, self.test, np.flatnonzero(~users))
+        loader = evaluation_loader(self.config, self._tests(given, local), np.flatnonzero(~users))
         models = (given, local)
         exposures = [ItemExposure(self.dataset.item_num, cutoffs(given)) for _ in models]
         everybody = np.flatnonzero(users)
@@ -126,8 +134,24 @@ class Platform:
             )
         popularity = self.dataset.split.train.only(users).popularity()
         counted = Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
-        views = [watch.view().arrays(self.dataset.user_fields, np.concatenate(seen)) for watch in watches]
-        return replace(counted, **side_by_side(*views))
+        people = np.concatenate(seen)
+        views = [watch.view().arrays(self.dataset.user_fields, people) for watch in watches]
+        return replace(counted, asked=people, **side_by_side(*views))
+
+    def _tests(self, given: GivenModel, local: GivenModel) -> RaggedSequentialDataset:
+        """A row for each tested user, with all that either model reads; where items are lacking, those before, too."""
+        longest = max(model.model.max_seq_length for model in (given, local))
+        longest *= 1 if bool(given.known[1:].all()) else _FURTHER_BACK
+        if longest == self.test.max_item_list_len:
+            return self.test
+        return self.dataset.copy(self.dataset.evaluation_rows(self.dataset.split.test, longest))
+
+    def had(self, items: Int) -> Mask:
+        """``[n_users, T]`` who has had each of the ``T`` items before the test."""
+        split = self.dataset.split
+        later = np.zeros(split.full.n_users, dtype=np.int64)
+        later[split.test.users] = split.full.lengths[split.test.users] - split.test.history
+        return split.full.head(later).owners(items)
 
     def _ranked(
         self, model: GivenModel, known: torch.Tensor, interaction: Any, positives: torch.Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_attack.data.sequences import Int
 from recbole_attack.defense import Evidence
 from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection.calibration import is_flagged, p_values
+
+Mask = NDArray[np.bool_]
 
 TRIED = 20
 """Items that are tried, one at a time."""
@@ -23,7 +26,8 @@ BLIND = frozenset({"spectral"})
 
 def noticed(
     evidence: Evidence,
-    known: NDArray[np.bool_],
+    had: Callable[[Int], Mask],
+    known: Mask,
     clean: NDArray[np.float64],
     detector: str,
     rate: Fraction,
@@ -35,7 +39,8 @@ def noticed(
     that does not read whom items are shown to.
 
     Args:
-        evidence: What was seen of the model.
+        evidence: What was seen of the model, and who was asked.
+        had: ``[T]`` items -> ``[n_users, T]`` who has had them, and so is not shown them.
         known: ``[n_items]`` which items it has.
         clean: ``[m]`` highest score of each clean model.
         detector: The one that decides.
@@ -47,24 +52,31 @@ def noticed(
     items = np.flatnonzero(known)
     items = items[np.argsort(evidence.local[items, -1], kind="stable")]
     tried = items[np.unique(np.linspace(0, len(items) - 1, TRIED).round().astype(int))]
-    p = [p_values(_score(evidence, item, detector, config), clean)[0] for item in tried]
+    without = ~had(tried)[evidence.asked]
+    scores = [_score(evidence, item, of, detector, config) for item, of in zip(tried, without.T, strict=True)]
+    p = [p_values(score, clean)[0] for score in scores]
     return int(is_flagged(np.array(p), rate).sum()), len(tried)
 
 
-def _score(evidence: Evidence, item: int, detector: str, config: Mapping[str, Any]) -> NDArray[np.float64]:
+def _score(
+    evidence: Evidence, item: int, without: Mask, detector: str, config: Mapping[str, Any]
+) -> NDArray[np.float64]:
     """``[1]`` what a detector says of an item that all users without it find in all their lists."""
-    return detected(shown_to_everybody(evidence, item), config)[detector].scores[[item]]
+    return detected(shown_to_everybody(evidence, item, without), config)[detector].scores[[item]]
 
 
-def shown_to_everybody(evidence: Evidence, item: int) -> Evidence:
+def shown_to_everybody(evidence: Evidence, item: int, without: Mask) -> Evidence:
     """What would be seen if a model showed an item to everybody who has not had it.
 
-    Counts grow to that, no push is needed any more, and it takes the last place of lists, in the order of users, since
-    nothing says who has had it.
+    Counts grow to that, no push is needed any more, and it takes the last place of their lists.
+
+    Args:
+        evidence: What was seen.
+        item: The item.
+        without: ``[users]`` who of those that were asked has not had it.
     """
-    wanted = evidence.users - evidence.popularity[item]
     shown = evidence.pretrained.copy()
-    shown[item] = np.maximum(shown[item], wanted)
+    shown[item] = np.maximum(shown[item], without.sum())
     changed = replace(evidence, pretrained=shown)
     if evidence.pushes is not None:
         pushes = evidence.pushes[0].copy()
@@ -72,8 +84,6 @@ def shown_to_everybody(evidence: Evidence, item: int) -> Evidence:
         changed = replace(changed, pushes=(pushes, evidence.pushes[1]))
     if evidence.lists is not None:
         lists, own = evidence.lists[0].copy(), evidence.lists[1]
-        having = (lists == item).any(axis=1)
-        more = np.flatnonzero(~having)[: max(int(wanted) - int(having.sum()), 0)]
-        lists[more, -1] = item
+        lists[without & ~(lists == item).any(axis=1), -1] = item
         changed = replace(changed, lists=(lists, own))
     return changed

@@ -92,6 +92,13 @@ def test_average_profiles_hold_items_as_often_as_users_do():
     assert chisquare(counts[known], 1400 * expected[known] / expected.sum()).pvalue > 0.001
 
 
+def test_an_item_is_as_popular_with_average_profiles_as_it_has_users():
+    """However often one of them had it."""
+    log = log_of([5], {1: [2] * 200, 2: [3], 3: [3]})
+    fillers = [sum(items) - 5 for items in profiles("average", log, [2] * 900)]
+    assert chisquare([fillers.count(2), fillers.count(3)], [300, 600]).pvalue > 0.001
+
+
 def test_weighted_draws_without_replacement_are_one_draw_after_the_other():
     """Pairs from odds 1, 2, 3: first a with odds_a / 6, then b with odds_b / (6 - odds_a)."""
     fill, rng = WeightedFiller(np.array([1, 2, 3]), np.array([1, 2, 3])), np.random.default_rng(3)

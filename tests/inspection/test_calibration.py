@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_attack.defense import DETECTORS
+from recbole_attack.experiment.base import party_data
 from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection import calibration
 from recbole_attack.inspection.calibration import cache_folder, clean_maxima, clean_scores, p_values
-from recbole_attack.inspection.given_model import configured
+from recbole_attack.inspection.given_model import GivenModel, configured
 from recbole_attack.inspection.model_file import ModelFile
 from recbole_attack.inspection.platform import prepare_platform
+from recbole_attack.model import SASRec
 from recbole_attack.utils.errors import DataError
 
 numbers = st.floats(-5, 5, width=16) | st.sampled_from([0.0, 1.0])
@@ -80,7 +82,7 @@ def test_clean_models_are_halves_of_the_users_that_do_not_meet(platform, monkeyp
     monkeypatch.setattr(
         type(at),
         "trained",
-        lambda self, users, seed, file=None: asked.append((users, seed)) or trained(self, users, seed),
+        lambda self, users, seed, file=None, known=None: asked.append((users, seed)) or trained(self, users, seed),
     )
     scores = clean_scores(at, trained(at, at.users, 1), 4)
     (provider, first), (local, second) = asked
@@ -133,6 +135,74 @@ def test_the_cache_is_that_of_data_parameters_and_catalogue(platform, tmp_path):
     clean_maxima(at, model, 1)
     (file,) = folder.iterdir()
     assert file.name.startswith("clean-0-")
+
+
+def test_a_clean_model_of_a_model_that_lacks_items_never_hears_of_them(platform, monkeypatch):
+    """An honest provider without them did not, either: not in histories, not as negatives, and not when it is asked."""
+    at, data = platform(), []
+    model = at.trained(at.users, 7)
+    lacking = [3, 4, 8, 20, 31]
+    model.known[lacking] = False
+    fit = type(at)._fit
+
+    def seen(self, config, built, users, known):
+        data.append(party_data(config, self.train, self.dataset.split.train, "platform", users, known))
+        return fit(self, config, built, users, known)
+
+    monkeypatch.setattr(type(at), "_fit", seen)
+    clean_scores(at, model, 0)
+    clean, local = data
+    assert not np.isin(clean.sequences.items, lacking).any() and np.isin(local.sequences.items, lacking).any()
+    for epoch in range(20):
+        assert not np.isin(clean.negatives(epoch), [0, *lacking]).any()
+        assert (clean.negatives(epoch) != clean.sequences.items).all()
+    assert np.isin(local.negatives(0), lacking).any()
+    full, train = at.dataset.split.train, clean.sequences
+    for user in np.flatnonzero(train.lengths):
+        assert train[user].tolist() == [item for item in full[user].tolist() if item not in lacking]
+    without = at.trained(at.users, 7, known=model.known.numpy())
+    assert torch.equal(without.known, model.known)
+
+
+def test_a_model_is_asked_with_the_last_items_it_has_of_all_it_reads(platform):
+    """However short the histories are that the model beside it reads, and wherever lacking items stand in them."""
+    at, other = platform(), platform(MAX_ITEM_LIST_LENGTH=4)
+    long, short = at.trained(at.users, 1), other.trained(other.users, 2)
+    alone = at.evidence(long, long, at.users)
+    for found in (at.evidence(long, short, at.users).pretrained, other.evidence(short, long, at.users).local):
+        assert (found == alone.pretrained).all()
+    full = at.dataset.split.full
+    lacking = np.unique(np.concatenate([full[user][-4:-1] for user in np.flatnonzero(full.lengths > 12)[:3]]))
+    assert 0 < len(lacking) < 20
+    known = ~np.isin(np.arange(full.n_items), lacking)
+    model = GivenModel(short.model, replace(other.own_items, rows=np.where(known, other.own_items.rows, 0)))
+    found = other.evidence(model, short, other.users)
+    seen = dict(zip(found.asked.tolist(), found.lists[0].tolist(), strict=True))
+    for user in np.flatnonzero(full.lengths > 12):
+        *history, truth = full[user].tolist()
+        recent = torch.tensor([[item for item in history if item not in lacking][-4:]])
+        with torch.no_grad():
+            scores = short.model.score_items(recent, torch.tensor([recent.shape[1]]))[0].numpy()
+        barred = {0, *history, *lacking.tolist()} - ({truth} - set(lacking.tolist()))
+        order = [item for item in np.argsort(-scores, kind="stable").tolist() if item not in barred]
+        assert seen[user][:5] == order[:5]
+
+
+def test_what_is_kept_of_a_class_is_not_that_of_another_of_its_name(mine):
+    def make(scale):
+        class Mine(SASRec):
+            def item_scores(self, states, items=None):
+                return scale * super().item_scores(states, items)
+
+        return Mine
+
+    def folder(model):
+        return cache_folder(configured(ModelFile(Path("none.pth"), "", {}, {}), model, "tiny", None, mine))
+
+    assert folder(make(1)) == folder(make(1)) != folder(make(2))
+    assert folder(SASRec) == folder("SASRec") != folder(make(1))
+    unread = type("Mine", (SASRec,), {})
+    assert folder(unread) != folder(unread), "it has no source that could be compared"
 
 
 def test_a_detector_that_could_not_read_a_clean_model_is_left_out(platform, monkeypatch):
