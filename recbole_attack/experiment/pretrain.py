@@ -36,7 +36,7 @@ from recbole_attack.experiment.suspects import suspects
 from recbole_attack.model import PromptSASRec, SASRec
 from recbole_attack.stages import LOCAL_TRAIN, Party, Stage, plans
 from recbole_attack.trainer import AttackTrainer, StageTrainer
-from recbole_attack.utils.rng import torch_stream
+from recbole_attack.utils.rng import stream, torch_stream
 
 _FLAGS = "excess_tail"
 """The detector that orders and flags items; k-means by itself may flag most of a catalogue."""
@@ -98,11 +98,11 @@ class PretrainExperiment(Experiment):
             flagged: ``[n_items]`` the items whose embeddings are drawn anew, and change alone, in a repair.
         """
         config = _stage_config(config, stage, folder)
-        model = self.model(config)
+        model = self.model(config.replace(seed=_first_seed(config, stage)))
         if before is not None:
             model.load_state_dict(before.model.state_dict(), strict=False)  # prompts come and go
         if stage.new_prompts:
-            # Of each party's own: the platform does not know what its provider started from.
+            # Of each party's own, as its first weights are.
             with torch_stream(config["device"], config["seed"], f"prompts of the {stage.party}"):
                 model.generator.reset_parameters()
         poison = self._poison(config) if stage.poisoned else None
@@ -260,6 +260,15 @@ class PretrainExperiment(Experiment):
 def _epochs_of(stage: Stage, trainer: StageTrainer, before: int) -> list[dict[str, Any]]:
     """A stage's history as a part of the arm's, behind as many epochs."""
     return [{**record, "epoch": before + record["epoch"], "stage": stage.name} for record in trainer.history]
+
+
+def _first_seed(config: AttackConfig, stage: Stage) -> int:
+    """What draws the first weights of a model: the platform does not know what its provider started from.
+
+    Models that start alike are alike afterwards, and detectors would find whatever is not.
+    """
+    own = stage == LOCAL_TRAIN
+    return int(stream(config["seed"], "model of the platform").integers(2**32) if own else config["seed"])
 
 
 def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackConfig:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_attack.model import PromptSASRec, SASRec
-from recbole_attack.stages import ATTACK_TUNE, FAKE_TUNE, FINE_TUNE, PRE_TRAIN, PROMPT_TUNE, plans
+from recbole_attack.stages import ATTACK_TUNE, FAKE_TUNE, FINE_TUNE, LOCAL_TRAIN, PRE_TRAIN, PROMPT_TUNE, plans
 
 THREE_STEPS = {"attack": "pea", "platform": "prompt_tune", "weight_decay": 0.01}
 
@@ -75,16 +75,29 @@ def test_a_stage_starts_where_the_last_one_ended_but_for_new_prompts(run, attack
         assert not stage.prompted or stage.new_prompts or prompts_of(kept)
 
 
-def test_the_stages_of_all_arms_start_from_the_same_weights(experiment, tmp_path):
+def test_the_providers_arms_start_from_the_same_weights_and_the_platforms_own_elsewhere(experiment, tmp_path):
+    """A detector compares with the platform's own model: what started alike would stay alike but for an attack."""
     made = experiment(**THREE_STEPS)
     arms = plans(made.config.final_config_dict)
     first = {arm: weights(made.trainer(made.config, stages[0], tmp_path / arm).model) for arm, stages in arms.items()}
-    assert not changed(first["clean"], first["attacked"]) and not changed(first["local"], first["clean"])
+    assert not changed(first["clean"], first["attacked"])
+    drawn = {name for name, value in first["clean"].items() if value.unique().numel() > 1}
+    assert "item_embedding.weight" in drawn and changed(first["local"], first["clean"]) == drawn
     joint = experiment(**{**THREE_STEPS, "three_steps": False})
     for arm, stages in plans(joint.config.final_config_dict).items():
         model = made.trainer(joint.config, stages[0], tmp_path / arm).model
         assert isinstance(model, PromptSASRec) == (arm != "local")
-        assert all(torch.equal(model.state_dict()[name], value) for name, value in first["local"].items())
+        same = first["local" if arm == "local" else "clean"]
+        assert all(torch.equal(model.state_dict()[name], value) for name, value in same.items())
+
+
+def test_the_platforms_own_model_starts_as_its_seed_says(experiment, tmp_path):
+    def first(**changes):
+        made = experiment(**changes)
+        return weights(made.trainer(made.config, LOCAL_TRAIN, tmp_path / "local").model)
+
+    assert not changed(first(), first(attack="none", platform="local"))
+    assert "item_embedding.weight" in changed(first(), first(seed=5))
 
 
 @pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
