@@ -165,7 +165,6 @@ class AttackConfig(Config):
     def _set_default_parameters(self) -> None:
         self._check_known()
         self._check_types()
-        self.final_config_dict = with_floats(self.final_config_dict, self.internal_config_dict)
         self._complete_evaluation()
         if self.final_config_dict["scenario"] == "recbole":
             known = (self.external_config_dict, self.internal_config_dict)
@@ -173,6 +172,7 @@ class AttackConfig(Config):
         check_options(self.final_config_dict)
         if issubclass(self.model_class, Victim):
             check_victim(self.model_class, self.final_config_dict)
+        self.final_config_dict = with_floats(self.final_config_dict, self.internal_config_dict)
         given = "load_col" in self.external_config_dict
         self.final_config_dict["load_col"] = needed_columns(self.final_config_dict, given)
         self._check_metrics()

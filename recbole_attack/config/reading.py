@@ -60,7 +60,7 @@ def with_floats(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
 
 def _is_of_floats(name: str, default: Any) -> bool:
     option = find_option(name)
-    return type(default) is float or (option is not None and option.kind is float)
+    return type(default) is float or (default is None and option is not None and option.kind is float)
 
 
 def read_text(name: str, text: str) -> Any:

@@ -216,7 +216,7 @@ class RaggedSequentialDataset(SequentialDataset):
         """
         sequences = self.sequences() if sequences is None else sequences
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
-        evaluation = [self.copy(self.evaluation_rows(rows)) for rows in (self.split.valid, self.split.test)]
+        evaluation = [self.copy(self._rows(rows)) for rows in (self.split.valid, self.split.test)]
         return [self.copy(self.training_rows(self.split.train)), *evaluation]
 
     def training_rows(self, sequences: UserSequences) -> Interaction:
@@ -224,19 +224,22 @@ class RaggedSequentialDataset(SequentialDataset):
         users = torch.from_numpy(sequences.owner_ids.astype(np.int32))
         return Interaction({self.uid_field: users, self.iid_field: torch.from_numpy(sequences.items)})
 
-    def evaluation_rows(self, rows: EvaluationRows, longest: int | None = None) -> Interaction:
+    def _rows(self, rows: EvaluationRows) -> Interaction:
+        return self.evaluation_rows(rows, self.max_item_list_len)
+
+    def evaluation_rows(self, rows: EvaluationRows, longest: int) -> Interaction:
         """Evaluation rows as RecBole's models read them, shortest history first so that batches stay tight.
 
         Args:
             rows: Of the split.
-            longest: Items of the longest history; ``MAX_ITEM_LIST_LENGTH`` by default.
+            longest: Items of a history; of more the last count.
         """
         full = self.split.full
         order = np.argsort(rows.history, kind="stable")
         users, history = rows.users[order], rows.history[order]
         drop = np.zeros(full.n_users, dtype=np.int64)
         drop[users] = full.lengths[users] - history
-        item_seq, lengths = full.head(drop).last(users, longest or self.max_item_list_len)
+        item_seq, lengths = full.head(drop).last(users, longest)
         values: dict[str, Any] = {
             self.uid_field: users,
             self.iid_field: full.items[full.offsets[users] + history].astype(np.int64),

@@ -28,7 +28,7 @@ def experiment(tmp_path, small):
         "table.yaml": {
             "columns": ["hit@10", "er@10"],
             "comparisons": [{"first": "one", "second": "loud", "metrics": ["hit@10"]}],
-            "figure": {"x": "epoch", "y": "train_loss", "line": ["attack"], "panel": ["model"]},
+            "figure": {"x": "epoch", "y": "train_loss", "line": ["attack", "gradient_scale"], "panel": ["model"]},
         },
     }
     for name, values in files.items():
