@@ -237,9 +237,7 @@ class RaggedSequentialDataset(SequentialDataset):
         full = self.split.full
         order = np.argsort(rows.history, kind="stable")
         users, history = rows.users[order], rows.history[order]
-        drop = np.zeros(full.n_users, dtype=np.int64)
-        drop[users] = full.lengths[users] - history
-        item_seq, lengths = full.head(drop).last(users, longest)
+        item_seq, lengths = self.split.before(rows).last(users, longest)
         values: dict[str, Any] = {
             self.uid_field: users,
             self.iid_field: full.items[full.offsets[users] + history].astype(np.int64),

@@ -34,6 +34,12 @@ class Split:
     valid: EvaluationRows
     test: EvaluationRows
 
+    def before(self, rows: EvaluationRows) -> UserSequences:
+        """What stands before the held-out items of ``rows``; the whole sequence of users that are not among them."""
+        held_out = np.zeros(self.full.n_users, dtype=np.int64)
+        held_out[rows.users] = self.full.lengths[rows.users] - rows.history
+        return self.full.head(held_out)
+
 
 def leave_one_out(sequences: UserSequences, mode: str) -> Split:
     """Hold the last items out as RecBole's ``LS`` does.

@@ -149,9 +149,7 @@ class Platform:
     def had(self, items: Int) -> Mask:
         """``[n_users, T]`` who has had each of the ``T`` items before the test."""
         split = self.dataset.split
-        later = np.zeros(split.full.n_users, dtype=np.int64)
-        later[split.test.users] = split.full.lengths[split.test.users] - split.test.history
-        return split.full.head(later).owners(items)
+        return split.before(split.test).owners(items)
 
     def _ranked(
         self, model: GivenModel, known: torch.Tensor, interaction: Any, positives: torch.Tensor

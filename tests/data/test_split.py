@@ -132,3 +132,14 @@ def test_shares_of_short_and_long_users(length, mode):
     assert (len(split.train[2]), histories[0].get(2), histories[1].get(2)) == SHARES[length, mode]
     assert split.train[2].tolist() == sequences[2][: len(split.train[2])].tolist()
     assert split.full is sequences
+
+
+@given(lengths=st.lists(st.integers(0, 7), min_size=1, max_size=6), mode=st.sampled_from(MODES))
+def test_what_stands_before_the_held_out_items(lengths, mode):
+    sequences = UserSequences(np.arange(1, sum(lengths) + 1, dtype=np.int32), np.cumsum([0, *lengths]), 100)
+    split = leave_one_out(sequences, mode)
+    for rows in (split.valid, split.test):
+        history = dict(zip(rows.users.tolist(), rows.history.tolist(), strict=True))
+        before = split.before(rows)
+        for user in range(len(lengths)):
+            assert before[user].tolist() == sequences[user].tolist()[: history.get(user)]
