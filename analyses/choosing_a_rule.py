@@ -49,7 +49,7 @@ def _line(record: Mapping[str, Any], arm: str) -> dict[str, Any]:
         "arm": arm,
         "target_items": str(chosen["target_items"]),
         "upload_search_gradient": bool(chosen["upload_search_gradient"]),
-        "single_updates": not configured_aggregator(config).one_pass,
+        "single_updates": not configured_aggregator(config).linear,
         "selected_by": of_arm["best_valid_result"][config["valid_metric"].lower()],
         **{metric: of_arm["test_result"].get(metric) for metric in (EXPOSURE, ACCURACY)},
     }

@@ -12,11 +12,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from recbole_attack.benchmark.intervals import NAN, check_once, t_interval
-from recbole_attack.evaluator import Outcomes, paired_t_test
+from recbole_attack.evaluator import ROUNDED, Outcomes, paired_t_test
 from recbole_attack.utils.errors import lookup
-
-_NO_DIFFERENCE = 1e-12
-"""Below this share of the largest value a difference is one of rounding."""
 
 _SMALLEST = float(np.finfo(float).tiny)
 """Stands for every p-value that is too small to be told from 0: no test gives 0."""
@@ -73,7 +70,7 @@ def compare(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Compari
     differences = pairs[0] - pairs[1]
     _, low, high, _ = t_interval(differences, level) if np.isfinite(test.t) else (NAN, NAN, NAN, 0)
     d_z = test.t / np.sqrt(test.pairs) if test.pairs else NAN
-    moved = differences[np.abs(differences) > _NO_DIFFERENCE * np.abs(pairs).max(initial=0)]
+    moved = differences[np.abs(differences) > ROUNDED]
     p_value, rank_biserial = _signed_ranks(moved)
     t_p = float(np.maximum(test.p_value, _SMALLEST))
     return Comparison(test.pairs, test.difference, low, high, test.t, t_p, p_value, float(d_z), rank_biserial)
@@ -83,11 +80,13 @@ def _signed_ranks(differences: NDArray[np.floating]) -> tuple[float, float]:
     """Wilcoxon's p-value and the rank-biserial correlation of differences none of which is 0."""
     if not len(differences):
         return NAN, NAN
-    # Sizes that only rounding tells apart are ties.
-    scaled = np.round(differences / np.abs(differences).max(), 12)
-    ranks = stats.rankdata(np.abs(scaled))
-    p_value = max(float(stats.wilcoxon(scaled).pvalue), _SMALLEST)
-    return p_value, float(np.sign(scaled) @ ranks / ranks.sum())
+    sizes, signs = np.abs(differences), np.sign(differences)
+    order = np.argsort(sizes)
+    levels = np.empty_like(sizes)
+    levels[order] = 1 + np.cumsum(np.diff(sizes[order], prepend=sizes.min()) > ROUNDED)  # ties, but for rounding
+    ranks = stats.rankdata(levels)
+    p_value = max(float(stats.wilcoxon(signs * levels).pvalue), _SMALLEST)
+    return p_value, float(signs @ ranks / ranks.sum())
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.floating]:

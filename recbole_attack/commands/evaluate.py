@@ -18,7 +18,7 @@ from recbole_attack import __version__
 from recbole_attack.commands.run import read_arguments
 from recbole_attack.utils.errors import ConfigError, shown
 
-INTERRUPTED = "interrupted before anything was trained"
+INTERRUPTED = "interrupted: the same command goes on from there"
 
 _FLAGS = frozenset({"--help", "--dry_run"})
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 
 from recbole_attack.commands.run import FAIL_IF, train
-from recbole_attack.commands.run import INTERRUPTED as INTERRUPTED
+
+INTERRUPTED = "interrupted before it went on: nothing is lost"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

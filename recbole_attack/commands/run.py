@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack import __version__
-from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup
+from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 
 INTERRUPTED = "interrupted before anything was trained"
 
@@ -192,6 +192,8 @@ def read_arguments(argv: Sequence[str], flags: Set[str] = _FLAGS) -> dict[str, s
         if not name.startswith("--") or len(name) == 2:
             raise ConfigError(f"expected an option such as --attack=dvfsr: found '{word}'")
         if name in flags:
+            if equals:
+                raise ConfigError(f"option {name} takes no value: found {shown(value)}")
             given[name[2:]] = ""
             continue
         if not equals:

@@ -19,9 +19,9 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
     if values["scenario"] == "pretrain" and values["repair"] != "none" and values["platform"] == "local":
         return {"repair": "platform 'local' uses no provider's model"}
     if values["scenario"] != "federated":
-        return {}
+        return {"save_client_weights": "there are no clients"} if values["save_client_weights"] else {}
     rule = configured_aggregator(values)
-    found: dict[str, str] = {}
+    found = {} if values["shuffle"] else {"shuffle": "every round asks clients in an order of its own"}
     if values["attack"] == "none":
         found |= dict.fromkeys(_OF_UPLOADS, "there is no attack")
     if not rule.weighted and values["pre_aggregator"] == "none":

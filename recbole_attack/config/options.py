@@ -192,6 +192,7 @@ UNSUPPORTED: dict[str, str] = {
     "dataset_save_path": "datasets are not cached, so that a poisoned run and a clean run never share one",
     "dataloaders_save_path": "dataloaders are not cached, so that a poisoned run and a clean run never share one",
     "enable_amp": "client updates are compared in full precision",
+    "enable_scaler": "client updates are compared in full precision",
     "transform": "sequences are transformed by the attack only",
 }
 """RecBole parameters that have no effect here, with the reason."""

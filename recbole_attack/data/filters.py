@@ -41,7 +41,7 @@ def columns_to_load(
         if field not in fields:
             found = f"found {', '.join(fields)}{did_you_mean(field, fields)}"
             raise DataError(f"{file.path} has no field '{field}': {found}")
-    more = {field for field in filtered if field in fields}
+    more = {field for field in filtered if field in fields and field not in keys}  # the interactions have those
     return asked | more | (keys if more else set())
 
 
@@ -59,6 +59,10 @@ def check_row_filters(
         DataError: A field is not there, or its type and the filter do not go together.
     """
     for field, kept in val_interval.items():
+        if field not in types and field in found:
+            raise DataError(
+                f"val_interval: expected '{field}' to be loaded: found it left out by load_col or unload_col"
+            )
         if field not in types:
             raise DataError(f"val_interval: no field '{field}': found {', '.join(found)}{did_you_mean(field, found)}")
         expected = {FeatureType.FLOAT: "an interval such as '[3,inf)'", FeatureType.TOKEN: "a list of tokens"}

@@ -61,10 +61,9 @@ class Aggregator:
         weigh: A rule on the Gram matrix of updates: ``(gram [..., N, N], weights [..., N]) -> Weighting``.
         combine: A rule on coordinates: ``(values [N, ...], weights [N, ...]) -> [...]``.
         judge: A rule on what clients sent beside what the server knows; of whole updates.
-        linear: Whether the weights of ``weigh`` do not depend on the updates. Then no values are reason to reject.
+        linear: Whether the result is a sum whose weights do not depend on updates. Then no value is reason to reject.
         additive: Whether a client's weight depends on no other client either; implies ``linear``.
-        per_item: Whether every row of the item embeddings is aggregated by itself, among the clients that touched it;
-            see :meth:`rows`.
+        per_item: Whether each item's embedding is aggregated among the clients that touched it, see :meth:`rows`.
         whole_only: Whether the rule has no meaning per item.
         weighted: Whether a client counts by its weight.
         ties: Whether clients that are alike are told apart by their order, which then has to be random.
@@ -78,7 +77,7 @@ class Aggregator:
         known: What the server knows in this round, for ``judge`` and ``quota``.
         needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
             say. The standard evaluation asks parts from outside to say so.
-        key: Seed, epoch and round, by which clients are put into a random order where ``mixes`` or ``ties`` want one.
+        key: Seed, epoch and round, which give clients a random order where ``mixes`` or ``ties`` want one.
     """
 
     weigh: WeightingRule | None = None
@@ -108,8 +107,9 @@ class Aggregator:
             raise ValueError("a linear aggregator needs weigh")
         if self.additive and not self.linear:
             raise ValueError("an additive aggregator is linear")
-        if self.linear and self.mixes:
-            raise ValueError("a linear aggregator mixes nothing")
+        for part in ("mixes", "items", "support", "bank", "quota") if self.linear else ():
+            if getattr(self, part):
+                raise ValueError(f"a linear aggregator is a weighted sum alone: found {part} beside it")
         if self.needs is not None and not isinstance(self.needs, Set):
             raise ValueError(f"needs must be a set of {', '.join(NEEDS)}: found {shown(self.needs)}")
         for need in sorted((self.needs or set()) - NEEDS.keys()):

@@ -258,6 +258,8 @@ def _made(config: Mapping[str, Any]) -> Aggregator:
         raise ConfigError(f"aggregator '{name}' asks for what there is not: {error}") from error
     except ValueError as error:
         raise ConfigError(f"aggregator '{name}': {error}") from error
+    except Exception as error:  # of a rule from outside, which is its author's to mend
+        raise ConfigError(f"aggregator '{name}' cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(rule, Aggregator):
         raise ConfigError(f"aggregator '{name}' must return an Aggregator: found {shown(rule)}")
     return rule

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_attack.config.registered import REGISTERED
+from recbole_attack.defense import AGGREGATORS
 from recbole_attack.evaluation.cases import words
 from recbole_attack.evaluation.ensemble import VERSIONS, read_ensemble
 from recbole_attack.evaluation.entry import is_ranked, read_entry
@@ -118,11 +119,19 @@ version; and data."""
 
 def _group(entry: Entry) -> _Group:
     of, setting, rule = entry["evaluation"], entry["setting"], entry["rule"]
-    under = f" under {words(rule, rule['aggregator'], 'aggregator')}" if entry["kind"] == "attack" else ""
-    model = setting["model"]
-    code = f" ({digest_of(entry['plugins'])[:8]})" if model not in MODELS or f"model/{model}" in REGISTERED else ""
-    victim = f"{model}{code} on {setting['dataset']}"
-    return under, of["name"], of["version"], of["sha256"], victim, entry["evaluator"], digest_of(entry["data"])
+    name = rule["aggregator"]
+    by = f" under {words(rule, name, 'aggregator')}{_code(entry, 'defense', name)}" if entry["kind"] == "attack" else ""
+    victim = f"{setting['model']}{_code(entry, 'model', setting['model'])} on {setting['dataset']}"
+    return by, of["name"], of["version"], of["sha256"], victim, entry["evaluator"], digest_of(entry["data"])
+
+
+def _code(entry: Entry, kind: str, name: str) -> str:
+    """What tells parts from outside of one name apart: a hash of the entry's plug-ins; nothing for this package's."""
+    ours = name in _OURS[kind] and f"{kind}/{name}" not in REGISTERED
+    return "" if ours else f" ({digest_of(entry['plugins'])[:8]})"
+
+
+_OURS: Mapping[str, Mapping[str, Any]] = {"model": MODELS, "defense": AGGREGATORS}
 
 
 def _order(group: _Group) -> tuple[Any, ...]:
@@ -150,17 +159,23 @@ def _worst(entry: Entry, board: str) -> float:
     return exposure
 
 
+def _places(ordered: Sequence[Entry], board: str) -> list[str]:
+    """The rank of each, the best first: those with equal figures share one, and who is flagged has none."""
+    exposures = [_worst(entry, board) for entry in ordered if is_ranked(entry)]
+    return [str(exposures.index(_worst(entry, board)) + 1) if is_ranked(entry) else DASH for entry in ordered]
+
+
 def _rules(entries: Sequence[Entry], board: str) -> Table:
     head = ["rank", "rule", "worst er@10, %", *_budget_heads(entries, board), "by", "hit@10 cost", "tail hit@10 cost"]
     head += ["seconds a round", *_FLAG_HEADS]
-    body, place = [], 0
-    for entry in sorted(entries, key=partial(_rank, board=board)):
-        found, place = entry["figures"], place + is_ranked(entry)
+    body, ordered = [], sorted(entries, key=partial(_rank, board=board))
+    for entry, place in zip(ordered, _places(ordered, board), strict=True):
+        found = entry["figures"]
         of = found["boards"][board]
         cost = [percent(found["cost"].get(name), sign=True) for name in ("hit@10", "tail hit@10")]
         body.append(
             [
-                *(str(place) if is_ranked(entry) else DASH, entry["name"], interval(of["worst"])),
+                *(place, entry["name"], interval(of["worst"])),
                 *(_budget_cells(entries, entry, board)),
                 *(won(of["worst"]), *cost, rounded(found["seconds a round"]), *_flag_cells(entry)),
             ]
@@ -172,11 +187,11 @@ def _attacks(entries: Sequence[Entry], board: str) -> Table:
     ordered = sorted(entries, key=lambda entry: (not is_ranked(entry), -_worst(entry, board), entry["name"]))
     body = [
         [
-            *(str(place) if is_ranked(entry) else DASH, entry["name"]),
+            *(place, entry["name"]),
             *(interval(entry["figures"]["boards"][board]["worst"]), *_budget_cells(entries, entry, board)),
             *_flag_cells(entry),
         ]
-        for place, entry in enumerate(ordered, start=1)
+        for entry, place in zip(ordered, _places(ordered, board), strict=True)
     ]
     head = ["rank", "attack", "er@10, %", *_budget_heads(entries, board), *_FLAG_HEADS]
     return Table(board_title(board), head, body)

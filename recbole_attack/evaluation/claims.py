@@ -10,8 +10,10 @@ from typing import Any
 from recbole_attack.benchmark import Store, kept_runs, read_grid
 from recbole_attack.report.experiment import read_about
 from recbole_attack.report.numbers import percent, rounded
+from recbole_attack.report.settings import effective
 from recbole_attack.report.texts import Section, Table
 from recbole_attack.utils.errors import DataError
+from recbole_attack.utils.files import digest_of
 
 METRIC = "er@10"
 
@@ -38,11 +40,11 @@ def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -
     """
     kept = Store(store)
     trained = _on_strong_victims(strong, kept)
-    rows: dict[tuple[str, ...], str] = {}
+    body: dict[str, list[str]] = {}
     for grid in grids:
-        for row, cells in _lines(grid, kept, trained):
-            rows.setdefault(cells, row)  # what stands in two tables of a paper stands here once
-    if not rows:
+        for runs, printed, line in _lines(grid, kept, trained):
+            body.setdefault(f"{runs} {printed}", line)  # what stands in two tables of a paper stands here once
+    if not body:
         names = ", ".join(map(str, grids))
         raise DataError(f"{store}: expected runs of rows whose {METRIC} a paper printed in {names}, found none")
     head = [
@@ -55,8 +57,7 @@ def claims_section(store: Path, grids: Sequence[Path], strong: Sequence[Path]) -
         "full ranking",
         "strong victim",
     ]
-    body = [[row, *cells] for cells, row in rows.items()]
-    return Section("Claimed and measured", _ABOUT, Table("Claimed and measured", head, body))
+    return Section("Claimed and measured", _ABOUT, Table("Claimed and measured", head, [*body.values()]))
 
 
 def _on_strong_victims(grids: Sequence[Path], kept: Store) -> dict[tuple[Any, ...], Records]:
@@ -80,8 +81,8 @@ def _records(grid: Path, kept: Store) -> Mapping[str, Records]:
 
 def _lines(
     grid: Path, kept: Store, trained: Mapping[tuple[Any, ...], Records]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Row -> its cells, of rows whose exposure the paper printed."""
+) -> Iterator[tuple[str, float, list[str]]]:
+    """Which runs they are, what was printed of them, and their line, of rows whose exposure the paper printed."""
     paper = read_about(grid).paper
     for row, records in _records(grid, kept).items():
         printed = paper.get(row, {}).get("attacked", {}).get(METRIC)
@@ -89,14 +90,15 @@ def _lines(
             continue
         config = records[0]["config"]
         full = config["exposure_candidates"] == "full"
-        cells = (
+        line = [
+            row,
             f"{config['model']} on {config['dataset']}{_defence(config)}",
             *(_attack(config), rounded(100 * config["malicious_ratio"], 3), percent(printed)),
             percent(None if full else _mean(records, "test_result")),
             percent(_mean(records, "test_result" if full else "test_result_full")),
             percent(_mean(trained.get(_key(records), ()), "test_result")),
-        )
-        yield row, cells
+        ]
+        yield digest_of([effective(record) for record in records]), printed, line
 
 
 def _mean(records: Records, part: str) -> float | None:

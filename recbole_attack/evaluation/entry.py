@@ -22,7 +22,7 @@ from recbole_attack.evaluation.ensemble import Ensemble
 from recbole_attack.evaluation.flags import FLAGS, blocking, flags
 from recbole_attack.evaluation.score import figures, measured
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
-from recbole_attack.utils.errors import DataError, lookup, shown
+from recbole_attack.utils.errors import ConfigError, DataError, lookup, shown
 from recbole_attack.utils.files import plain
 from recbole_attack.utils.shapes import misfit
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
@@ -139,6 +139,12 @@ def differences(
         ConfigError: It asks for a part there is not.
         DataError: The store lacks runs, or the data is not there.
     """
+    lacking = [name for name in entry["plugins"] if name not in (plugins or ())]
+    if lacking:
+        raise ConfigError(
+            f"the entry has parts from outside: expected --plugins=<{', '.join(entry['plugins'])}, as modules or .py "
+            f"files>, found no {', '.join(lacking)}"
+        )
     place = {} if data_path is None else {"data_path": data_path}
     subject = read_subject({**entry["rule"], **entry["attack"], **entry["setting"], **place})
     plan = make_plan(rows_of(ensemble, subject, plugins))

@@ -36,6 +36,7 @@ class Flag(NamedTuple):
 
 FLAGS = {
     "random": Flag(True, "the rule draws numbers: attacks were not tried on all it may do"),
+    "order": Flag(True, "the rule goes by the order of clients, in which malicious ones come last"),
     "weak victim": Flag(True, "the model has learned too little to show anything to many"),
     "masked": Flag(True, "false data alone did more than gradients: something hides the way, and nothing defends"),
     "starved": Flag(True, "rows of rare items hardly train, so nobody can promote them"),
@@ -93,6 +94,8 @@ def rule_flags(rule: Nature) -> dict[str, str]:
     raised = {}
     if rule.random:
         raised["random"] = "the same updates gave another result with other draws"
+    if rule.by_order:
+        raised["order"] = "the same updates gave another result in another order; Aggregator(ties=True) draws one"
     if rule.needs is None:
         raised["does not say"] = f"expected Aggregator(needs=...): of {', '.join(NEEDS)}, or an empty set of them"
     raised |= {_NEEDED[need]: f"it says that it needs {NEEDS[need]}" for need in rule.needs or ()}

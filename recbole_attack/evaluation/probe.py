@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, Known, configured_aggregator
 from recbole_attack.federated.arrivals import aggregate_one_by_one
-from recbole_attack.federated.client_updates import ITEM_TABLE
+from recbole_attack.federated.client_updates import ITEM_TABLE, ClientUpdates
+from recbole_attack.federated.server import Aggregated, aggregate
+from recbole_attack.federated.updates import Update
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream, torch_stream
 
-CLIENTS, WIDTH, BODY = 24, 4, 8
-"""Shape of the updates made up: enough clients for every rule of the catalogue."""
+CLIENTS, WIDTH, BODY = 80, 4, 8
+"""Shape of the updates made up: more clients than a round of the standard evaluation has."""
 
 
 class Scene(NamedTuple):
@@ -38,7 +40,25 @@ class Scene(NamedTuple):
     factor: float
 
 
-FEW, MANY = ([Scene(items, *loud) for loud in ((0, 1.0), (2, 1.5), (6, 1.2))] for items in (12, 1500))
+class MadeUp(NamedTuple):
+    """Clients that are made up.
+
+    Attributes:
+        sent: The update of each.
+        weights: ``[N]`` how much each counts.
+        parameters: The server's, all zero.
+    """
+
+    sent: list[Update]
+    weights: torch.Tensor
+    parameters: dict[str, torch.Tensor]
+
+    def turned(self) -> MadeUp:
+        """The same clients from the last to the first."""
+        return self._replace(sent=self.sent[::-1], weights=self.weights.flip(0))
+
+
+FEW, MANY = ([Scene(items, *loud) for loud in ((0, 1.0), (6, 1.5), (20, 1.2))] for items in (12, 1500))
 """Some rules draw only among many items, or draw what matters only where some clients stand out a little."""
 
 SHARES = ("byzantine_ratio", "trim_ratio", "hostile_ratio")
@@ -84,6 +104,8 @@ class Nature(NamedTuple):
 
     Attributes:
         random: Whether the same updates give another result with other draws.
+        by_order: Whether the same updates give another result in another order, in which malicious clients come last;
+            of a rule that is not random.
         sees_updates: Whether the server needs single updates, and not their weighted sum alone.
         per_item: Whether the clients that touch an item decide its row, and all others have no say.
         assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` that the rule or the
@@ -94,6 +116,7 @@ class Nature(NamedTuple):
     """
 
     random: bool
+    by_order: bool
     sees_updates: bool
     per_item: bool
     assumed: Mapping[str, Any]
@@ -111,13 +134,19 @@ def nature(config: Mapping[str, Any]) -> Nature:
         ConfigError: The rule cannot be made, fails on the updates made up for it, or gives what is not finite.
     """
     foreign, read = f"defense/{config['aggregator']}" in REGISTERED, set[str]()
-    with _mistakes_named(config["aggregator"]) if foreign else nullcontext():
+    tried = f"aggregator '{config['aggregator']}' failed on updates made up to try it"
+    with _mistakes_named(tried) if foreign else nullcontext():
         rule = configured_aggregator(config)
         random = _is_random(config, read)
-    CLIENT_DEFENSES[config["client_defense"]](_Watched(config, read))
+        by_order = not random and _goes_by_order(config, read)
+        if foreign and not random:
+            _check_sparse(config, read)
+    with _mistakes_named(f"client_defense '{config['client_defense']}' cannot be made"):
+        CLIENT_DEFENSES[config["client_defense"]](_Watched(config, read))
     assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
     return Nature(
         random=random,
+        by_order=by_order,
         sees_updates=not rule.linear or bool(config["client_detectors"]),
         per_item=rule.per_item,
         assumed=assumed | {key: config[key] for key in THREAT if key in read},
@@ -127,8 +156,8 @@ def nature(config: Mapping[str, Any]) -> Nature:
 
 
 @contextmanager
-def _mistakes_named(name: str) -> Iterator[None]:
-    """What fails in a rule from outside is its author's to mend, and is said in a line: what, and where."""
+def _mistakes_named(what: str) -> Iterator[None]:
+    """What fails in a part from outside is its author's to mend, and is said in a line: what, and where."""
     try:
         yield
     except ConfigError:
@@ -137,8 +166,7 @@ def _mistakes_named(name: str) -> Iterator[None]:
         frames = extract_tb(error.__traceback__)
         last = ([frame for frame in frames if not frame.filename.startswith(_PACKAGE)] or frames)[-1]
         raise ConfigError(
-            f"aggregator '{name}' failed on updates made up to try it: {type(error).__name__}: {error} "
-            f"({Path(last.filename).name}, line {last.lineno})"
+            f"{what}: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
         ) from error
 
 
@@ -153,21 +181,55 @@ def _is_random(config: Mapping[str, Any], read: set[str]) -> bool:
 
     What the rule reads of its parameters is added to ``read``.
     """
-    for scene in FEW if config["per_item"] else FEW + MANY:  # one item at a time, others do not matter
-        first, *others = (_result(config, scene, draw, read) for draw in range(3))
-        if any(not torch.allclose(first, other, rtol=1e-5, atol=1e-7) for other in others):
-            return True
-    return False
+    scenes = FEW if config["per_item"] else FEW + MANY  # one item at a time, others do not matter
+    return any(_differ(*(_result(config, of, draw, read) for draw in range(3))) for of in map(_made_up, scenes))
 
 
-def _result(config: Mapping[str, Any], scene: Scene, draw: int, read: set[str]) -> torch.Tensor:
+def _goes_by_order(config: Mapping[str, Any], read: set[str]) -> bool:
+    """Whether results differ between orders of the clients; see :func:`_is_random`."""
+    orders = ((of, of.turned()) for of in map(_made_up, FEW))
+    return any(_differ(*(_result(config, of, 0, read) for of in both)) for both in orders)
+
+
+def _differ(first: torch.Tensor, *others: torch.Tensor) -> bool:
+    """By more than what sums in another order come to."""
+    near = 1e-5 * float(first.abs().max())
+    return any(not torch.allclose(first, other, rtol=1e-5, atol=near) for other in others)
+
+
+def _check_sparse(config: Mapping[str, Any], read: set[str]) -> None:
+    """That a rule makes of sparse rows, a few coordinates at a time, what it makes of whole updates.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    for of in map(_made_up, FEW):
+        whole, pieces = (_result(config, of, 0, read, way) for way in (aggregate_one_by_one, _aggregate))
+        if (whole - pieces).norm() > 1e-3 * whole.norm():
+            raise ConfigError(
+                f"aggregator '{config['aggregator']}', tried on updates made up: expected the same for all coordinates "
+                "at once and for a few at a time, found another result; combine sees a few, and must not look at how "
+                "they hang together"
+            )
+
+
+def _aggregate(
+    sent: Sequence[Update], weights: torch.Tensor, rule: Aggregator, parameters: Mapping[str, torch.Tensor]
+) -> Aggregated:
+    stacked = {name: torch.stack([update[name] for update in sent]) for name in parameters}
+    return aggregate(ClientUpdates.from_stacked(stacked), weights, rule)
+
+
+def _result(
+    config: Mapping[str, Any], made_up: MadeUp, draw: int, read: set[str], way: Any = _aggregate
+) -> torch.Tensor:
     """``[P]`` what a rule that was just made gives for the updates made up, with one draw of everything random."""
-    sent, parameters = _made_up(scene)
+    sent, weights, parameters = made_up
     rule = configured_aggregator(_Watched({**config, "seed": draw}, read)).in_round(draw, draw)
     if rule.asks:
         rule = replace(rule, known=_known(rule, parameters, draw))
     with torch_stream(torch.device("cpu"), draw, "probe"):
-        found = aggregate_one_by_one(sent, torch.ones(CLIENTS), rule, parameters)
+        found = way(sent, weights, rule, parameters)
     for name, value in parameters.items():
         _check(config["aggregator"], name, found.update[name], value)
     return torch.cat([found.update[name].flatten() for name in parameters])
@@ -195,8 +257,8 @@ def _known(rule: Aggregator, parameters: Mapping[str, torch.Tensor], draw: int) 
     return Known(table, lambda items, rows: table[items] - rows, given, asked, longest=6)
 
 
-def _made_up(scene: Scene) -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-    """Updates of clients around a common direction, item rows sparse; and parameters of their shape."""
+def _made_up(scene: Scene) -> MadeUp:
+    """Updates of clients around a common direction, item rows sparse."""
     rng = stream(0, "made-up updates")
     common = rng.normal(size=BODY + scene.items * WIDTH)
     touched = rng.random((CLIENTS, scene.items)) < 0.5
@@ -206,4 +268,5 @@ def _made_up(scene: Scene) -> tuple[list[dict[str, torch.Tensor]], dict[str, tor
         length = scene.factor if place < scene.loud else 1.0
         table = values[BODY:].view(scene.items, WIDTH) * length * torch.from_numpy(own)[:, None]
         sent.append({"body": values[:BODY], ITEM_TABLE: table})
-    return sent, {"body": torch.zeros(BODY), ITEM_TABLE: torch.zeros(scene.items, WIDTH)}
+    weights = torch.from_numpy(rng.integers(1, 50, CLIENTS)).float()
+    return MadeUp(sent, weights, {"body": torch.zeros(BODY), ITEM_TABLE: torch.zeros(scene.items, WIDTH)})

@@ -16,12 +16,13 @@ from recbole_attack.evaluator.metrics import (
 from recbole_attack.evaluator.model_view import ModelView, ModelWatch
 from recbole_attack.evaluator.outcomes import OUTCOMES, Outcomes, read_outcomes, write_outcomes
 from recbole_attack.evaluator.protocol import RankingProtocol
-from recbole_attack.evaluator.significance import PairedTest, paired_t_test
+from recbole_attack.evaluator.significance import ROUNDED, PairedTest, paired_t_test
 from recbole_attack.evaluator.standard_errors import standard_errors
 
 __all__ = [
     "EXPOSURE_METRICS",
     "OUTCOMES",
+    "ROUNDED",
     "AttackCollector",
     "ItemExposure",
     "ListEvaluator",

@@ -128,8 +128,13 @@ class AttackCollector(Collector):
     def get_data_struct(self) -> DataStruct:
         """What was collected since the last call, on the CPU; static data stays for the next evaluation."""
         collected = DataStruct()
-        for key, value in list(self.data_struct._data_dict.items()):
+        for key, value in self.data_struct._data_dict.items():
             collected.set(key, value.cpu() if isinstance(value, torch.Tensor) else value)
+        self.discard()
+        return collected
+
+    def discard(self) -> None:
+        """Forget what was collected, as of an evaluation that was interrupted; static data stays."""
+        for key in list(self.data_struct._data_dict):
             if key == _REDRAWN or not key.startswith(_KEPT):
                 del self.data_struct[key]
-        return collected

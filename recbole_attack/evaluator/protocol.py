@@ -20,7 +20,8 @@ class RankingProtocol:
     Attributes:
         sequences: Full sequences of all users.
         targets: ``[T]`` ids of the target items.
-        mask_history: Remove what the user interacted with before the item to predict. Off gives RecBole's numbers.
+        mask_history: Remove what the user interacted with before the item to predict. RecBole does so with
+            general models, and not with sequential ones.
         candidates: ``None`` ranks all items. A number n ranks n random items the user never interacted with, the item
             to predict and the targets: the protocol of DV-FSR (n = 1000). A user's candidates stay the same
             throughout a run and between a clean run and its attacked twin; the released code redraws them at every

@@ -9,6 +9,11 @@ import numpy as np
 from scipy import stats
 
 
+ROUNDED = 2.5e-6
+"""Differences of metrics that are less apart than this are the same: records hold six decimals of a metric, so that two
+equal differences are up to twice their last one apart."""
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """A two-sided paired t-test.
@@ -30,8 +35,8 @@ def paired_t_test(first: Sequence[float | None], second: Sequence[float | None])
     """Compare two rows' values of a metric, seed by seed.
 
     A seed for which a value is undefined (``None`` or not finite) is left out of both rows. With fewer than two pairs,
-    or when all differences are the same up to rounding, there is no spread to hold the difference against: ``t`` and
-    ``p_value`` are undefined then, and never 0 because two saturated rows differ by the same amount.
+    or when all differences are the same up to rounding (:data:`ROUNDED`), there is no spread to hold the difference
+    against: ``t`` and ``p_value`` are undefined then, and never 0 because two saturated rows differ by the same amount.
 
     Args:
         first: ``[n]`` one value for each seed.
@@ -50,6 +55,6 @@ def paired_t_test(first: Sequence[float | None], second: Sequence[float | None])
         return PairedTest(float("nan"), float("nan"), float("nan"), 0)
     differences = pairs[:, 0] - pairs[:, 1]
     t = p_value = float("nan")
-    if np.ptp(differences) > 1e-12 * np.abs(pairs).max():
+    if np.ptp(differences) > ROUNDED:
         t, p_value = map(float, stats.ttest_rel(*pairs.T))
     return PairedTest(float(differences.mean()), t, p_value, len(pairs))

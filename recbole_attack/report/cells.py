@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from scipy.stats import sem, t
 
 from recbole_attack.report.numbers import LOST, is_share, number
-from recbole_attack.report.settings import Record, distinguishing, effective, is_clean, named
+from recbole_attack.report.settings import Record, distinguishing, effective, is_clean, is_clean_twin, named
 from recbole_attack.report.words import ARMS
 from recbole_attack.utils.errors import DataError
 
@@ -247,12 +247,7 @@ def _clean_results(
     """Seed -> test metrics of the same run without the attack: its own clean arm, or a row that is its clean twin."""
     if is_clean(records[0]):
         return {}
-    mine, twins = effective(records[0]), []
-    for seeds in all_rows.values():
-        if is_clean(seeds[0]):
-            theirs = effective(seeds[0])
-            if all(mine.get(name) == value for name, value in theirs.items() if name != "attack"):
-                twins.append((len(theirs), seeds))
+    twins = [(len(effective(of[0])), of) for of in all_rows.values() if is_clean_twin(of[0], records[0])]
     others = max(twins, key=lambda twin: twin[0])[1] if twins else []
     results = {r["seed"]: r["clean"][key] for r in others if r.get("clean")}
     results |= {r["seed"]: r["clean"][key] for r in records if r.get("clean")}

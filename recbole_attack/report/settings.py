@@ -70,6 +70,19 @@ def effective(record: Record) -> dict[str, str]:
     return {**values, "": json.dumps(record["dataset"].get("sha256"), sort_keys=True)}
 
 
+def is_clean_twin(clean: Record, attacked: Record) -> bool:
+    """Whether two records are of the same run but for the attack, and the first is of the one without.
+
+    What only the attacked run has must be the attack's own, and nothing that the clean one has, too, but switched off.
+    """
+    if not is_clean(clean):
+        return False
+    theirs, mine = effective(clean), effective(attacked)
+    more = mine.keys() - theirs.keys() - _ATTACKER
+    alike = all(mine.get(name) == value for name, value in theirs.items() if name != "attack")
+    return alike and not any(name in clean["config"] for name in more if name != "attack")
+
+
 def named(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records of one configuration together, by a name made of what tells it from the others."""
     groups: dict[str, list[Record]] = {}

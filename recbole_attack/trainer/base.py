@@ -207,6 +207,7 @@ class AttackTrainer(Trainer):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         finally:
             self.protocol = configured
+            self.eval_collector.discard()  # of an evaluation that was interrupted
         return {key: float(value) for key, value in result.items()}
 
     @property

@@ -49,6 +49,14 @@ def test_it_is_students_test_with_its_interval(pairs):
     assert found.pairs == len(pairs)
 
 
+@given(st.lists(st.tuples(st.integers(0, 943), st.integers(0, 943)), min_size=2, max_size=7))
+def test_shares_of_users_in_six_decimals_have_the_ranks_of_their_numbers(pairs):
+    first, second = np.array(pairs).T
+    assume(len(set(first - second)) > 1)
+    found, whole = (compare(*of) for of in ((np.round(first / 943, 6), np.round(second / 943, 6)), (first, second)))
+    assert (found.wilcoxon_p, found.rank_biserial) == pytest.approx((whole.wilcoxon_p, whole.rank_biserial))
+
+
 @given(PAIRS)
 def test_it_is_wilcoxons_test_of_differences_without_rounding_errors(pairs):
     """In thousandths, so that what is equal stays so."""

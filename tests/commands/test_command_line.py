@@ -125,6 +125,8 @@ def test_the_programs_own_arguments_are_the_default(monkeypatch, passed_on):
         (["-m"], "--model needs a value"),
         (["--seed=1", "--seed=2"], "twice: found '1' and '2'"),
         (["-m", "SASRec", "--model", "Other"], "--model is given twice"),
+        (["--json=False"], "option --json takes no value: found 'False'"),
+        (["--version=x"], "option --version takes no value: found 'x'"),
     ],
     ids=str,
 )

@@ -50,6 +50,7 @@ def test_every_weighted_rule_shows_it_somewhere() -> None:
         ({"attack": "none", "gradient_scale": 5.0, "malicious_ratio": 0.1}, "gradient_scale"),
         ({"attack": "eb", "aggregator": "median", "client_weighting": "examples"}, "client_weighting"),
         ({"attack": "eb", "aggregator": "support_shrunk", "support_prior": 50.0}, "support_prior"),
+        ({"attack": "eb", "shuffle": False}, "shuffle"),
     ],
     ids=str,
 )
@@ -65,6 +66,14 @@ def test_what_is_idle_changes_no_figure(
 
     assert parameter in idle(AttackConfig(config_dict=small(**given_)).final_config_dict)
     assert rounds(**given_) == rounds(**{key: value for key, value in given_.items() if key != parameter})
+
+
+@pytest.mark.parametrize("scenario", ["central", "pretrain"])
+def test_weights_of_clients_are_written_where_there_are_clients(
+    small: Callable[..., dict[str, Any]], scenario: str
+) -> None:
+    values = small(scenario=scenario, attack="none", save_client_weights=True)
+    assert "save_client_weights" in idle(AttackConfig(config_dict=values).final_config_dict)
 
 
 def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]]) -> None:

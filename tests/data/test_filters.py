@@ -1,6 +1,7 @@
 """Columns and filters against the tiny files, read with the csv module."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -52,6 +53,23 @@ def test_a_filter_on_a_users_token_loads_the_file_and_keeps_its_users(small, row
     assert interactions(small, val_interval={"gender": ["F"]}) == expected
 
 
+@pytest.mark.parametrize("field", ["user_id", "item_id"])
+def test_a_filter_on_an_id_loads_no_other_file(small, rows, field, tmp_path):
+    """So that users and items of which that file says nothing stay, and others do not come."""
+    shutil.copytree(Path(small()["data_path"]) / "tiny", tmp_path / "tiny")
+    suffix = field.removesuffix("_id")
+    ids = sorted({row[field] for row in rows("inter")})
+    kept, described = ids[: len(ids) // 2], [*ids[1:], "of nobody"]
+    (tmp_path / "tiny" / f"tiny.{suffix}").write_text(
+        "\n".join([f"{field}:token\tx:float", *(f"{i}\t1" for i in described)])
+    )
+    expected = Counter((row["user_id"], row["item_id"]) for row in rows("inter") if row[field] in kept)
+    given = {"val_interval": {field: [*kept, "of nobody"]}, "data_path": str(tmp_path)}
+    assert interactions(small, **given) == expected
+    tokens = set(create_dataset(AttackConfig(config_dict=small(**given))).field2id_token[field])
+    assert "of nobody" not in tokens
+
+
 def test_all_columns_are_loaded_for_recboles_star(small, rows):
     dataset = create_dataset(AttackConfig(config_dict=small(load_col="{'inter':'*'}")))
     assert {"user_id", "item_id", "rating", "timestamp"} == set(dataset.inter_feat.columns) == set(rows("inter")[0])
@@ -72,6 +90,10 @@ def test_a_tab_as_two_characters_separates(small):
         ({"val_interval": {"ratng": "[3,5]"}, "load_col": {"inter": "*"}}, "no field 'ratng'.*did you mean 'rating'"),
         ({"val_interval": {"ratng": "[3,5]"}}, "no field 'ratng'.*did you mean 'rating'"),
         ({"val_interval": {"gendr": ["M"]}}, "no field 'gendr'.*did you mean 'gender'"),
+        (
+            {"val_interval": {"rating": "[3,5]"}, "load_col": None, "unload_col": {"inter": ["rating"]}},
+            "expected 'rating' to be loaded: found it left out by load_col or unload_col",
+        ),
         ({"val_interval": {"rating": ["3"]}}, "'rating' of type float needs an interval such as"),
         ({"val_interval": {"gender": "[3,5]"}}, "'gender' of type token needs a list of tokens"),
         ({"val_interval": {"class": ["c0"]}}, "'class' must be a field of type float or token: found token_seq"),

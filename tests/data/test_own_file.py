@@ -65,6 +65,12 @@ def test_times(tmp_path, text, seconds):
     assert converted(tmp_path / "raw.csv", tmp_path)[1] == [["a", "b", seconds]]
 
 
+def test_a_column_may_be_named_as_seconds(tmp_path):
+    (tmp_path / "raw.csv").write_text("who,what,when,when in seconds\na,b,20,1\na,c,10,2\n")
+    found = converted(tmp_path / "raw.csv", tmp_path, rating="when in seconds")[1]
+    assert found == [["a", "b", "1", "20"], ["a", "c", "2", "10"]]
+
+
 def test_tabs_and_semicolons_and_a_mark_at_the_start(tmp_path):
     (tmp_path / "raw.tsv").write_bytes("\ufeffwhen\twho\twhat\n1\t012\ta b\n\n2\tu\ti".encode())
     assert converted(tmp_path / "raw.tsv", tmp_path / "a")[1] == [["012", "a b", "1"], ["u", "i", "2"]]

@@ -25,6 +25,8 @@ from recbole_attack.defense import (
     screening,
     weighting,
 )
+from recbole_attack.defense.bank import Bank
+from recbole_attack.defense.quota import Quota
 from recbole_attack.utils.errors import ConfigError
 
 Round = tuple[torch.Tensor, torch.Tensor]
@@ -139,6 +141,14 @@ def test_an_aggregator_is_one_kind_of_rule() -> None:
         Aggregator(combine=coordinates.median, linear=True)
     with pytest.raises(ValueError, match="additive"):
         Aggregator(weighting.krum, additive=True)
+    for part in (
+        {"bank": Bank(None, 0.1)},
+        {"quota": Quota(2.0, 8, None)},
+        {"items": rule("median")},
+        {"mixes": (abs,)},
+    ):
+        with pytest.raises(ValueError, match=f"a weighted sum alone: found {next(iter(part))}"):
+            replace(rule("mean"), **part)
 
 
 def test_one_pass_is_enough_where_no_clients_own_update_decides() -> None:

@@ -44,6 +44,18 @@ def test_rules_are_ranked_by_their_worst_case_and_flagged_ones_stand_below_witho
     assert "2 ranked rules, worst er@10 20.00 % (a, b).**" in page(tmp_path, entry("b", 0.200001), entry("a", 0.2))
 
 
+def test_equal_figures_share_a_rank(tmp_path):
+    entries = [entry(name, value) for name, value in (("z", 0.0), ("worse", 0.2), ("a", 0.0), ("last", 0.3))]
+    entries.append(entry("flagged", 0.0, flags=["masked"]))
+    rows = table(page(tmp_path, *entries), "Rules, cheap version 3, SASRec on ml-100k: board norm")
+    ranks = [["1", "a"], ["1", "z"], ["3", "worse"], ["4", "last"], ["-", "flagged"]]
+    assert [row[:2] for row in rows] == ranks
+    under = {"kind": "attack", "rule": {"aggregator": "mean"}}
+    attacks = [entry(f"{name} under mean", value, **under) for name, value in (("z", 0.5), ("a", 0.5), ("b", 0.1))]
+    rows = table(page(tmp_path, *attacks), "Attacks under mean, cheap version 3, SASRec on ml-100k: board norm")
+    assert [row[:2] for row in rows] == [["1", "a under mean"], ["1", "z under mean"], ["3", "b under mean"]]
+
+
 def test_what_does_not_compare_stands_in_tables_of_its_own(tmp_path):
     changed = entry("other", 0.1, evaluation={**CHEAP, "sha256": "f" * 64})
     steam = entry("steam", 0.1, setting={"model": "SASRec", "dataset": "steam-200k"})
@@ -82,6 +94,13 @@ def test_models_from_outside_of_one_name_do_not_compare(tmp_path):
     text = page(tmp_path, *entries, entry("c", 0.2, setting=setting, plugins={"mine.py": "a"}))
     titles = re.findall(r"## (Rules, cheap version 3, Mine \([0-9a-f]{8}\) on ml-100k: board norm)\n", text)
     assert sorted([row[1] for row in table(text, title)] for title in titles) == [["a", "c"], ["b"]]
+
+
+def test_attacks_under_rules_from_outside_of_one_name_do_not_compare(tmp_path):
+    under = {"kind": "attack", "rule": {"aggregator": "mine"}}
+    entries = [entry(f"{name} under mine", 0.1, plugins={"mine": name}, **under) for name in ("a", "b")]
+    titles = re.findall(r"## (Attacks under mine \([0-9a-f]{8}\), .*: board norm)\n", page(tmp_path, *entries))
+    assert len(titles) == 2
 
 
 def test_nothing_of_an_entry_is_markup(tmp_path):

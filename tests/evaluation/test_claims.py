@@ -57,16 +57,23 @@ def test_a_row_says_what_the_store_says(rows):
 
 
 def test_what_stands_in_two_tables_of_a_paper_stands_here_once(tmp_path, monkeypatch):
-    lines = {"first": [("one", ("x", "1")), ("two", ("y", "2"))], "second": [("one again", ("x", "1"))]}
+    lines = {"first": [("a", 0.1, ["one"]), ("b", 0.1, ["two"])], "second": [("a", 0.1, ["one again"])]}
     monkeypatch.setattr("recbole_attack.evaluation.claims._lines", lambda grid, *others: lines[grid.name])
     section = claims_section(tmp_path, [Path("first"), Path("second")], [])
-    assert section.table.body == [["one", "x", "1"], ["two", "y", "2"]]
+    assert section.table.body == [["one"], ["two"]]
+
+
+def test_other_runs_with_the_same_figures_are_rows_of_their_own():
+    table4 = ROOT / "experiments/dv-fsr/table4"
+    names = [row[0] for row in claims_section(STORE, [TABLE1, table4], []).table.body]
+    assert {"steam-200k-0.1-mixed-rfa", "steam-200k-0.1-mixed-rfa-uniform"} <= {*names}
+    assert "sasrec-ml-1m-dvfsr-0.1" in names and "ml-1m-0.1-none" not in names
 
 
 def test_two_rows_on_strong_victims_that_are_the_same_attack_are_refused(tmp_path, monkeypatch):
     rows = {"one": [record(0.1)], "again": [record(0.1)]}
     monkeypatch.setattr("recbole_attack.evaluation.claims._records", lambda grid, kept: rows)
-    monkeypatch.setattr("recbole_attack.evaluation.claims._lines", lambda *given: [("row", ("cells",))])
+    monkeypatch.setattr("recbole_attack.evaluation.claims._lines", lambda *given: [("runs", 0.1, ["row", "cells"])])
     assert claims_section(tmp_path, [TABLE1], [Path("strong")]).table.body == [["row", "cells"]]
     rows["again"] = [record(0.2)]
     with pytest.raises(DataError, match=r"expected one row on a strong victim .* found 'one' in strong and 'again' in"):

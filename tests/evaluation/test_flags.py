@@ -14,6 +14,7 @@ from recbole_attack.defense.weighting import Weighting
 from recbole_attack.evaluation.flags import FLAGS, accuracy_flags, blocking, masked_flag, presence_flags, rule_flags
 from recbole_attack.evaluation.presence import Presence, presence
 from recbole_attack.evaluation.probe import nature
+from recbole_attack.utils.errors import ConfigError
 
 LIMITS = {"weak_below": 0.8, "starved_below": 0.1, "masked_above": 0.02, "minority_above": 0.5}
 ENSEMBLE = SimpleNamespace(thresholds=LIMITS, references={"SASRec on known": 0.4}, data_only=frozenset({"data"}))
@@ -44,6 +45,24 @@ def noisy(values, weights):
     return values.mean(dim=0) + 0.1 * torch.randn(values.shape[1:])
 
 
+def first_half(gram, weights):
+    """The mean of the clients that come first."""
+    n = gram.shape[-1]
+    chosen = (torch.arange(n) < max(n // 2, 1)).double().expand(gram.shape[:-1])
+    return Weighting(chosen / chosen.sum(dim=-1, keepdim=True))
+
+
+def some_of_many(values, weights):
+    """Draws where there are more than 32 clients."""
+    return values[torch.randperm(len(values))[:32]].mean(dim=0)
+
+
+def clipped_whole(values, weights):
+    """Looks at all coordinates of a client at once, of which it sees a few."""
+    norms = values.reshape(len(values), -1).norm(dim=1).clamp(min=1e-9)
+    return (values / norms.view(-1, *[1] * (values.ndim - 1))).mean(dim=0)
+
+
 # What follows from the rule
 
 
@@ -67,9 +86,10 @@ def test_rules_of_the_catalogue(rule, flag):
     assert flag in raised(**rule)
 
 
-def test_of_the_catalogue_only_rules_that_trust_what_they_drew_are_random():
-    found = [name for name in AGGREGATORS if "random" in raised(aggregator=name)]
-    assert found == ["exposure_quota", "fl_trust", "union"]
+def test_of_the_catalogue_only_rules_that_trust_what_they_drew_are_random_and_none_goes_by_order():
+    found = {name: raised(aggregator=name) for name in AGGREGATORS}
+    assert [name for name in found if "random" in found[name]] == ["exposure_quota", "fl_trust", "union"]
+    assert not [name for name in found if "order" in found[name]]
 
 
 def test_krum_that_takes_the_most_there_can_be_knows_nothing():
@@ -103,6 +123,45 @@ def test_a_rule_that_copies_all_parameters_has_read_all(registered, copied):
 def test_a_client_defence_that_reads_what_attackers_do(monkeypatch, key):
     monkeypatch.setitem(CLIENT_DEFENSES, "adversarial_training", lambda config: config[key] and None)
     assert raised(client_defense="adversarial_training", gradient_scale=2.0)["knows attackers"].startswith(key)
+
+
+def test_a_rule_that_takes_whom_comes_first_never_meets_attackers(registered):
+    found = raised(aggregator=registered(Aggregator(first_half, needs=frozenset())))
+    assert list(found) == ["order", "sees updates"]
+
+
+def test_in_an_order_drawn_by_chance_it_is_random(registered):
+    found = raised(aggregator=registered(Aggregator(first_half, ties=True, needs=frozenset())))
+    assert list(found) == ["random", "sees updates"]
+
+
+def test_a_rule_that_draws_among_as_many_clients_as_a_round_has(registered):
+    assert "random" in raised(aggregator=registered(Aggregator(combine=some_of_many, needs=frozenset())))
+
+
+@pytest.mark.parametrize(
+    ("combine", "said"),
+    [
+        (clipped_whole, "the same for all coordinates at once and for a few at a time"),
+        (lambda values, weights: (weights[:, None] * values).sum(0), "failed on updates made up"),
+    ],
+    ids=["another result", "another shape"],
+)
+def test_a_rule_that_would_fail_on_sparse_rows_fails_before(registered, combine, said):
+    with pytest.raises(ConfigError, match=said):
+        raised(aggregator=registered(Aggregator(combine=combine, needs=frozenset())))
+
+
+def broken(config):
+    return config["aggregator"].no_such_thing
+
+
+@pytest.mark.parametrize(("part", "kind"), [(AGGREGATORS, "aggregator"), (CLIENT_DEFENSES, "client_defense")])
+def test_a_part_that_cannot_be_made_is_named(monkeypatch, part, kind):
+    monkeypatch.setitem(part, "broken", broken)
+    monkeypatch.setitem(REGISTERED, "defense/broken", {})
+    with pytest.raises(ConfigError, match=rf"{kind} 'broken' cannot be made: AttributeError: .*no_such_thing"):
+        raised(**{kind: "broken"})
 
 
 def test_a_rule_that_draws_from_torchs_own_state(registered):
@@ -226,6 +285,6 @@ def test_the_worst_share_over_targets_counts_in_the_mean_over_seeds():
 
 def test_flags_of_the_measurement_block_and_those_of_the_setting_inform():
     assert blocking(FLAGS) == [
-        *("random", "weak victim", "masked", "starved", "never asked", "no honest majority"),
+        *("random", "order", "weak victim", "masked", "starved", "never asked", "no honest majority"),
         *("does not say", "not measured"),
     ]

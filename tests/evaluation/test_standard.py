@@ -96,6 +96,8 @@ def test_an_entry_is_held_against_its_store(deaf, tmp_path, capsys):
     assert said(0) == f"{file} agrees with {file.parent}\n"
     assert main(argv[:-1]) == 2
     assert "'own': expected --evaluation=<its YAML file>, found none" in capsys.readouterr().err
+    assert main([argv[0], argv[1], argv[3]]) == 2
+    assert "expected --plugins=<deaf, as modules or .py files>, found no deaf" in capsys.readouterr().err
     figures = json.loads(json.dumps(entry["figures"]))
     figures["boards"]["norm"]["worst"]["er@10"] -= 0.1
     assert "1 difference: figures > boards > norm > worst > er@10: expected 0." in said(3, figures=figures)

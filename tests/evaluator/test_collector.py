@@ -62,6 +62,17 @@ def test_batches_add_up_and_an_evaluation_starts_afresh(config):
             assert torch.equal(parts.get(key), whole.get(key))
 
 
+def test_what_was_collected_can_be_forgotten(config):
+    collector = AttackCollector(config(topk=[4], valid_metric="NDCG@4"), np.array([2]), SEQUENCES)
+    collector.data_struct.set("data.num_items", N_ITEMS)
+    collect(collector, random_scores(3), [1, 2, 3])
+    collector.discard()
+    collect(collector, random_scores(2, seed=1), [2, 4])
+    collected = collector.get_data_struct()
+    assert collected.get("rec.users").tolist() == [2, 4]
+    assert collected.get("data.num_items") == N_ITEMS
+
+
 def test_static_data_stays(config):
     collector = AttackCollector(config(), np.array([3]), SEQUENCES)
     counts = {1: 5}

@@ -66,6 +66,19 @@ def test_differences_without_spread_are_undefined(first):
     assert math.isnan(result.t) and math.isnan(result.p_value)
 
 
+@given(st.integers(1, 900), st.integers(-30, 30), st.lists(st.integers(31, 900), min_size=2, max_size=5))
+def test_differences_of_the_same_number_of_users_have_no_spread(users, apart, hits):
+    """In the six decimals that records hold."""
+    first, second = ([round((hit + more) / (users + 930), 6) for hit in hits] for more in (0, apart))
+    assert math.isnan(paired_t_test(first, second).p_value)
+
+
+def test_differences_of_one_user_more_or_less_have_a_spread():
+    first, second = ([round(hit / 100_000, 6) for hit in hits] for hits in ([163, 165, 173], [161, 163, 170]))
+    result = paired_t_test(first, second)  # 2, 2 and 3 of 100 000: a mean of 7/3, a standard error of 1/3
+    assert (result.t, result.p_value) == pytest.approx((7.0, 0.0198), rel=1e-2)
+
+
 def test_seeds_with_an_undefined_value_are_left_out_of_both_rows():
     first, second = [0.9, None, 0.7, 0.8, 0.1], [0.5, 0.4, 0.5, 0.5, math.nan]
     assert paired_t_test(first, second) == paired_t_test([0.9, 0.7, 0.8], [0.5, 0.5, 0.5])

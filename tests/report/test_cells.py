@@ -75,6 +75,23 @@ def test_a_clean_row_of_the_same_parameters_and_seed_is_the_twin(made):
     assert all(found[name].figures["hit@10 lost"] is None for name in rows if name != "attacked")
 
 
+@pytest.mark.parametrize(
+    ("on", "off"),
+    [
+        ({"per_item": True}, {"per_item": False}),
+        ({"client_defense": "adversarial_training"}, {"client_defense": "none"}),
+        ({"clip_norm": 1.0}, {"clip_norm": None}),
+    ],
+    ids=str,
+)
+def test_a_clean_row_without_the_defence_is_no_twin(made, on, off):
+    rows = {"attacked": [made(attack_weight=9, **on)], "none": [made("none", hit=0.5, **off)]}
+    assert "hit@10 lost" not in cells(rows).metrics
+    rows["twin"] = [made("none", hit=0.6, **on)]
+    found = {row.name: row.figures["hit@10 lost"] for row in cells(rows).rows}
+    assert found["attacked"].mean == pytest.approx(0.6 - 0.4)
+
+
 def test_with_compromised_users_the_twin_leaves_out_the_same_ones(made):
     compromised = {"malicious_clients": "compromise"}
     rows = {"a": [made(**compromised)], "none": [made("none", malicious_ratio=0.01, **compromised)]}

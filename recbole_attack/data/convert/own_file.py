@@ -66,7 +66,7 @@ def convert_csv(
 def _table(raw: str, columns: Sequence[str], delimiter: str) -> Table:
     """The conversion of a file by its columns of users, items and times, and of ratings if there are any."""
     user, item, time, *rating = columns
-    seconds = f"{time} in seconds"
+    seconds = " and ".join((*columns, "in seconds"))  # longer than any of them: no column has that name
     fields = {"user_id:token": user, "item_id:token": item}
     if rating:
         fields["rating:float"] = rating[0]
