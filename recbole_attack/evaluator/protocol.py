@@ -48,10 +48,7 @@ class RankingProtocol:
         truth = scores[rows, positives].clone()
         if self.candidates is not None:
             kept = torch.full_like(scores, -torch.inf)
-            for columns in (
-                torch.from_numpy(self._sampled[users].astype(np.int64)),
-                torch.from_numpy(self.targets)[None],
-            ):
+            for columns in (torch.from_numpy(self._sampled(users)), torch.from_numpy(self.targets)[None]):
                 columns = columns.to(scores.device).expand(len(scores), -1)
                 kept.scatter_(1, columns, scores.gather(1, columns))
             scores = kept
@@ -68,13 +65,20 @@ class RankingProtocol:
         items = self.sequences.items[self.sequences.offsets[users[row]] + step]
         return torch.from_numpy(row), torch.from_numpy(items.astype(np.int64))
 
-    @cached_property
-    def _sampled(self) -> Int:
-        """``[n_users, n]`` candidates, 0 where a user has fewer."""
+    def _sampled(self, users: Int) -> Int:
+        """``[B, n]`` candidates of some users, 0 where one has fewer; drawn when they are first asked for."""
         assert self.candidates is not None
-        outside = NonInteracted(self.sequences)
-        table = np.zeros((self.sequences.n_users, self.candidates), dtype=np.int32)
-        for user in range(1, len(table)):
-            drawn = outside.sample_distinct(stream(self.seed, "candidates", user), user, self.candidates)
-            table[user, : len(drawn)] = drawn
-        return table
+        for user in users.tolist():
+            if user not in self._drawn:
+                drawn = self._outside.sample_distinct(stream(self.seed, "candidates", user), user, self.candidates)
+                self._drawn[user] = np.pad(drawn.astype(np.int32), (0, self.candidates - len(drawn)))
+        return np.stack([self._drawn[user] for user in users.tolist()]).astype(np.int64)
+
+    @cached_property
+    def _outside(self) -> NonInteracted:
+        return NonInteracted(self.sequences)
+
+    @cached_property
+    def _drawn(self) -> dict[int, Int]:
+        """User -> candidates."""
+        return {}
