@@ -13,6 +13,9 @@ import torch
 
 from recbole_attack.defense.spectral import projections
 
+_ROUNDING = 1e-12
+"""How far the same float64 numbers may be apart that were summed in another order."""
+
 
 class Sent(NamedTuple):
     """What detectors read of ``N`` updates, all of them finite.
@@ -29,10 +32,13 @@ class Sent(NamedTuple):
 def top_row(sent: Sent) -> torch.Tensor:
     """``[N]`` share of an update's squared length that is in its longest row of an item; 0 of an update of zero.
 
+    At most 1, and just that of an update of one row, whose two lengths are summed in different orders.
+
     Honest clients move the rows of a whole history and the encoder, who writes the target's row moves one. After the
     energy per output row of DeepSight (Rieger et al., NDSS 2022), which looks at the layer of a classifier.
     """
-    return _share(sent.longest_row, sent.gram.diagonal())
+    share = _share(sent.longest_row, sent.gram.diagonal())
+    return torch.where(share > 1 - _ROUNDING, 1.0, share)
 
 
 def clone(sent: Sent) -> torch.Tensor:

@@ -58,8 +58,9 @@ def aggregate_one_by_one(
 
 
 def _shaped(update: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """By parameter name, each in its own type: side by side they are in one that holds all."""
     pieces = update.split([p.numel() for p in parameters.values()])
-    return {name: piece.view_as(p) for (name, p), piece in zip(parameters.items(), pieces, strict=True)}
+    return {name: piece.view_as(p).to(p.dtype) for (name, p), piece in zip(parameters.items(), pieces, strict=True)}
 
 
 def _flat(update: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -136,7 +137,7 @@ def _item_by_item(
     tables = columns[ITEM_TABLE].unflatten(1, parameters[ITEM_TABLE].shape)
     others = [value for name, value in columns.items() if name != ITEM_TABLE]
     weights, places = weights[kept], places[kept]
-    dense = aggregator.apply(torch.cat(others, dim=1), weights, places)
+    dense = aggregator.apply(torch.cat([updates.new_zeros(len(weights), 0), *others], dim=1), weights, places)
     table, found = torch.zeros_like(parameters[ITEM_TABLE]), [dense]
     touched, support, rule = tables.any(dim=2), aggregator.support, aggregator.items or aggregator
     if support is not None:

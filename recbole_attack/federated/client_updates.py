@@ -73,9 +73,10 @@ class ClientUpdates:
         """Of ``N`` clients whose whole updates are at hand: parameter name -> ``[N, ...]``, rows of zeros left out."""
         table = stacked[ITEM_TABLE]
         client, item = table.any(dim=-1).nonzero(as_tuple=True)
-        dense = [value.flatten(1) for name, value in stacked.items() if name != ITEM_TABLE]
+        others = [value.flatten(1) for name, value in stacked.items() if name != ITEM_TABLE]
+        dense = torch.cat(others, dim=1) if others else table.new_zeros(len(table), 0)
         shapes = {name: value.shape[1:] for name, value in stacked.items()}
-        return ClientUpdates(shapes, torch.cat(dense, dim=1), client, item, table[client, item])
+        return ClientUpdates(shapes, dense, client, item, table[client, item])
 
     def to(self, device: torch.device) -> ClientUpdates:
         """The same on another device."""
@@ -196,7 +197,8 @@ class ClientUpdates:
 
     def products(self, update: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """``[N]`` inner products of the whole updates with another one by parameter name, float64."""
-        other = torch.cat([update[name].flatten() for name in self.shapes if name != ITEM_TABLE]).double()
+        parts = [update[name].flatten() for name in self.shapes if name != ITEM_TABLE]
+        other = torch.cat([self.dense.new_zeros(0), *parts]).double()
         found = self.dense.new_zeros(len(self), dtype=torch.float64)
         for mine, theirs in zip(self.dense.split(4096, dim=1), other.split(4096), strict=True):
             found += mine.double() @ theirs

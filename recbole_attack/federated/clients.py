@@ -32,6 +32,11 @@ class ClientPool:
         Clones join rounds drawn at random, on top of the clients these have anyway. So a clean run and its attacked
         twin take the same steps with the same honest clients, and differ by the attack alone.
 
+        There is one exception, by dropout. Under a rule that sums, an attack that crafts its uploads has single updates
+        computed, which its clean twin has not; so has a norm budget, if the clean run is one without (a run's own twin
+        has it as well). SASRec and GRU4Rec with sampled losses draw the same masks either way; twins of other models
+        differ by the masks of honest clients, too.
+
         Returns:
             Indices into :attr:`users`, one array per round; the last may be shorter.
         """

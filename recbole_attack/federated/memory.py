@@ -21,7 +21,8 @@ class Memory:
     def take(self, n_clients: int, model: nn.Module) -> torch.Tensor:
         """``[n_clients, P]`` for the model's parameters without the item table; holds whatever was there before."""
         others = [p for name, p in model.named_parameters() if name != ITEM_TABLE]
-        like, width, space = others[0], sum(p.numel() for p in others), self._space
+        like = others[0] if others else model.get_parameter(ITEM_TABLE)
+        width, space = sum(p.numel() for p in others), self._space
         fits = (
             space is not None and space.shape[1] == width and (space.dtype, space.device) == (like.dtype, like.device)
         )

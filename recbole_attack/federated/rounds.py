@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -52,14 +53,15 @@ class RoundUpdate(NamedTuple):
     Attributes:
         losses: ``[N]`` losses of the clients.
         aggregated: What the server makes of their updates.
-        norms: ``[N]`` lengths of what they sent, where that was crafted.
+        norms: Gives the ``[N]`` lengths of what they sent, until the next round is computed; ``None`` where it was
+            summed (:func:`round_path`), even if this backend had it.
         scores: What the configured client detectors say of what they sent, see
             :func:`~recbole_attack.federated.suspicion.client_scores`.
     """
 
     losses: torch.Tensor
     aggregated: Aggregated
-    norms: torch.Tensor | None = None
+    norms: Callable[[], torch.Tensor] | None = None
     scores: Mapping[str, torch.Tensor] = {}
 
 
@@ -96,7 +98,8 @@ def loop(
     scores: Mapping[str, torch.Tensor] = {}
     if config["client_detectors"]:
         scores = client_scores(_side_by_side(sent), config["client_detectors"])
-    return RoundUpdate(torch.tensor(losses), found, _norms(sent) if craft else None, scores)
+    summed = _path(model, aggregator, config, craft) == "summed"
+    return RoundUpdate(torch.tensor(losses), found, None if summed else partial(_norms, sent), scores)
 
 
 def _side_by_side(sent: Sequence[Update]) -> ClientUpdates:
@@ -128,6 +131,10 @@ def round_path(
     return "summed" if aggregator.one_pass and not seen else client_path(model, local_epochs)
 
 
+def _path(model: Any, aggregator: Aggregator, config: Any, craft: Craft | None) -> PerClient | Literal["summed"]:
+    return round_path(model, aggregator, config["local_epochs"], looks_at_updates(config, craft is not None))
+
+
 def looks_at_updates(config: Any, crafted: bool) -> bool:
     """Whether a norm budget, attackers who craft their uploads, or client detectors need clients' own updates."""
     return crafted or config["norm_budget"] is not None or bool(config["client_detectors"])
@@ -147,8 +154,7 @@ def vectorised(
     (:func:`looks_at_updates`); all others get updates with sparse item rows, by layer or stacked where the model allows
     it.
     """
-    seen = looks_at_updates(config, craft is not None)
-    if round_path(model, aggregator, config["local_epochs"], seen) == "summed":
+    if _path(model, aggregator, config, craft) == "summed":
         return _linear(model, groups, aggregator, config)
     weights = torch.cat([group.weights for group in groups])
     updates, losses = single_updates(model, groups, config, memory)
@@ -156,7 +162,7 @@ def vectorised(
         updates = craft(model, updates, _malicious(groups), weights)
     sent = uploaded(updates, _malicious(groups), config)
     scores = client_scores(sent, config["client_detectors"])
-    return RoundUpdate(losses, aggregate(sent, weights, aggregator), sent.norms() if craft else None, scores)
+    return RoundUpdate(losses, aggregate(sent, weights, aggregator), sent.norms, scores)
 
 
 BACKENDS: dict[str, Backend] = {"vectorised": vectorised, "loop": loop}

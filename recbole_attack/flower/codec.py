@@ -33,7 +33,7 @@ class Question:
         honest: ``[H]`` users whose clients are honest.
         malicious: ``[M]`` users whose histories malicious clients hold.
         factors: ``[H + M]`` float32, of the clients in the sum; ones where there is none.
-        measured: How many of the first honest, and of the first malicious clients are to be measured.
+        measured: Places of the clients that are to be measured, honest ones first, ascending.
         parameters: The global model's, by name.
         before: Item rows of an earlier model, of the shape of today's, for clients that compare.
     """
@@ -45,7 +45,7 @@ class Question:
     honest: Int
     malicious: Int
     factors: torch.Tensor
-    measured: tuple[int, int]
+    measured: tuple[int, ...]
     parameters: Update
     before: torch.Tensor | None = None
 
@@ -64,7 +64,7 @@ class Answer:
 
     Attributes:
         losses: ``[N]`` float32.
-        norms: Euclidean norms of the measured clients' updates, honest ones first, float64.
+        norms: Euclidean norms of the measured clients' updates, in their order, float64.
         update: The sum, or the single updates before any is made louder or softer.
     """
 
@@ -106,10 +106,8 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
     honest, malicious = (_array(clients, name, np.int64, (None,)) for name in ("honest", "malicious"))
     measured = about["measured"]
     sizes = (len(honest), len(malicious))
-    if len(measured) != 2 or not all(
-        type(n) is int and 0 <= n <= most for n, most in zip(measured, sizes, strict=True)
-    ):
-        raise DataError(f"question: measured must be at most {sizes} clients: found {shown(measured)}")
+    if not all(type(n) is int and 0 <= n < sum(sizes) for n in measured) or sorted(set(measured)) != measured:
+        raise DataError(f"question: measured must be ascending places of {sum(sizes)} clients: found {shown(measured)}")
     if not sum(sizes):
         raise DataError("question: expected at least one client, found none")
     for users in (honest, malicious):
@@ -125,7 +123,7 @@ def read_question(record: RecordDict, parameters: Mapping[str, torch.Tensor]) ->
         honest,
         malicious,
         factors,
-        (measured[0], measured[1]),
+        tuple(measured),
         values,
         _rows(record, parameters[ITEM_TABLE]),
     )
@@ -169,7 +167,7 @@ def read_answer(record: RecordDict, question: Question) -> Answer:
         if not np.array_equal(_array(clients, name, np.int64, expected.shape), expected):
             raise DataError(f"answer about other users: expected those of the question among the {name} ones")
     losses = torch.from_numpy(_array(clients, "losses", np.float32, (len(question),)))
-    norms = torch.from_numpy(_array(clients, "norms", np.float64, (sum(question.measured),)))
+    norms = torch.from_numpy(_array(clients, "norms", np.float64, (len(question.measured),)))
     if (norms < 0).any():
         raise DataError(f"answer: expected norms of at least 0, found {float(norms.min()):g}")
     arrays = _part(record, "update", ArrayRecord)

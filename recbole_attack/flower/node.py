@@ -109,8 +109,9 @@ def _computed(question: Question, experiment: TrainingExperiment, model: Any, co
         update, losses = single_updates(model, groups, config, Memory())
     else:
         update, losses = summed_updates(model, groups, question.factors.to(config["device"]), config)
-    counts = [question.measured[group.malicious] for group in groups]
-    norms = [upload_norms(model, group, n, config).cpu() for group, n in zip(groups, counts, strict=True)]
+    places, first = torch.tensor(question.measured, dtype=torch.int64, device=side.device), len(question.honest)
+    chosen = [places[places >= first] - first if group.malicious else places[places < first] for group in groups]
+    norms = [upload_norms(model, group, which, config).cpu() for group, which in zip(groups, chosen, strict=True)]
     return Answer(losses, torch.cat(norms), update)
 
 

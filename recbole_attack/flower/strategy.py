@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 from recbole_attack.config.checks import check_each
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.options import OPTIONS
-from recbole_attack.defense import AGGREGATORS, refusal
+from recbole_attack.defense import AGGREGATORS, configured_aggregator, refusal
 from recbole_attack.federated.arrivals import aggregate_one_by_one
 from recbole_attack.utils.errors import ConfigError, TrainingError, did_you_mean, lookup, shown
 
@@ -30,30 +30,35 @@ class RobustStrategy(FedAvg):
     Clients send parameters, and a rule wants updates: what they were sent minus what they return, the direction in
     which this package's servers step. The new parameters are those that were sent minus the aggregated update. A reply
     that is an error, or has other arrays than were sent, or numbers no rule can bear, is left out and logged; arrays
-    that are not floating point, such as counters, stay as they were. A strategy lasts for one run at a time.
+    that are not floating point, such as counters, stay as they were. Rules are applied to whole updates. A strategy
+    lasts for one run at a time.
 
     Args:
         rule: A name of :data:`~recbole_attack.defense.AGGREGATORS`.
         client_weighting: ``uniform``, or ``examples``: what clients say at ``weighted_by_key``, which is theirs to
             choose.
+        seed: Draws what a rule draws anew in each round, such as who of equal clients comes first.
         options: The rule's own parameters (``properties/defense/<rule>.yaml``), and FedAvg's arguments.
 
     Raises:
         ConfigError: There is no such rule or option, its value is not valid, or the rule needs a server of ours.
     """
 
-    def __init__(self, rule: str, client_weighting: str = "uniform", **options: Any) -> None:
-        recipe = lookup(AGGREGATORS, rule, "aggregator")
+    def __init__(self, rule: str, client_weighting: str = "uniform", seed: int = 0, **options: Any) -> None:
+        lookup(AGGREGATORS, rule, "aggregator")
         values = load_defaults(f"defense/{rule}")
         values.update({name: options.pop(name) for name in list(options) if name in values})
         check_each({name: OPTIONS[name] for name in values if name in OPTIONS}, values)
         OPTIONS["client_weighting"].check("client_weighting", client_weighting)
+        OPTIONS["seed"].check("seed", seed)
         try:
             super().__init__(**options)
         except TypeError as error:
             name = str(error).rpartition("argument ")[2].strip("'")
             raise ConfigError(f"unknown option {shown(name)} of rule '{rule}'{did_you_mean(name, values)}") from error
-        self.rule, self.client_weighting, self.aggregator = rule, client_weighting, recipe(values)
+        whole = {"aggregator": rule, "per_item": False, "pre_aggregator": "none", "seed": seed}
+        self.rule, self.client_weighting = rule, client_weighting
+        self.aggregator = configured_aggregator(values | whole)
         if self.aggregator.asks or self.aggregator.bank:
             raise ConfigError(f"rule '{rule}' needs a server of ours, for what it knows and remembers")
         self.sent: ArrayRecord | None = None
@@ -85,7 +90,7 @@ class RobustStrategy(FedAvg):
         counters = sent.keys() - parameters.keys()
         updates = [_update(content, parameters, counters) for content, _ in usable]
         weights = torch.tensor([weight for _, weight in usable], dtype=torch.float32)
-        found = aggregate_one_by_one(updates, weights, self.aggregator, parameters)
+        found = aggregate_one_by_one(updates, weights, self.aggregator.in_round(0, server_round), parameters)
         unread = {"an error": len(replies) - len(contents), "without a weight": len(weighed) - len(usable)}
         refused = {reason: count for reason, count in {**found.rejected, **unread}.items() if count}
         if refused:

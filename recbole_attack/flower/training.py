@@ -20,7 +20,7 @@ from recbole_attack.data.sequences import Int
 from recbole_attack.experiment import TrainingExperiment, data_hashes, prepare_training
 from recbole_attack.federated import ClientPool
 from recbole_attack.federated.client_updates import concatenate
-from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, medians
+from recbole_attack.federated.loudness import Loudness, loudness, medians, sample
 from recbole_attack.federated.rounds import Craft, RoundUpdate, looks_at_updates, round_path, uploaded
 from recbole_attack.federated.server import Aggregated, aggregate
 from recbole_attack.federated.suspicion import client_scores
@@ -45,7 +45,7 @@ class Round:
         users: ``[N]`` the user behind each client.
         hostile: ``[N]`` whether it is malicious.
         weights: ``[N]`` float32, positive.
-        measured: ``[N]`` whether its update is measured: some of the first honest, and of the first malicious ones.
+        measured: ``[N]`` whether its update is measured, see :func:`~recbole_attack.federated.loudness.sample`.
     """
 
     epoch: int
@@ -78,7 +78,10 @@ class FlowerTrainer(FederatedTrainer):
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             clients = np.concatenate([honest, malicious])
             users = pool.users[clients]
-            loud = np.concatenate([np.arange(len(part)) < SAMPLE * measured for part in (honest, malicious)])
+            loud = np.zeros(len(clients), dtype=bool)
+            if measured and not self._single:
+                key = (self.seed, epoch, index)
+                loud[sample(len(honest), False, key)] = loud[len(honest) + sample(len(malicious), True, key)] = True
             weights = torch.from_numpy(self.client_side.weights(train_data, pool.users[honest], pool.users[malicious]))
             asked = Round(epoch, index, users, pool.malicious[clients], weights, loud)
             before = (self.nodes.sent, self.nodes.received)
@@ -98,7 +101,7 @@ class FlowerTrainer(FederatedTrainer):
             _, result, norms, scores = self._aggregated(asked, kept, came, losses[kept], craft)
             loud_ones = self._loudness(asked, came)
             if norms is not None:
-                loud_ones = medians(norms, torch.from_numpy(asked.hostile[kept])) if measured else Loudness(None, None)
+                loud_ones = medians(norms(), torch.from_numpy(asked.hostile[kept])) if measured else loud_ones
             hostile = pool.malicious[of]
             return Computed(of[~hostile], of[hostile], losses[kept], result, loud_ones, scores, notes)
 
@@ -137,14 +140,14 @@ class FlowerTrainer(FederatedTrainer):
 
     def _question(self, asked: Round, places: Int, present: Int) -> Question:
         """What a node is asked that computes the clients in ``places``, those in ``present`` being all there are."""
-        users, hostile, measured = asked.users[places], asked.hostile[places], asked.measured[places]
-        counts = (int((measured & ~hostile).sum()), int((measured & hostile).sum()))
+        users, hostile = asked.users[places], asked.hostile[places]
+        measured = tuple(np.flatnonzero(asked.measured[places]).tolist())
         factors = torch.ones(len(places))
         if not self._single:
             factors = self.aggregator.factors(asked.weights[present])[np.searchsorted(present, places)]
         about = (self.config["attack"], asked.epoch, asked.index, self._single)
         parameters = {name: value.detach() for name, value in self.model.named_parameters()}
-        return Question(*about, users[~hostile], users[hostile], factors, counts, parameters, self.before)
+        return Question(*about, users[~hostile], users[hostile], factors, measured, parameters, self.before)
 
     def _lose(self, asked: Round, failures: Mapping[int, str]) -> None:
         what = "others compute their clients" if self.nodes.take_over else "their clients are left out from now on"
@@ -170,7 +173,7 @@ class FlowerTrainer(FederatedTrainer):
                 updates = craft(self.model, updates, hostile, weights)
             sent = uploaded(updates, hostile, self.config)
             scores = client_scores(sent, self.config["client_detectors"])
-            return RoundUpdate(losses, aggregate(sent, weights, rule), sent.norms() if craft else None, scores)
+            return RoundUpdate(losses, aggregate(sent, weights, rule), sent.norms, scores)
         sums = [answer.update for _, answer in came]
         update = {
             name: torch.stack([part[name] for part in sums]).sum(dim=0).to(self.device)  # type: ignore[index]

@@ -163,9 +163,10 @@ class FederatedTrainer(AttackTrainer):
             losses, result, norms, scores = self.backend(self.model, groups, rule, self.config, self.memory, craft)
             loudness = Loudness(None, None)
             if measured and norms is not None:
-                loudness = medians(norms, torch.arange(len(norms), device=norms.device) >= len(honest))
+                sent = norms()
+                loudness = medians(sent, torch.arange(len(sent), device=sent.device) >= len(honest))
             elif measured:
-                loudness = measure(self.model, groups, self.config)
+                loudness = measure(self.model, groups, self.config, (self.seed, epoch, index))
             return Computed(honest, malicious, losses, result, loudness, scores)
 
         return ask

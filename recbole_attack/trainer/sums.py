@@ -44,7 +44,7 @@ def detection_columns(
     """What ``rounds.csv`` says of one round.
 
     Args:
-        scores: Detector -> ``[N]``.
+        scores: Detector -> ``[N]``; read in float32, as :func:`scored_clients` keeps them.
         malicious: ``[N]`` bool.
         thresholds: Detector -> the score from which on a client is flagged.
 
@@ -54,7 +54,7 @@ def detection_columns(
     """
     columns: dict[str, float | None] = {}
     for name, threshold in thresholds.items():
-        found = scores.get(name, torch.zeros(0))
+        found = scores.get(name, torch.zeros(0)).float()
         flagged = found >= threshold
         columns |= {
             f"{name}_flagged": int(flagged.sum()),
@@ -88,7 +88,8 @@ def detection_summary(scored: torch.Tensor, thresholds: Mapping[str, float]) -> 
     Returns:
         ``precision`` of what was flagged and ``recall`` of the malicious clients; ``false_alarms``, the share of honest
         clients that were flagged; ``auroc``; ``threshold_at_1``, the smallest threshold that would have flagged one
-        honest client in a hundred at most. All but the last in ``[0, 1]``; ``None`` where there is nothing to count.
+        honest client in a hundred at most. All but the last in ``[0, 1]``; ``None`` where there is nothing to count, or
+        no such threshold, since more score infinite.
     """
     malicious = scored[0] > 0
     return {
@@ -105,7 +106,7 @@ def _summary(scores: torch.Tensor, malicious: torch.Tensor, threshold: float) ->
         "recall": caught / int(malicious.sum()) if malicious.any() else None,
         "false_alarms": float(flagged[~malicious].double().mean()) if len(honest) else None,
         "auroc": _auroc(scores, malicious),
-        "threshold_at_1": float(above.nextafter(torch.tensor(torch.inf))) if len(above) else None,
+        "threshold_at_1": float(above.nextafter(torch.tensor(torch.inf))) if above.isfinite().any() else None,
     }
 
 

@@ -84,6 +84,16 @@ def test_each_finds_what_it_is_for() -> None:
     assert far["norm"].argmax() == far["spectral"].argmax() == 7 and far["spectral"][7] > 0.8
 
 
+def test_an_update_of_one_row_scores_one_whatever_its_numbers() -> None:
+    generator = torch.Generator().manual_seed(0)
+    table = torch.zeros(400, 2, 37)
+    table[:, 1] = torch.randn(400, 37, generator=generator) * 10 ** torch.linspace(-6, 6, 400)[:, None]
+    whole = {"dense": torch.zeros(400, 5), ITEM_TABLE: table}
+    assert (client_scores(ClientUpdates.from_stacked(whole), ["top_row"])["top_row"] == 1).all()
+    whole["dense"][:, 0] = 1e-4 * table[:, 1].norm(dim=1)
+    assert (client_scores(ClientUpdates.from_stacked(whole), ["top_row"])["top_row"] < 1).all()
+
+
 def test_what_no_rule_looks_at_is_most_suspicious_and_hides_nobody() -> None:
     whole = stacked(6, 1, False)
     broken = {name: torch.cat([value, value[:2]]).float() for name, value in whole.items()}

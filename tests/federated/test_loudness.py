@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median_low
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from recbole_attack.data import TrainBatch
-from recbole_attack.federated.loudness import SAMPLE, Loudness, measure
+from recbole_attack.experiment import prepare_training
+from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, measure, sample
 from recbole_attack.federated.rounds import ClientGroup
 
 CONFIG = {"local_epochs": 1, "local_learning_rate": 0.1, "gradient_scale": 1.0, "norm_budget": None}
+KEY = (2020, 1, 0)
 
 
 def group(batch: TrainBatch, malicious: bool, factor: float = 1.0) -> ClientGroup:
@@ -33,29 +36,71 @@ def norms(model: Any, batch: TrainBatch, factor: float = 1.0) -> list[float]:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize("lengths", [[3, 5, 1, 8, 2], [3, 5, 1, 8]], ids=["odd", "even"])
 def test_norms_are_those_of_single_clients(
-    victim: Callable[..., Any], clients_of: Callable[..., TrainBatch], scale: float
+    victim: Callable[..., Any], clients_of: Callable[..., TrainBatch], lengths: list[int], scale: float
 ) -> None:
-    model, honest, hostile = victim(), clients_of([3, 5, 1, 8, 2]), clients_of([4, 4, 6], seed=1)
-    found = measure(model, [group(honest, False), group(hostile, True, 3.0)], {**CONFIG, "gradient_scale": scale})
-    assert found.honest == pytest.approx(median_low(norms(model, honest)), rel=1e-5)
-    assert found.malicious == pytest.approx(scale * median_low(norms(model, hostile, 3.0)), rel=1e-5)
+    model, honest, hostile = victim(), clients_of(lengths), clients_of([4, 4, 6], seed=1)
+    found = measure(model, [group(honest, False), group(hostile, True, 3.0)], {**CONFIG, "gradient_scale": scale}, KEY)
+    assert found.honest == pytest.approx(median(norms(model, honest)), rel=1e-5)
+    assert found.malicious == pytest.approx(scale * median(norms(model, hostile, 3.0)), rel=1e-5)
 
 
 def test_a_norm_budget_holds_malicious_clients_to_the_honest_quantile(
     victim: Callable[..., Any], clients_of: Callable[..., TrainBatch]
 ) -> None:
-    model, honest, hostile = victim(), clients_of([3, 5, 1]), clients_of([4, 4], seed=1)
-    found = measure(model, [group(honest, False), group(hostile, True, 1e3)], {**CONFIG, "norm_budget": 0.5})
-    assert found.malicious == pytest.approx(sorted(norms(model, honest))[1], rel=1e-5)
+    model, honest, hostile = victim(), clients_of([3, 5, 1, 7]), clients_of([4, 4], seed=1)
+    found = measure(model, [group(honest, False), group(hostile, True, 1e3)], {**CONFIG, "norm_budget": 0.5}, KEY)
+    assert found.malicious == pytest.approx(sum(sorted(norms(model, honest))[1:3]) / 2, rel=1e-5)
+    assert found.malicious == pytest.approx(found.honest, rel=1e-12)
 
 
-def test_at_most_the_first_few_of_a_kind_are_measured(
+def test_a_budget_at_the_median_is_a_ratio_of_one() -> None:
+    lengths, malicious = torch.tensor([*range(1, 9), 100]).double(), torch.arange(9) == 8
+    assert loudness(lengths, malicious, {**CONFIG, "norm_budget": 0.5}) == Loudness(4.5, 4.5)
+
+
+def test_at_most_a_few_of_a_kind_are_measured(
     victim: Callable[..., Any], clients_of: Callable[..., TrainBatch]
 ) -> None:
     model, batch = victim(), clients_of(list(range(1, SAMPLE + 5)))
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    found = measure(model, [group(batch, False)], CONFIG)
-    assert found == Loudness(pytest.approx(median_low(norms(model, batch)[:SAMPLE]), rel=1e-5), None)
-    assert measure(model, [group(batch, True)], CONFIG).honest is None
+    found, every = measure(model, [group(batch, False)], CONFIG, KEY), np.array(norms(model, batch))
+    assert found == Loudness(pytest.approx(median(every[:SAMPLE]), rel=1e-5), None)
+    hostile = measure(model, [group(batch, True)], CONFIG, KEY)
+    assert hostile == Loudness(None, pytest.approx(median(every[sample(len(every), True, KEY)]), rel=1e-5))
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_malicious_clients_are_drawn_though_they_come_by_user() -> None:
+    drawn = [sample(20, True, (2020, epoch, index)) for epoch in range(25) for index in range(20)]
+    assert all(len(set(one)) == SAMPLE and sorted(one) == list(one) for one in drawn)
+    often = np.bincount(np.concatenate(drawn), minlength=20)
+    assert len(often) == 20 and (abs(often - 200) < 60).all(), "200 each, by 5 standard deviations"
+    assert list(sample(20, True, KEY)) == list(sample(20, True, KEY)) != list(sample(20, True, (2021, 1, 0)))
+    assert list(sample(20, False, KEY)) == list(range(SAMPLE)), "honest clients come in random order"
+    assert list(sample(5, True, KEY)) == list(range(5)) and not len(sample(0, True, KEY))
+
+
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+@pytest.mark.parametrize(
+    "changes", [{"norm_budget": 0.5}, {"client_detectors": {"norm": 2.0}}, {"aggregator": "median"}], ids=str
+)
+def test_where_updates_are_looked_at_nobody_is_measured_again(
+    config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], backend: str
+) -> None:
+    def refuse(*_: Any) -> Loudness:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("recbole_attack.trainer.federated.measure", refuse)
+    settings = config(
+        attack="a_ra", malicious_ratio=0.3, gradient_scale=50.0, epochs=1, clients_per_round=30, backend=backend
+    ).replace(**changes)
+    experiment = prepare_training(settings)
+    trainer = experiment.trainer(settings)
+    trainer.fit(experiment.train_data, saved=False, verbose=False)
+    (row,) = (row for row in trainer.rounds if row["malicious_norm"] is not None)
+    if "norm_budget" in changes:
+        assert row["malicious_norm"] == pytest.approx(row["honest_norm"], rel=1e-6)
+    else:
+        assert row["malicious_norm"] > 5 * row["honest_norm"]

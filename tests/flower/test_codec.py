@@ -46,13 +46,13 @@ def values(draw: Any, *shape: int) -> torch.Tensor:
 def questions(draw: Any, single: bool | None = None) -> Question:
     users = draw(st.lists(st.integers(1, 10**6), min_size=1, max_size=8, unique=True))
     honest = draw(st.integers(0, len(users)))
-    counts = (draw(st.integers(0, honest)), draw(st.integers(0, len(users) - honest)))
+    measured = tuple(sorted(draw(st.sets(st.integers(0, len(users) - 1)))))
     about = (draw(st.sampled_from(["none", "dvfsr"])), draw(st.integers(0, 99)), draw(st.integers(0, 99)))
     parameters = {name: values(draw, *shape) for name, shape in SHAPES.items()}
     ids = np.array(users, dtype=np.int64)
     kind = draw(st.booleans()) if single is None else single
     before = values(draw, *SHAPES[ITEM_TABLE]) if draw(st.booleans()) else None
-    return Question(*about, kind, ids[:honest], ids[honest:], values(draw, len(users)), counts, parameters, before)
+    return Question(*about, kind, ids[:honest], ids[honest:], values(draw, len(users)), measured, parameters, before)
 
 
 @st.composite
@@ -65,7 +65,7 @@ def exchanges(draw: Any, single: bool | None = None) -> tuple[Question, Answer]:
         place = (torch.from_numpy(cells // items), torch.from_numpy(cells % items))
         shapes = {name: torch.Size(shape) for name, shape in SHAPES.items()}
         update = ClientUpdates(shapes, values(draw, n, 8), *place, values(draw, len(cells), width))
-    return question, Answer(values(draw, n), values(draw, sum(question.measured)).double(), update)
+    return question, Answer(values(draw, n), values(draw, len(question.measured)).double(), update)
 
 
 def bits(value: Any) -> Any:
@@ -159,7 +159,7 @@ ROWS = {
 def test_rows_that_are_none_are_refused(what: str) -> None:
     ids = (np.array([3]), np.array([8]))
     parameters = {name: torch.ones(shape) for name, shape in SHAPES.items()}
-    question = Question("dvfsr", 0, 0, True, *ids, torch.ones(2), (0, 0), parameters)
+    question = Question("dvfsr", 0, 0, True, *ids, torch.ones(2), (), parameters)
     shapes = {name: torch.Size(shape) for name, shape in SHAPES.items()}
     place = [torch.tensor(ROWS[what][name]) for name in ("client", "item")]
     update = ClientUpdates(shapes, torch.ones(2, 8), *place, torch.ones(2, 2))
@@ -172,14 +172,16 @@ def test_rows_that_are_none_are_refused(what: str) -> None:
     [
         ({"epoch": "1"}, "epoch must be of type int"),
         ({"single": 1}, "single must be of type bool"),
-        ({"measured": [1]}, "measured"),
-        ({"measured": [2, 0]}, "measured"),
+        ({"measured": [2]}, "measured"),
         ({"measured": [-1, 0]}, "measured"),
+        ({"measured": [1, 0]}, "measured"),
+        ({"measured": [1, 1]}, "measured"),
+        ({"measured": [1.0]}, "measured"),
     ],
 )
 def test_a_question_that_is_none_is_refused(changes: dict[str, Any], words: str) -> None:
     parameters = {name: torch.ones(shape) for name, shape in SHAPES.items()}
-    question = Question("none", 0, 0, True, np.array([3]), np.array([8]), torch.ones(2), (1, 1), parameters)
+    question = Question("none", 0, 0, True, np.array([3]), np.array([8]), torch.ones(2), (0, 1), parameters)
     record = write_question(question)
     record["about"] = ConfigRecord({**record.config_records["about"], **changes})
     with pytest.raises(DataError, match=words):

@@ -22,6 +22,8 @@ RULES: dict[str, dict[str, Any]] = {
     "mean": {"aggregator": "mean"},
     "mixed_rfa": {"aggregator": "mixed_rfa"},
     "mean, few clients": {"aggregator": "mean", "rounds_per_epoch": 2, "clients_per_round": 24},
+    "mean, clones": {"aggregator": "mean", "malicious_ratio": 0.5, "clients_per_round": 60},
+    "mean, held": {"aggregator": "mean", "norm_budget": 0.5},
     "mean, liars": {"client_weighting": "examples", "claimed_interactions": "round", "malicious_ratio": 0.2},
     "mean, watched": {"aggregator": "mean", "client_detectors": {"top_row": 0.5, "norm": 2.0}},
     "median, per item": {"aggregator": "median", "per_item": True},

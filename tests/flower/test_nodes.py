@@ -271,7 +271,7 @@ def asked_about(grid: Any, node: int, failure: str, honest: list[int], malicious
     question = next(message.content for who, message in grid.asked if message.metadata.message_type == "train")
     clients = {"honest": np.array(honest, "i8"), "malicious": np.array(malicious, "i8")}
     clients["factors"] = np.ones(len(honest) + len(malicious), "f4")
-    about = ConfigRecord({**question.config_records["about"], "measured": [0, 0]})
+    about = ConfigRecord({**question.config_records["about"], "measured": []})
     changed = {"about": about, "clients": ArrayRecord({name: Array(value) for name, value in clients.items()})}
     context = grid.contexts[node]
     answer(

@@ -52,6 +52,23 @@ def test_all_rounds_by_hand() -> None:
     assert honest["precision"] is honest["recall"] is honest["auroc"] is None and honest["false_alarms"] == 0
 
 
+@pytest.mark.parametrize("infinite", [1, 2])
+def test_a_threshold_that_would_flag_too_many_is_none(infinite: int) -> None:
+    scores = torch.cat([torch.linspace(0, 1, 150 - infinite), torch.full((infinite,), torch.inf)])
+    found = detection_summary(torch.stack([torch.zeros(150), scores]), {"norm": 0.5})["norm"]["threshold_at_1"]
+    assert (found is None) == (infinite > 150 / 100)
+
+
+def test_a_round_and_all_rounds_agree_on_who_is_flagged() -> None:
+    """In the type scores are kept in, whatever a detector computes in."""
+    malicious = torch.tensor([False, True, True, True])
+    scores = {"top_row": torch.tensor([0.5, 1 - 2**-53, 1 + 2**-52, 1.0], dtype=torch.float64)}
+    (row,) = (detection_columns(scores, malicious, {"top_row": 1.0}),)
+    found = detection_summary(scored_clients(scores, malicious, ["top_row"]), {"top_row": 1.0})["top_row"]
+    assert (row["top_row_flagged"], row["top_row_caught"], row["top_row_auroc"]) == (3, 3, 1.0)
+    assert (found["precision"], found["recall"], found["auroc"]) == (1.0, 1.0, 1.0)
+
+
 @given(scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=450))
 def test_the_threshold_flags_one_honest_client_in_a_hundred_at_most_and_no_smaller_one_does(
     scores: list[float],
