@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbole_attack.data import RaggedSequentialDataset, UserSequences, resolve_targets
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
+from recbole_attack.utils.shares import part_of
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ def configured_targets(config: Any, dataset: RaggedSequentialDataset, sequences:
 def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
     """Fix targets and malicious users from the configuration and a built dataset.
 
-    ``int(n_users * malicious_ratio)`` users are drawn among those with something to train on, at least one when the
-    ratio is above 0; ``n_users`` counts all users with interactions, as those without are not part of a dataset.
-    They are drawn with ``malicious_seed``, or else with the run's ``seed``.
+    As many users as :func:`malicious_count` says are drawn among those with something to train on; it counts all users
+    with interactions, as those without are not part of a dataset. They are drawn with ``malicious_seed``, or else with
+    the run's ``seed``.
 
     Raises:
         DataError: A target item is not in the dataset.
@@ -64,11 +65,19 @@ def resolve_threat(config: Any, dataset: RaggedSequentialDataset) -> Threat:
     train = dataset.split.train
     targets = configured_targets(config, dataset, train)
     trainable = np.flatnonzero(train.lengths >= 2)
-    count = int((train.n_users - 1) * config["malicious_ratio"])
-    count = min(max(count, int(config["malicious_ratio"] > 0)), len(trainable))
+    count = min(malicious_count(train.n_users - 1, config["malicious_ratio"]), len(trainable))
     rng = stream(_seed(config, "malicious_seed"), "malicious users")
     drawn = rng.choice(trainable, size=count, replace=False)
     return Threat(targets, np.sort(drawn), config["malicious_clients"] == "clone")
+
+
+def malicious_count(n_users: int, ratio: float) -> int:
+    """``n_users * ratio`` rounded down, at least one when the ratio is above 0.
+
+    >>> malicious_count(100, 0.29), 100 * 0.29 < 29, malicious_count(943, 0.0005)
+    (29, True, 1)
+    """
+    return max(part_of(n_users, ratio), int(ratio > 0))
 
 
 def _seed(config: Any, own: str) -> int:

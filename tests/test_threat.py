@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import TrainingExperiment, prepare_training
-from recbole_attack.threat import Threat, resolve_threat
+from recbole_attack.threat import Threat, malicious_count, resolve_threat
 from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import stream
 
@@ -36,6 +37,22 @@ def test_the_count_is_a_share_of_all_users_rounded_down_but_not_to_nobody(
     malicious = experiment.threat.malicious_users
     assert len(malicious) == min(count, len(trainable(experiment)))
     assert (np.diff(malicious) > 0).all()
+
+
+def test_a_share_is_rounded_down_as_a_fraction_is() -> None:
+    """0.29 of 100 users are 29, though the product of floats is below it."""
+    assert malicious_count(100, 0.29) == 29
+    for percent in range(1, 101):
+        for users in (1, 3, 100, 700, 943):
+            assert malicious_count(users, percent / 100) == max(percent * users // 100, 1), (percent, users)
+
+
+@pytest.mark.parametrize("ratio", ["0.0005", "0.001", "0.002", "0.005", "0.01", "0.05"])
+def test_published_shares_are_as_many_users_as_they_were(ratio: str) -> None:
+    """Those of the papers and their datasets: what stored runs were trained with."""
+    for users in (943, 1000, 2000, 3753, 6000, 6040):
+        before = max(int(users * float(ratio)), 1)
+        assert malicious_count(users, float(ratio)) == before == max(users * Fraction(ratio) // 1, 1)
 
 
 def test_people_without_interactions_are_counted_nowhere(small: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

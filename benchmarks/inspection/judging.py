@@ -16,9 +16,10 @@ from recbole_attack import AttackConfig
 from recbole_attack.defense import DETECTORS
 from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection import inspect_model
-from recbole_attack.inspection.calibration import cache_folder, clean_maxima, highest
+from recbole_attack.inspection.calibration import clean_maxima, highest
 from recbole_attack.inspection.catalogue import catalogue
 from recbole_attack.inspection.given_model import GivenModel, restored
+from recbole_attack.inspection.local_model import local_model
 from recbole_attack.inspection.model_file import read_model_file
 from recbole_attack.inspection.platform import Platform, prepare_platform
 from recbole_attack.model import PromptSASRec
@@ -92,7 +93,7 @@ def _by_the_command(vendor: Vendor, folder: Path, given: Mapping[str, Any], clea
 def _with_prompts(vendor: Vendor, folder: Path, given: Mapping[str, Any], clean_models: int) -> tuple[Any, Any]:
     """The same local and clean models, which have no prompts: the platform has none but the provider's."""
     platform = prepare_platform(own_dataset(folder, given))
-    local = platform.trained(platform.users, platform.config["seed"], cache_folder(platform.config) / "local.pth")
+    local = local_model(platform, None, platform.config)
     model = prompted(vendor, platform, folder / "tokens.txt")
     said = detected(platform.evidence(model, local, platform.users), platform.config.final_config_dict)
     items = np.arange(1, platform.dataset.item_num)

@@ -227,7 +227,7 @@ class Attack:
             counts = self.transform.valid_candidates(
                 model, profile.repeat(len(targets) // len(users)), targets, context
             )
-        return float(counts.double().median())
+        return float(np.median(counts.cpu().numpy()))
 
     def _served(self, clients: int, context: AttackContext) -> torch.Tensor:
         """The targets the transform works for, the same for every client and one client's in a row.

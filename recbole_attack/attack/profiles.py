@@ -9,6 +9,9 @@ import numpy as np
 
 from recbole_attack.data.sequences import Int
 
+_EXACT = 1 - 1e-12
+"""A float may be above the whole number it stands for, by a smaller share than this takes away: 0.07 of 100 is 7."""
+
 
 @dataclass(frozen=True)
 class Filler:
@@ -28,7 +31,7 @@ class Filler:
 
     def __call__(self, rng: np.random.Generator, length: int) -> Int:
         """``[length]`` items in random order, none twice unless the catalogue is too small."""
-        count = min(math.ceil(self.share * length), len(self.preferred))
+        count = min(math.ceil(self.share * length * _EXACT), len(self.preferred))
         if not count:
             return rng.choice(self.catalogue, length, replace=length > len(self.catalogue))
         preferred = rng.choice(self.preferred[: max(self.most, count)], count, replace=False)

@@ -26,6 +26,7 @@ from recbole_attack.data.categories import similar_targets
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.errors import DataError
 from recbole_attack.utils.rng import stream
+from recbole_attack.utils.shares import part_of
 
 CATEGORIES = "categories of the items"
 
@@ -110,7 +111,7 @@ def bandwagon(config: Mapping[str, Any], log: Log) -> FakeUsers:
     at random. We choose the shares of ``bandwagon`` among the attacks of clients.
     """
     preferred = most_popular(log.sequences.popularity(), log.others)
-    most = int(config["popular_items"] * len(log.others))
+    most = part_of(len(log.others), config["popular_items"])
     return FakeUsers(Filler(log.others, preferred, config["popular_share"], most), (LEVELS["K1"],))
 
 
@@ -156,7 +157,7 @@ def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:
         most, reason = len(near), f"with a '{config['category_field']}' of a target"
     else:
         near, knows = _of_the_same_users(log), LEVELS["K2"]
-        most, reason = int(config["segment_items"] * len(log.others)), "whose users have a target"
+        most, reason = part_of(len(log.others), config["segment_items"]), "whose users have a target"
     if not len(near):
         raise DataError(f"attack 'segment' needs items like the targets: expected other items {reason}, found none")
     return FakeUsers(Filler(log.others, near, 1.0, most), (knows,))

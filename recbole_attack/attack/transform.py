@@ -14,6 +14,7 @@ from recbole_attack.attack.profiles import Filler, most_popular, promote
 from recbole_attack.data.histories import Profile
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream
+from recbole_attack.utils.shares import part_of
 
 
 def keep(model: Any, profile: Profile, users: Int, targets: torch.Tensor, context: AttackContext) -> Profile:
@@ -56,7 +57,7 @@ class FakeProfile:
         """``[length]`` items, none twice unless the catalogue is too small."""
         catalogue = np.arange(1, context.outside.n_items)
         ranking = most_popular(context.outside.popularity, catalogue) if self.popular_share else catalogue[:0]
-        return Filler(catalogue, ranking, self.popular_share, int(self.popular_items * len(catalogue)))(rng, length)
+        return Filler(catalogue, ranking, self.popular_share, part_of(len(catalogue), self.popular_items))(rng, length)
 
 
 @dataclass(frozen=True)

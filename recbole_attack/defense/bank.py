@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from recbole_attack.utils.shares import part_of
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -44,5 +46,5 @@ class Bank:
         lengths = (lengths / unit).round(decimals=5)  # clipped rows are equal but for rounding
         longest = lengths.sort(descending=True, stable=True).indices
         due = torch.zeros_like(lengths, dtype=torch.bool)
-        due[longest[: max(int(self.share * len(table) + 1e-9), 1)]] = True
+        due[longest[: max(part_of(len(table), self.share), 1)]] = True
         return torch.where(due[:, None], whole, 0.0), torch.where(due[:, None], 0.0, whole)

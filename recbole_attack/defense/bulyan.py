@@ -7,6 +7,7 @@ import torch
 from recbole_attack.defense.coordinates import in_order
 from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (example below)
 from recbole_attack.defense.mixing import Mixture
+from recbole_attack.utils.shares import part_of
 
 
 def select(
@@ -75,4 +76,4 @@ def borne(clients: int, byzantine_ratio: float | None) -> int:
     (10, 24, 0)
     """
     most = max((clients - 3) // 4, 0)
-    return most if byzantine_ratio is None else min(int(byzantine_ratio * clients + 1e-9), most)
+    return most if byzantine_ratio is None else min(part_of(clients, byzantine_ratio), most)

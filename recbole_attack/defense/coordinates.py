@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from recbole_attack.utils.shares import part_of
+
 CoordinateRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """``(values [N, ...], weights [N, ...]) -> [...]``."""
 
@@ -40,7 +42,7 @@ def trimmed_mean(values: torch.Tensor, weights: torch.Tensor, trim_ratio: float)
     tensor([1.6667, 1.0000])
     """
     n = len(values)
-    cut = min(int(trim_ratio * n + 1e-9), (n - 1) // 2)  # 0.29 * 100 is a little less than 29
+    cut = min(part_of(n, trim_ratio), (n - 1) // 2)
     return in_order(values)[cut : n - cut].mean(dim=0)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from recbole_attack.defense.gram import gram_matrix, squared_distances  # noqa: F401 (examples below)
+from recbole_attack.utils.shares import part_of
 
 
 class Mixture(NamedTuple):
@@ -111,7 +112,7 @@ def taken_for_hostile(clients: int, ratio: float | None) -> int:
     (2, 4, 0)
     """
     most = (clients - 1) // 2
-    return most if ratio is None else min(int(ratio * clients + 1e-9), most)
+    return most if ratio is None else min(part_of(clients, ratio), most)
 
 
 def _nothing(config: Mapping[str, Any]) -> MixingRule | None:

@@ -12,6 +12,7 @@ import torch
 from recbole_attack.defense.gram import gram_matrix, times  # noqa: F401 (examples below)
 from recbole_attack.defense.mixing import taken_for_hostile
 from recbole_attack.defense.weighting import Weighting, normalised
+from recbole_attack.utils.shares import part_of
 
 
 def dnc(
@@ -38,7 +39,7 @@ def dnc(
     tensor([1.2500, 0.7500], dtype=torch.float64)
     """
     gram, n = gram.double(), gram.shape[-1]
-    kept = n - min(int(removed * taken_for_hostile(n, byzantine_ratio) + 1e-9), n - 1)
+    kept = n - min(part_of(taken_for_hostile(n, byzantine_ratio), removed), n - 1)
     equal = torch.ones_like(gram[..., 0]) / n
     scores, _ = projections(gram, equal)
     best = scores.sort(dim=-1, stable=True).indices[..., :kept]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from recbole_attack.defense.gram import distances_to, gram_matrix, squared_distances, times  # noqa: F401 (examples)
+from recbole_attack.utils.shares import part_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def assumed_hostile(clients: int, byzantine_ratio: float | None) -> int:
     (2, 3, 0)
     """
     most = max((clients - 3) // 2, 0)
-    return most if byzantine_ratio is None else min(int(byzantine_ratio * clients + 1e-9), most)
+    return most if byzantine_ratio is None else min(part_of(clients, byzantine_ratio), most)
 
 
 def norm_clipping(gram: torch.Tensor, weights: torch.Tensor, clip_norm: float | None = None) -> Weighting:

@@ -55,13 +55,12 @@ def prepare_pretrain(config: AttackConfig, dataset: RaggedSequentialDataset | No
 
 def _check(experiment: PretrainExperiment) -> None:
     """Find out before anything is trained what a later stage would fail at, or do in vain."""
-    others = np.flatnonzero(~experiment.parties.platform)
-    check_valid_metric(experiment.config, experiment.dataset.split, experiment.threat, others)
+    check_valid_metric(experiment.config, experiment.dataset.split, experiment.threat, experiment.valid_data)
     config, stages = experiment.config, [s for arm in plans(experiment.config.final_config_dict).values() for s in arm]
     if REPAIR.name in {stage.name for stage in stages} and not (experiment.test_data and experiment.cutoffs):
         raise DataError(
             f"repair '{config['repair']}' compares what test users are shown: expected test users of the platform and "
-            f"more than {min(CUTOFFS) + 1} items, found {experiment.describe_data()['test_users']} test users and "
+            f"more than {min(CUTOFFS)} items, found {experiment.describe_data()['test_users']} test users and "
             f"{experiment.dataset.item_num - 1} items"
         )
     if any(stage.prompted for stage in stages):

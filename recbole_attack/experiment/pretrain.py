@@ -238,8 +238,13 @@ class PretrainExperiment(Experiment):
         return Findings({"detection": qualities(evidence, said)}, tables)
 
     def describe_data(self) -> dict[str, Any]:
-        """Counts and hashes that identify the data, and the sizes of both parties."""
-        return {**super().describe_data(), **self.parties.sizes()}
+        """Counts and hashes that identify the data, and the sizes of both parties.
+
+        Users of the validation and of the test are the platform's, which alone are evaluated.
+        """
+        split, own = self.dataset.split, self.parties.platform
+        evaluated = {"valid_users": int(own[split.valid.users].sum()), "test_users": int(own[split.test.users].sum())}
+        return {**super().describe_data(), **evaluated, **self.parties.sizes()}
 
     def describe_threat(self) -> dict[str, Any]:
         """Target tokens, and what the attacker knows and controls."""
@@ -263,12 +268,20 @@ def _epochs_of(stage: Stage, trainer: StageTrainer, before: int) -> list[dict[st
 
 
 def _first_seed(config: AttackConfig, stage: Stage) -> int:
-    """What draws the first weights of a model: the platform does not know what its provider started from.
+    """What draws the first weights of a model."""
+    seed: int = config["seed"]
+    return platform_seed(seed) if stage == LOCAL_TRAIN else seed
+
+
+def platform_seed(seed: int) -> int:
+    """What draws the first weights of a platform's own model: it does not know what its provider started from.
 
     Models that start alike are alike afterwards, and detectors would find whatever is not.
+
+    Args:
+        seed: The platform's, which may well be the provider's: both may have left it as it is by default.
     """
-    own = stage == LOCAL_TRAIN
-    return int(stream(config["seed"], "model of the platform").integers(2**32) if own else config["seed"])
+    return int(stream(seed, "model of the platform").integers(2**32))
 
 
 def _stage_config(config: AttackConfig, stage: Stage, folder: Path) -> AttackConfig:

@@ -87,12 +87,12 @@ def prepare_recbole(config: AttackConfig) -> RecBoleExperiment:
     threat = resolve_threat(config, dataset)
     if not (dataset.split.train.lengths >= 2).any():
         raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
-    check_valid_metric(config, dataset.split, threat, threat.dishonest_users)
     train_data = _training_loader(config, dataset, [train, valid, test])
     by_row = _private(config)
     by_row["MODEL_TYPE"] = ModelType.SEQUENTIAL  # else RecBole's loader masks its own idea of a user's history
     with refusing(config.model_class, "trained"):
         valid_data, test_data = (evaluation_loader(by_row, part, threat.dishonest_users) for part in (valid, test))
+    check_valid_metric(config, dataset.split, threat, valid_data)
     experiment = RecBoleExperiment(config, dataset, threat, train_data, valid_data, test_data)
     if config["attack"] == "none":
         return experiment

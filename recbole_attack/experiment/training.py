@@ -90,8 +90,8 @@ def prepare_training(config: AttackConfig, dataset: RaggedSequentialDataset | No
     )
     if not len(train_data.trainable_users):
         raise DataError(f"dataset '{config['dataset']}' has no user with 2 training interactions")
-    check_valid_metric(config, dataset.split, threat, threat.dishonest_users)
     valid_data, test_data = (evaluation_loader(config, part, threat.dishonest_users) for part in (valid, test))
+    check_valid_metric(config, dataset.split, threat, valid_data)
     return TrainingExperiment(config, dataset, threat, train_data, valid_data, test_data)
 
 

@@ -46,8 +46,9 @@ _SEEDS = 2**32
 
 _INSTALLED = frozenset({"recbole_attack", "recbole", "torch", "builtins", "abc", "typing"})
 
-_SCORES = 3
-"""Of what detectors call a score; kept scores of another kind are not read."""
+_SCORES = 4
+"""Of what detectors call a score, and of how the platform's own model is trained; what is kept of another kind is not
+read."""
 
 LEFT_OUT = "left out"
 """What is kept of a detector that found nothing to read."""

@@ -28,8 +28,18 @@ def configured(
 ) -> AttackConfig:
     """The configuration of the model in a file, and of those that are trained beside it.
 
-    What the file shows or says wins over defaults. What it neither shows nor says is taken as given or by default, and
-    a warning names it: scores depend on it, and nothing would tell if it were wrong.
+    See :func:`own_configuration`, which has the arguments, and :func:`with_file`.
+
+    Raises:
+        ConfigError: A parameter is not valid, or contradicts the file.
+    """
+    return with_file(file, own_configuration(file, model, dataset, files, given))
+
+
+def own_configuration(
+    file: ModelFile, model: Any, dataset: str | None, files: list[str] | None, given: Mapping[str, Any]
+) -> AttackConfig:
+    """What a platform says of its models, of the kind a given file holds; nothing else of that file is in it.
 
     Args:
         file: What was read.
@@ -39,7 +49,7 @@ def configured(
         given: Parameters; win over files.
 
     Raises:
-        ConfigError: A parameter is not valid, or contradicts the file.
+        ConfigError: A parameter is not valid.
     """
     plain = {**_CENTRAL, "show_progress": False, **given}
     told = file.config.get("model")
@@ -50,23 +60,54 @@ def configured(
     config = AttackConfig(model, dataset, files, plain)
     if config["scenario"] != "central":
         raise ConfigError(f"models are trained in the scenario 'central' here: found scenario '{config['scenario']}'")
+    return config
+
+
+def with_file(file: ModelFile, config: AttackConfig) -> AttackConfig:
+    """The configuration of the model in a file, and of those that are trained beside it.
+
+    What the file shows or says wins over defaults. What it neither shows nor says is taken as given or by default, and
+    a warning names it: scores depend on it, and nothing would tell if it were wrong.
+
+    Args:
+        file: What was read.
+        config: As of :func:`own_configuration`.
+
+    Raises:
+        ConfigError: The file contradicts a parameter that was given.
+    """
     own = _own(file, config)
     for key, value in own.items():
         if key in config.external_config_dict and config[key] != _number(value):
             raise ConfigError(f"{key} of {file.path} is {shown(value)}: found {shown(config[key])}")
-    for key in UNSEEN.get(config["model"], ()):
-        if key not in own and key not in config.external_config_dict:
-            _assume(file, key, config[key])
+    for key in _untold(own, config):
+        _assume(file, key, config[key])
     return config.replace(**own)
 
 
 def fitted_to(file: ModelFile, config: AttackConfig) -> AttackConfig:
-    """A configuration with the sizes of another model file, for a model beside the given one.
+    """The configuration of the platform's own model in a file, beside the given one.
+
+    What the file shows or says wins over all else, since other files may differ in it. For what it does not,
+    :func:`with_file` says what is taken.
+
+    Args:
+        file: What was read.
+        config: As of :func:`own_configuration`: what the given model's file says is not said of this one.
 
     Raises:
         ConfigError: The file holds a model of another name.
     """
-    return config.replace(**_own(file, config))
+    own = _own(file, config)
+    for key in _untold(own, config):
+        _assume(file, key, config[key], "a checkpoint with its configuration says it")
+    return config.replace(**own)
+
+
+def _untold(own: Mapping[str, Any], config: AttackConfig) -> list[str]:
+    """The parameters that no shape shows and neither a file nor anybody else says."""
+    said = {*own, *config.external_config_dict}
+    return [key for key in UNSEEN.get(config["model"], ()) if key not in said]
 
 
 def _own(file: ModelFile, config: AttackConfig) -> dict[str, Any]:
@@ -85,10 +126,10 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _assume(file: ModelFile, name: str, value: Any) -> None:
+def _assume(file: ModelFile, name: str, value: Any, how: str | None = None) -> None:
     LOG.warning(
         f"{file.path} does not say its {name}: {shown(value)} is assumed; a wrong one changes scores and nothing "
-        f"shows it (--{name}=...)"
+        f"shows it ({how or f'--{name}=...'})"
     )
 
 

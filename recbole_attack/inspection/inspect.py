@@ -17,10 +17,11 @@ from recbole_attack.defense import DETECTORS, Detection
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment.detection import Judged, detected
 from recbole_attack.experiment.suspects import FLAGGED, suspects
-from recbole_attack.inspection.calibration import cache_folder, clean_maxima, is_flagged, p_values
+from recbole_attack.inspection.calibration import clean_maxima, is_flagged, p_values
 from recbole_attack.inspection.catalogue import catalogue
-from recbole_attack.inspection.given_model import LOG, GivenModel, configured, fitted_to, item_rows, restored
-from recbole_attack.inspection.model_file import read_model_file
+from recbole_attack.inspection.given_model import LOG, GivenModel, item_rows, own_configuration, restored, with_file
+from recbole_attack.inspection.local_model import local_model
+from recbole_attack.inspection.model_file import ModelFile, read_model_file
 from recbole_attack.inspection.options import inspection_options
 from recbole_attack.inspection.platform import Platform, cutoffs, prepare_platform
 from recbole_attack.inspection.power import noticed
@@ -103,19 +104,19 @@ def inspect_model(
     asked = inspection_options(options)
     _check_new(asked["output"])
     file = read_model_file(Path(model_file))
-    config = configured(file, model, dataset, config_file_list, config_dict or {})
+    own_file = None if asked["local"] is None else read_model_file(Path(asked["local"]))
+    own_config = own_configuration(file, model, dataset, config_file_list, config_dict or {})
+    config = with_file(file, own_config)
     platform = prepare_platform(config)
     items = catalogue(platform.dataset, item_rows(config, platform.dataset, file), _path(asked["items"]))
     _tell(platform, file.path, items)
     given = restored(config, platform.dataset, file, items)
     cutoffs(given)  # refuses what cannot be compared before anything is trained
-    evidence = platform.evidence(given, _local(platform, asked["local"]), platform.users)
+    evidence = platform.evidence(given, local_model(platform, own_file, own_config), platform.users)
     said_by = detected(evidence, config.final_config_dict)
     clean = _clean_scores(platform, given, said_by, asked, file.path)
     record = {
-        "version": __version__,
-        "evaluator": EVALUATOR_VERSION,
-        "model_file": {"name": file.path.name, "sha256": file.sha256},
+        **_origin(model_file=file, local_file=own_file),
         "inspection": asked,
         "config": config.to_dict(),
         "items": {"of_the_model": items.size - 1, "foreign": len(items.foreign), "order_assumed": items.assumed},
@@ -171,15 +172,10 @@ def _such_as(tokens: Sequence[str]) -> str:
     return f" ({', '.join(map(shown, tokens[:3]))}{', ...' if len(tokens) > 3 else ''})" if tokens else ""
 
 
-def _local(platform: Platform, file: str | None) -> GivenModel:
-    """The platform's own model, read or trained and kept."""
-    if file is None:
-        kept = cache_folder(platform.config) / "local.pth"
-        return platform.trained(platform.users, platform.config["seed"], kept)
-    own = read_model_file(Path(file))
-    config = fitted_to(own, platform.config)
-    items = catalogue(platform.dataset, item_rows(config, platform.dataset, own), None)
-    return restored(config, platform.dataset, own, items)
+def _origin(**files: ModelFile | None) -> dict[str, Any]:
+    """What looked at which files; ``None`` where there is none."""
+    named = {key: file and {"name": file.path.name, "sha256": file.sha256} for key, file in files.items()}
+    return {"version": __version__, "evaluator": EVALUATOR_VERSION, **named}
 
 
 def _finish(

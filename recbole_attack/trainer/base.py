@@ -201,14 +201,13 @@ class AttackTrainer(Trainer):
             file = Path(model_file or self.saved_model_file)
             own = self.config.to_dict() if model_file is None else None
             resuming.load_model(self.model, load_checkpoint(file, self.device), file, own)
-        configured = self.protocol
+        configured, self.protocol = self.protocol, self.full_protocol if full_ranking else self.protocol
         try:
-            self.protocol = self.full_protocol if full_ranking else configured
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+            return {key: float(value) for key, value in result.items()}
         finally:
             self.protocol = configured
-            self.eval_collector.discard()  # of an evaluation that was interrupted
-        return {key: float(value) for key, value in result.items()}
+            self.eval_collector.discard()  # what was collected before an interruption
 
     @property
     def best_epoch(self) -> int:

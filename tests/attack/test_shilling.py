@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from recbole_attack.attack import LEVELS, PROFILES, Log
-from recbole_attack.attack.profiles import WeightedFiller
+from recbole_attack.attack.profiles import Filler, WeightedFiller
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.utils.errors import DataError
 
@@ -156,3 +156,13 @@ def test_who_knows_what():
     assert levels == {"ra": "K0", "bandwagon": "K1", "popular": "K1", "average": "K1", "segment": "K2"}
     assert PROFILES["segment"](PARAMETERS, log).knowledge == (LEVELS["K2"],)
     assert PROFILES["segment"](PARAMETERS, log_of([5], categories=np.ones(13, dtype=int))).level is None
+
+
+def test_a_share_is_rounded_up_as_a_fraction_is():
+    """0.07 of 100 is 7, though the product of floats is above it."""
+    preferred = np.arange(1, 701)
+    for percent in range(101):
+        filler = Filler(np.arange(1000, 3000), preferred, percent / 100, len(preferred))
+        for length in (1, 3, 50, 100, 700):
+            drawn = filler(np.random.default_rng(0), length)
+            assert np.isin(drawn, preferred).sum() == -(-percent * length // 100), (percent, length)

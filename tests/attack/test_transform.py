@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_attack.attack import AttackContext, Profile
+from recbole_attack.attack import Attack, AttackContext, Profile
+from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.transform import FakeProfile, Substitute, _random_orders, keep
 from recbole_attack.data import NonInteracted
 from recbole_attack.data.sequences import from_pairs
@@ -207,6 +209,22 @@ def test_valid_candidates_are_counted(model: Any, tau: float) -> None:
     assert (counts >= 1).all()  # the replaced item itself passes any threshold
 
 
+@pytest.mark.parametrize("counts", [(1, 35), (7,), (1, 2, 35), (35, 1, 9, 2)])
+def test_the_median_of_candidates_is_between_the_middle_two(model: Any, counts: tuple[int, ...]) -> None:
+    class Searching:
+        def __call__(self, model: Any, profile: Profile, *_: Any) -> Profile:
+            return profile
+
+        def valid_candidates(self, model: Any, profile: Profile, *_: Any) -> torch.Tensor:
+            return torch.tensor(counts)
+
+    users = np.arange(len(counts))
+    found = Attack(Searching(), training_loss).candidates(
+        model, random_profile(1, (3,) * len(users)), users, context((7,))
+    )
+    assert found == median(counts)
+
+
 def test_ties_are_broken_by_nothing_that_an_id_tells() -> None:
     users, where = np.arange(400), context((1,))
     first = _random_orders(users, where)[:, :10].flatten()
@@ -310,7 +328,7 @@ def test_fillers_are_popular_items_by_the_share_and_others_without_repeats(
     items = FakeProfile(share, popular)._filler(np.random.default_rng(seed), length, ranked_context())
     assert len(items) == length
     assert set(items) <= set(range(1, 21))
-    count = min(int(np.ceil(share * length)), 20)
+    count = min(max(int(np.ceil(share * length - 1e-9)), int(share > 0)), 20)
     ranking = [5, 6, 7, 8, 9, 1, 2, 3, 4, *range(10, 21)]
     assert len(set(items) & set(ranking[: max(int(popular * 20), count)])) >= count
     if length <= 20:

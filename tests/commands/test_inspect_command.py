@@ -18,7 +18,7 @@ DATASETS = str(Path(__file__).resolve().parents[2] / "dataset")
 SIZES = {"hidden_size": 8, "inner_size": 16, "MAX_ITEM_LIST_LENGTH": 12, "n_layers": 1}
 TRAINING = {"epochs": 3, "learning_rate": 0.01}
 COMMON = ["--model=SASRec", "--dataset=tiny", f"--data_path={DATASETS}", "--epochs=3", "--learning_rate", "0.01"]
-COMMON += ["--clean_models=9", "--false_alarms", "0.1", "--detector=excess_tail"]
+COMMON += ["--clean_models=9", "--false_alarms", "0.1", "--detector=excess_tail", "--seed=2024"]
 ITEM = 8
 """The id of i22."""
 

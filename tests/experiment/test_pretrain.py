@@ -15,6 +15,7 @@ from recbole_attack.attack import BACKDOORS
 from recbole_attack.defense import DETECTORS
 from recbole_attack.experiment import prepare_pretrain
 from recbole_attack.report.run_table import result_table
+from recbole_attack.report.words import sampled_users
 from recbole_attack.stages import PLATFORMS, plans
 from recbole_attack.trainer import StageTrainer
 
@@ -345,3 +346,17 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(pretrain, monkeypatch)
     trained = trained_epochs(monkeypatch)
     assert same(run_recbole_attack(resume=str(folder)), first)
     assert not trained and {file: file.stat().st_mtime_ns for file in folder.rglob("*.pth")} == kept
+
+
+def test_users_of_the_record_are_those_of_the_platform_who_are_evaluated(pretrain):
+    """Of whom ``eval_users`` may draw some, which a caption says where it does."""
+    given = pretrain(platform_users="random:0.3", attack="none")
+    everybody = prepare_pretrain(AttackConfig(config_dict=given))
+    data, split = everybody.describe_data(), everybody.dataset.split
+    assert data["test_users"] == len(everybody.test_data.dataset.inter_feat) < len(split.test.users)
+    assert data["valid_users"] == len(everybody.valid_data.dataset.inter_feat) < len(split.valid.users)
+    for number in (data["test_users"] - 1, data["test_users"]):
+        drawn = prepare_pretrain(AttackConfig(config_dict={**given, "eval_users": number}))
+        assert drawn.describe_data() == data and len(drawn.test_data.dataset.inter_feat) == number
+        said = sampled_users({"config": {"eval_users": number}, "dataset": data, "budget": drawn.describe_threat()})
+        assert said == (f", on {number} users drawn at random" if number < data["test_users"] else "")

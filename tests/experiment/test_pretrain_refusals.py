@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_attack import run_recbole_attack
+from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack.experiment import prepare_pretrain
 from recbole_attack.utils.errors import ConfigError, DataError
 
 
@@ -91,3 +92,21 @@ def test_an_attack_that_could_change_nothing_is_refused(pretrain, tmp_path):
         run_recbole_attack(config_dict={**place, "target_items": "0", "category_field": "class"})
     assert not (tmp_path / "saved").exists()
     assert run_recbole_attack(config_dict={**place, "target_group": "gender=M", "attack": "none"}, saved=False)["clean"]
+
+
+def test_a_repair_needs_test_users_of_the_platform_and_six_items(pretrain, tmp_path):
+    """Only those of the platform are asked, whoever else has a row; lists of 5 tell something among 6 items."""
+    repair = {"attack": "bra", "repair": "excess_tail", "target_group": "all"}
+    with pytest.raises(DataError, match="more than 5 items, found 0 test users and 39 items"):
+        prepare(pretrain(**repair, platform_users="random:0.3:2"))
+    place = made_dataset(tmp_path)
+    assert prepare(pretrain(**{**repair, **place})).cutoffs == [5]
+    inter = tmp_path / "made" / "made.inter"
+    rows = [row for row in inter.read_text().splitlines() if "\t5\t" not in row]
+    inter.write_text("\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=r"more than 5 items, found \d test users and 5 items"):
+        prepare(pretrain(**{**repair, **place}))
+
+
+def prepare(values):
+    return prepare_pretrain(AttackConfig(config_dict=values))

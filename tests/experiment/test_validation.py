@@ -74,3 +74,30 @@ def test_a_group_needs_users_of_the_platform_who_never_had_the_item(owned, pretr
     else:
         with pytest.raises(DataError, match=rf"valid_metric '{metric}' cannot be measured"):
             prepare(config)
+
+
+@pytest.mark.parametrize("scenario", ["federated", "recbole", "pretrain"])
+def test_who_is_drawn_to_be_evaluated_is_who_has_to_be_without_the_item(owned, small, pretrain, scenario):
+    """Six users never had it. Where others are drawn, as the loader says whom, no epoch would have a value."""
+    own = {"scenario": scenario, "attack": "none", "target_items": ["i1"], "topk": [5], "eval_users": 1}
+    own |= {"model": "SASRec" if scenario != "recbole" else "BPR", "metrics": ["Hit", "ER"]}
+    own |= {"platform_users": "random:0.6"} if scenario == "pretrain" else {}
+    base = owned(spared=range(6))
+    given = (pretrain if scenario == "pretrain" else small)(**base)
+    if scenario == "recbole":
+        given = {"data_path": base["data_path"], "dataset": base["dataset"], "show_progress": False, "epochs": 1}
+    seen = set()
+    for seed in range(12):
+        values = {**given, **own, "seed": seed}
+        loader = prepare(AttackConfig(config_dict={**values, "valid_metric": "Hit@5"})).valid_data
+        (user,) = loader.dataset.tokens("user_id", loader.dataset.inter_feat["user_id"].numpy())
+        asked = AttackConfig(config_dict={**values, "valid_metric": "ER@5"})
+        seen.add(int(user[1:]) < 6)
+        if int(user[1:]) < 6:
+            assert prepare(asked).valid_data.dataset.inter_feat["user_id"].tolist() == [
+                *loader.dataset.inter_feat["user_id"]
+            ]
+        else:
+            with pytest.raises(DataError, match=r"found none among 1 that eval_users draws; .*, more eval_users, or"):
+                prepare(asked)
+    assert seen == {True, False}
