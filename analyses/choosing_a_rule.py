@@ -197,7 +197,7 @@ def page(folder: Path, store: Store, seconds: pd.DataFrame) -> str:
         DataError: No attack was run against every attacked rule.
     """
     about, rates, attacks = read_about(folder), read_grid(folder / "rates"), read_grid(folder / "attacks")
-    found = pd.concat([runs(rates, store), runs(attacks, store)])
+    found = pd.concat([runs(rates, store), runs(attacks, store)], ignore_index=True)
     clean = found[found["arm"] == "clean"].drop_duplicates([*RULE, "learning_rate", "seed"])
     attacked = found[found["arm"] == "attacked"]
     accurate, shared = tuned(clean, attacked), common(attacked)

@@ -138,7 +138,7 @@ def same_users(folder: Path, given: Mapping[str, Any], count: int) -> dict[str, 
     if not file.is_file():
         platform = prepare_platform(own_dataset(folder, given))
         seed, found = platform.config["seed"], []
-        local = platform.trained(platform.users, seed)
+        local = local_model(platform, None, platform.config)
         for number in range(count):
             clean = platform.trained(platform.users, seed + 1000 + number)
             found.append(highest(platform.evidence(clean, local, platform.users), clean, platform.config))

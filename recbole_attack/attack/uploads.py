@@ -28,10 +28,13 @@ _TIE = 1e-4
 class Adaptive:
     """Try lengths and splits on a simulated server, and upload what brings the targets up most.
 
-    The attacker knows the rule, and how malicious clients are held to a length. As many users as the round has honest
-    clients are drawn from the received model (:func:`~recbole_attack.data.histories.sampled_histories`) and trained as
-    honest clients do. Their updates and the attacker's own are aggregated, once for each candidate: the updates as they
-    were computed, and these with every length and split. All malicious clients of a round do the same.
+    The attacker knows the rule with what it remembers, and how malicious clients are held to a length. As many users as
+    the round has honest clients are drawn from the received model
+    (:func:`~recbole_attack.data.histories.sampled_histories`) and trained as honest clients without a defence do. Each
+    weighs what the attacker's own clients do in the mean, before they claim anything; if fewer are simulated than there
+    are honest clients, they weigh as much as all. Their updates and the attacker's own are aggregated, once for each
+    candidate: the updates as they were computed, and these with every length and split. All malicious clients of a
+    round do the same.
 
     A candidate's gain is what the server's step along the aggregate ``A`` brings, to first order in its rate:
     ``-<A, grad of mean_x,t (score(x, t) - mean_j score(x, j))>`` over the same users ``x``, all items ``j`` and targets
@@ -64,6 +67,7 @@ class Adaptive:
         made = at.trained(histories)
         simulated = torch.arange(len(made.updates), device=made.weights.device) < count
         others = made.only(simulated)
+        others = others._replace(weights=others.weights * (len(at.honest.updates) / count))
         unit = float(others.updates.norms().median())
         tried = self.candidates(at.own.updates, made.only(~simulated).updates, at.context.targets, unit)
         slope = slopes(at.model, histories, at.context.targets)

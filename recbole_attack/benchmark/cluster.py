@@ -10,6 +10,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
+
+from recbole_attack import __version__
 from recbole_attack.benchmark.plan import Arm
 from recbole_attack.benchmark.workers import Outcome, Train, error_line, outcome
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -43,7 +47,7 @@ def cluster_outcomes(
             if future.status not in ("finished", "error"):
                 raise TrainingError(f"the cluster at {scheduler} went away before its arms were trained")
             arm, error = asked.pop(future), future.exception()
-            yield arm, error_line(error) if error else _of_same_evaluator(future.result()[1])
+            yield arm, error_line(error) if error else _of_same_versions(future.result()[1])
 
 
 @contextmanager
@@ -77,8 +81,16 @@ def _check_versions(client: Any) -> None:
             )
 
 
-def _of_same_evaluator(trained: TrainedArm | str) -> TrainedArm | str:
-    """Versions of this package between two releases may differ in it."""
-    if isinstance(trained, str) or trained.record["evaluator"] == EVALUATOR_VERSION:
+def _of_same_versions(trained: TrainedArm | str) -> TrainedArm | str:
+    """Workers may have joined since :func:`_check_versions`, and this package may differ between two releases."""
+    if isinstance(trained, str):
         return trained
-    return f"the worker's evaluator must be of version {EVALUATOR_VERSION}: found {trained.record['evaluator']}"
+    ran, record = trained.timing["environment"], trained.record
+    there = {"evaluator": record["evaluator"], "recbole_attack": record["version"]}
+    here = {"evaluator": EVALUATOR_VERSION, "recbole_attack": __version__}
+    there |= {"torch": ran["torch"], "numpy": ran["numpy"]}
+    here |= {"torch": str(torch.__version__), "numpy": np.__version__}
+    wrong = [name for name in here if there[name] != here[name]]
+    if not wrong:
+        return trained
+    return f"the worker's {wrong[0]} must be of version {here[wrong[0]]}: found {there[wrong[0]]}"

@@ -61,6 +61,7 @@ def comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]]) ->
         values = [{r["seed"]: measured(r, main_arms(records[row])[-1]) for r in records[row]} for row in pair]
         seeds = [seed for seed in values[0] if seed in values[1]]
         for metric in comparison["metrics"]:
+            lookup(dict.fromkeys(name for of_row in values for of in of_row.values() for name in of), metric, "metric")
             first, second = ([_float(of_row[seed].get(metric)) for seed in seeds] for of_row in values)
             names.append([*pair, metric])
             found.append(compare(first, second))

@@ -7,6 +7,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recbole_attack.benchmark.comparisons import comparisons as compared
 from recbole_attack.benchmark.comparisons import holm, users_frame
 from recbole_attack.benchmark.intervals import Interval, user_intervals
@@ -40,7 +42,8 @@ def interval_table(records: Rows, k: int = 10) -> Table:
 def user_comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]]) -> Table:
     """Whether rows serve the same users differently: paired tests over users.
 
-    Their values are means over the seeds both rows were run with; without any, rows are left out.
+    Their values are means over the seeds both rows were run with, and tested the user with; without any such seed, rows
+    are left out.
 
     Args:
         records: As for :func:`interval_table`.
@@ -56,7 +59,7 @@ def user_comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]
         pair = each["first"], each["second"]
         shared = set.intersection(*({record["seed"] for record in records.get(row, ())} for row in pair))
         if shared:
-            outcomes = {(row, "attacked"): _all_outcomes(records, row, shared) for row in pair}
+            outcomes = _of_both(records, pair, shared)
             for metric in each["metrics"]:
                 found = compared(users_frame(outcomes, _cut_off(metric)), [pair], [metric], unit="user")
                 lines += [(line, len(shared)) for line in found.itertuples(index=False)]
@@ -87,9 +90,17 @@ def _cut_off(metric: str) -> int:
     return int(digits)
 
 
+def _of_both(records: Rows, pair: tuple[str, str], seeds: Container[int]) -> dict[tuple[str, str], list[Outcomes]]:
+    """Outcomes of both rows, each with every seed, of the users that were tested with it in both."""
+    found = {row: _all_outcomes(records, row, seeds) for row in pair}
+    users = [np.intersect1d(*(of.user for of in both)) for both in zip(*(found[row] for row in pair), strict=True)]
+    return {(row, "attacked"): [of.only(tested) for of, tested in zip(found[row], users, strict=True)] for row in pair}
+
+
 def _all_outcomes(records: Rows, row: str, seeds: Container[int]) -> list[Outcomes]:
     arm = main_arms(records[row])[-1]
-    found = [_outcomes(record, arm) for record in records[row] if record["seed"] in seeds]
+    by_seed = sorted((record for record in records[row] if record["seed"] in seeds), key=lambda record: record["seed"])
+    found = [_outcomes(record, arm) for record in by_seed]
     if None in found:
         raise DataError(
             f"row '{row}' has no outcomes of users: expected those of a store that trained it, found none; "

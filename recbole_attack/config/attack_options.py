@@ -67,7 +67,7 @@ ATTACK_OPTIONS: dict[str, Option] = {
         "shares of targets' rows that are tried", list, parse=_check_shares, form="a list of numbers from 0 to 1"
     ),
     "simulated_clients": Option("most honest clients of a simulated round", int, low=1, high=MANY),
-    "simulated_length": Option("items of the histories made up for them", int, low=1, high=MANY),
+    "simulated_length": Option("items of the histories made up for them", int, low=2, high=MANY),
     "popularity_weight": Option("factor alpha on the alignment with popular items", float, low=0.0),
     "estimator_steps": Option("steps of training the estimator of popularity", int, low=1, high=MANY),
     "upload_distance": Option("longest distance from an honest gradient", float, above=0.0),

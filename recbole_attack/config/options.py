@@ -151,7 +151,7 @@ OPTIONS: dict[str, Option] = {
     "clip_grad_norm": Option("arguments of clip_grad_norm_", dict, optional=True),
     "train_rows": Option("rows of central training", str, TRAIN_ROWS),
     "stopping_step": Option("evaluations without improvement before stopping", int, low=0),
-    "metric_decimal_place": Option("decimals of metrics", int, low=0, high=20),
+    "metric_decimal_place": Option("decimals of metrics", int, low=6, high=20),
     "synthetic_size": Option(
         "size of the dataset synthetic", parse=_check_size, form="a name, or a mapping of users, items and so on"
     ),

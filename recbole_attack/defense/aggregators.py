@@ -128,7 +128,7 @@ def fl_trust(config: Mapping[str, Any]) -> Aggregator:
     In the paper the server collects about a hundred clean examples and trains on them as clients do. Here nobody's data
     are needed: its root is ``root_histories`` histories of ``root_length`` items, sampled in each round from the global
     model (:func:`~recbole_attack.data.histories.sampled_histories`), and its update is the mean of what clients with
-    these histories would send. A model has next to nothing to learn from samples of its own: this root is mostly noise,
+    these histories, and without a ``client_defense``, would send. A model has next to nothing to learn from samples of its own: this root is mostly noise,
     and whom it trusts is little better than chance. What it says besides is what the model believes already, the
     attacker's work of earlier rounds included. So much is a root without data worth, and the server computes as much as
     that many clients more. On whole updates only: an item that no root history holds would never move.
@@ -172,7 +172,7 @@ def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     are aggregated by ``body_rule``, whose weights clients are said to have.
     """
     support = Support(config["row_quantile"], config["row_votes"], config["support_prior"], config["support_least"])
-    return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support)
+    return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support, weighted=True)
 
 
 def exposure_quota(config: Mapping[str, Any]) -> Aggregator:
@@ -189,7 +189,7 @@ PARTS: dict[str, Aggregator] = {
     "mean": Aggregator(weighting.mean),
     "norm_clipping": Aggregator(weighting.norm_clipping),
     "geometric_median": Aggregator(rfa.geometric_median),
-    "median": Aggregator(combine=coordinates.median),
+    "median": Aggregator(combine=coordinates.median, weighted=False),
 }
 """Rules that others are made of, by the names ``--row_rule``, ``--body_rule`` and ``--quota_rule`` take."""
 

@@ -43,6 +43,11 @@ class Outcomes:
     rank_target: Ranks
     eligible: Mask
 
+    def only(self, users: Int) -> Outcomes:
+        """Those of some of the users, in the order they have here."""
+        chosen = np.isin(self.user, users)
+        return Outcomes(self.user[chosen], self.rank_truth[chosen], self.rank_target[chosen], self.eligible[chosen])
+
     def hits(self, k: int) -> NDArray[np.floating]:
         """``[U]``: 1 where the item to predict is among the first ``k``; their mean is ``hit@k``."""
         return (self.rank_truth <= k).astype(float)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 ROUNDED = 2.5e-6
-"""Differences of metrics that are less apart than this are the same: records hold six decimals of a metric, so that two
-equal differences are up to twice their last one apart."""
+"""Differences of metrics that are less apart than this are the same: records hold at least six decimals of a metric, so
+that two equal differences are up to twice the sixth apart."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ class Crafting:
     Attributes:
         upload: How.
         context: What it sees.
-        aggregator: The rule of the server, without what this draws, knows and remembers.
+        aggregator: The rule of the server with what it remembers, without what it draws and knows.
         config: The run's configuration.
         round: Epoch, and number of the round in it.
+        honest_weight: Of an honest client, as far as the attacker can tell: the mean of what its own have without a
+            claim.
     """
 
     upload: Upload
@@ -40,6 +42,7 @@ class Crafting:
     aggregator: Aggregator
     config: Any
     round: tuple[int, int]
+    honest_weight: float
 
     def __call__(
         self, model: Any, updates: ClientUpdates, malicious: torch.Tensor, weights: torch.Tensor
@@ -68,8 +71,7 @@ class Crafting:
     def _trained(self, model: Any, profile: Profile) -> Clients:
         seed, steps = self.context.seed, self.config["local_epochs"]
         group = training_group(model, profile, steps, seed, "simulated", (self.context.epoch,))
-        counts = profile.item_seq_len - 1 if self.config["client_weighting"] == "examples" else group.weights
-        weights = counts.to(profile.item_seq.device, torch.float32)
+        weights = torch.full_like(group.weights, self.honest_weight)
         group = replace(group, weights=weights)
         with torch_stream(weights.device, seed, "simulated dropout", *self.round):
             updates, _ = single_updates(model, [group], self.config, Memory())

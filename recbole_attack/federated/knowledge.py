@@ -65,7 +65,7 @@ def root_update(model: Any, config: Any, root: tuple[int, int], key: tuple[int, 
 def training_group(
     model: Any, histories: Profile, local_epochs: int, seed: int, purpose: str, keys: Sequence[int]
 ) -> ClientGroup:
-    """Honest clients of equal weight with these histories.
+    """Honest clients of equal weight with these histories, whatever ``client_defense`` they would have.
 
     Args:
         model: The model they train.

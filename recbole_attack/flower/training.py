@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -97,7 +97,8 @@ class FlowerTrainer(FederatedTrainer):
             for places, answer in came:
                 losses[places] = answer.losses
             of = clients[kept]
-            craft = self.client_side.crafting(train_data, self.aggregator, epoch, index)
+            known = replace(self.aggregator, saved=self.saved)
+            craft = self.client_side.crafting(train_data, known, epoch, index, self.before)
             _, result, norms, scores = self._aggregated(asked, kept, came, losses[kept], craft)
             loud_ones = self._loudness(asked, came)
             if norms is not None:

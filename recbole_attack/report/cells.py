@@ -23,13 +23,18 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: Of the seeds whose value is defined.
-        margin: How far the 95 % interval (Student's t) reaches to either side; None with one seed.
+        margin: How far the 95 % interval (Student's t) reaches to either side; None with one seed, and where all are
+            alike, which says nothing about how far they are off.
         seeds: How many seeds there are.
     """
 
     mean: float
     margin: float | None
     seeds: int
+
+
+_ROUNDING = 1e-12
+"""Values that are less apart are the same."""
 
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:
@@ -42,8 +47,8 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     if not known:
         return None
     count = len(known)
-    margin = float(t.ppf(0.975, count - 1) * sem(known)) if count > 1 else None
-    return Estimate(sum(known) / count, margin, count)
+    apart = count > 1 and max(known) - min(known) > _ROUNDING
+    return Estimate(sum(known) / count, float(t.ppf(0.975, count - 1) * sem(known)) if apart else None, count)
 
 
 def figure(value: Estimate | None, metric: str, seeds: int | None = None, digits: int = 2) -> str:

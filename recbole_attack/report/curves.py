@@ -89,14 +89,14 @@ def _ends(value: Estimate) -> tuple[float, float]:
 
 
 def trades(cells: Cells) -> list[Trade]:
-    """Exposure against the accuracy it costs, for each place; without the rows that have no clean twin."""
+    """Exposure against the accuracy it costs, for each place; without rows whose clean twin lacks a seed."""
     if not cells.accuracy or not cells.exposure:
         return []
     of, lost = Labels(cells.rows), cells.accuracy + LOST
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in cells.rows:
         cost, exposure = row.figures.get(lost), row.figures.get(cells.exposure)
-        if row.attacked and cost and exposure:
+        if row.attacked and cost and exposure and cost.seeds == exposure.seeds:
             attacks = found.setdefault(of.place(row), {})
             attacks.setdefault(joined(of.attack(row), of.rule(row)), []).append((cost.mean, exposure.mean))
     return [

@@ -209,7 +209,7 @@ def _styles(panels: Iterable[Iterable[str]], strokes: Sequence[str], order: Iter
 def _share_axis(axes: Any, shares: Sequence[float]) -> None:
     """A logarithmic axis in per cent, with a tick at each share that was run."""
     axes.set_xscale("log")
-    axes.set_xticks(shares, [rounded(100 * share) for share in shares], fontsize="small")
+    axes.set_xticks(shares, [f"{100 * share:.6g}" for share in shares], fontsize="small")
     axes.set_xticks([], minor=True)
     axes.set_xlabel("malicious clients, %")
 

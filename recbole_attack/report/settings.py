@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from recbole_attack.report.numbers import rounded
+from recbole_attack.config.defaults import load_defaults
 
 Record: TypeAlias = Mapping[str, Any]
 """The content of one ``result.json``."""
@@ -23,6 +23,9 @@ _OWNERS = ("scenario", "model", "attack", "aggregator", "upload")
 
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget", "claimed_interactions", "upload"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
+
+_WHO = {SHARE, "malicious_clients", "malicious_seed"}
+"""What decides who is malicious."""
 
 _NOTHING = (
     *(("client_defense", "none"), ("pre_aggregator", "none"), ("gradient_scale", 1), ("upload", "computed")),
@@ -73,14 +76,17 @@ def effective(record: Record) -> dict[str, str]:
 def is_clean_twin(clean: Record, attacked: Record) -> bool:
     """Whether two records are of the same run but for the attack, and the first is of the one without.
 
-    What only the attacked run has must be the attack's own, and nothing that the clean one has, too, but switched off.
+    What only the attacked run has must be the attack's own, and not what the clean one has switched off, or what its
+    version did not know of. With compromised users both leave out the same ones.
     """
     if not is_clean(clean):
         return False
     theirs, mine = effective(clean), effective(attacked)
-    more = mine.keys() - theirs.keys() - _ATTACKER
-    alike = all(mine.get(name) == value for name, value in theirs.items() if name != "attack")
-    return alike and not any(name in clean["config"] for name in more if name != "attack")
+    compromised = attacked["config"].get("malicious_clients") == "compromise"
+    aside = {"attack", *_ATTACKER, "malicious_seed"} - (_WHO if compromised else set())
+    of_all = clean["config"].keys() | load_defaults("overall").keys()
+    alike = all(mine.get(name) == value for name, value in theirs.items() if name not in aside)
+    return alike and not (mine.keys() - theirs.keys() - aside) & of_all
 
 
 def named(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -156,7 +162,7 @@ def value(key: str, setting: Any) -> str:
     if setting is None:
         return ""
     if key == SHARE:
-        return rounded(100 * setting)
+        return f"{100 * setting:.6g}"
     if isinstance(setting, bool):
         return "yes" if setting else "no"
     return setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
@@ -191,7 +197,7 @@ def label(settings: Mapping[str, Any], keys: Iterable[str] | None = None, unsaid
 
 def _is_off(key: str, setting: Any) -> bool:
     off = setting is False and key not in _DECIDED
-    return setting is None or off or (key, setting) in _NOTHING
+    return setting is None or setting in ({}, []) or off or (key, setting) in _NOTHING
 
 
 def _word(key: str, setting: Any) -> str:

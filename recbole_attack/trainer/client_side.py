@@ -41,7 +41,7 @@ class ClientSide:
         self.seed, self.device = int(config["seed"]), config["device"]
         self.attack = configured_attack(config.final_config_dict)
         self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
-        self.targets = torch.from_numpy(threat.targets).to(self.device)
+        self.targets, self.malicious = torch.from_numpy(threat.targets).to(self.device), threat.malicious_users
 
     @property
     def remembers(self) -> bool:
@@ -86,12 +86,29 @@ class ClientSide:
         said = claimed(self.config["claimed_interactions"], own, known, int(train_data.examples.max()))
         return np.concatenate([known, said]).astype(np.float32)
 
-    def crafting(self, train_data: TrainData, aggregator: Aggregator, epoch: int, index: int) -> Crafting | None:
-        """How malicious clients choose what they upload in one round; ``None`` where it is what they computed."""
+    def crafting(
+        self,
+        train_data: TrainData,
+        aggregator: Aggregator,
+        epoch: int,
+        index: int,
+        before: torch.Tensor | None = None,
+    ) -> Crafting | None:
+        """How malicious clients choose what they upload in one round; ``None`` where it is what they computed.
+
+        Args:
+            train_data: The clients' data.
+            aggregator: The rule as they know it.
+            epoch: From 0.
+            index: Of the round in the epoch.
+            before: What those remember that compare models.
+        """
         if self.attack is None or self.attack.upload is None:
             return None
-        context = self._context(train_data, self.period(epoch, index), 0)
-        return Crafting(self.attack.upload, context, aggregator, self.config, (epoch, index))
+        context = self._context(train_data, self.period(epoch, index), 0, before)
+        uniform = self.config["client_weighting"] == "uniform"
+        usual = 1.0 if uniform else float(train_data.examples_of(self.malicious).mean())
+        return Crafting(self.attack.upload, context, aggregator, self.config, (epoch, index), usual)
 
     def candidates(self, train_data: TrainData, users: Int, period: int) -> float | None:
         """See :meth:`~recbole_attack.attack.attack.Attack.candidates`; ``None`` without a malicious client."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from math import nan
 from time import perf_counter
@@ -159,7 +160,8 @@ class FederatedTrainer(AttackTrainer):
         def ask(honest: Int, malicious: Int, index: int, measured: bool) -> Computed:
             groups = grouping(side.period(epoch, index))(pool.users[honest], pool.users[malicious])
             rule = self.rule(epoch, index)
-            craft = side.crafting(train_data, self.aggregator, epoch, index)  # the rule, not the server's coins
+            known = replace(self.aggregator, saved=self.saved)  # the rule and its memory, not the server's coins
+            craft = side.crafting(train_data, known, epoch, index, self.before)
             losses, result, norms, scores = self.backend(self.model, groups, rule, self.config, self.memory, craft)
             loudness = Loudness(None, None)
             if measured and norms is not None:

@@ -11,8 +11,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
+from recbole_attack import __version__
 from recbole_attack.benchmark import cluster
 from recbole_attack.benchmark.cluster import cluster_outcomes
 from recbole_attack.benchmark.plan import Arm
@@ -35,8 +38,10 @@ def observed(parameters, name, folder):
         os.kill(os.getpid(), signal.SIGKILL)
     if parameters.get("slow"):
         time.sleep(100)
-    evaluator = parameters.get("evaluator", EVALUATOR_VERSION)
-    return TrainedArm({"dataset": {"sha256": {}}, "evaluator": evaluator, "given": parameters["given"]}, [], {}, {})
+    versions = {"evaluator": EVALUATOR_VERSION, "version": __version__, **parameters.get("versions", {})}
+    ran = {"torch": torch.__version__, "numpy": np.__version__, **parameters.get("ran", {})}
+    record = {"dataset": {"sha256": {}}, "given": parameters["given"], **versions}
+    return TrainedArm(record, [], {"environment": ran}, {})
 
 
 def collect(arms, address):
@@ -142,10 +147,20 @@ def test_a_cluster_of_other_versions_is_refused():
         cluster._check_versions(client)
 
 
-def test_figures_of_another_evaluator_are_no_result():
+def test_figures_of_other_versions_are_no_result():
+    """Of workers that joined after the versions were compared."""
     with local_cluster() as address:
-        found = collect([arm("a", given=1, evaluator=-3)], address)
-    assert found["a"] == f"the worker's evaluator must be of version {EVALUATOR_VERSION}: found -3"
+        others = {
+            "a": {"versions": {"evaluator": -3}},
+            "b": {"versions": {"version": "0"}},
+            "c": {"ran": {"torch": "1"}},
+        }
+        found = collect([arm(key, given=1, **other) for key, other in others.items()], address)
+    assert found == {
+        "a": f"the worker's evaluator must be of version {EVALUATOR_VERSION}: found -3",
+        "b": f"the worker's recbole_attack must be of version {__version__}: found 0",
+        "c": f"the worker's torch must be of version {torch.__version__}: found 1",
+    }
 
 
 def test_a_cluster_that_goes_away_ends_the_wait():

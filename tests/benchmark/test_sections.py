@@ -58,6 +58,8 @@ def test_rows_are_compared_seed_by_seed_and_adjusted_for_all_of_them():
     }
     assert (accuracy["difference"], accuracy["t"], accuracy["p"], accuracy["p (Holm)"]) == ("+0.0000", "-", "-", "-")
     assert comparison_table(records, asked[-1:]).body == []
+    with pytest.raises(ConfigError, match=r"unknown metric 'er@1O'.*did you mean 'er@10'"):
+        comparison_table(records, [{"first": "strong", "second": "weak", "metrics": ["er@1O"]}])
 
 
 def test_the_dose_is_that_of_each_group():

@@ -11,7 +11,7 @@ from recbole_attack.benchmark import Store
 from recbole_attack.benchmark.comparisons import holm
 from recbole_attack.benchmark.sections import sections
 from recbole_attack.benchmark.user_sections import interval_table, user_comparison_table
-from recbole_attack.evaluator import read_outcomes
+from recbole_attack.evaluator import Outcomes, read_outcomes, write_outcomes
 from recbole_attack.report.experiment import About
 from recbole_attack.utils.errors import ConfigError, DataError
 
@@ -67,6 +67,24 @@ def test_rows_are_compared_over_the_seeds_both_were_run_with(records):
     expected = _difference({"attack=ra": first[1:], "attack=eb": other}, "gains", 5).mean()
     assert (line["difference"], line["seeds"]) == (f"{expected:+.4f}", "1")
     assert user_comparison_table({"attack=ra": first[:1], "attack=eb": other}, asked).body == []
+
+
+def test_users_are_compared_over_the_seeds_that_tested_them_in_both_rows(tmp_path):
+    """Rows that serve everybody alike, of which one did not test all of the users with one seed."""
+    users = np.arange(1, 21)
+
+    def of(row, seed, tested, rank):
+        file = tmp_path / f"{row}-{seed}.npz"
+        ranks = np.full(len(tested), rank)
+        write_outcomes(file, Outcomes(tested, ranks, ranks[:, None], np.ones((len(tested), 1), dtype=bool)))
+        return {"seed": seed, "attacked": {"test_result": {}}, "outcomes": {"attacked": str(file)}, "config": {}}
+
+    records = {
+        row: [of(row, 1, users[skipped:], rank=1), of(row, 2, users, rank=50)] for row, skipped in (("a", 0), ("b", 5))
+    }
+    asked = [{"first": "a", "second": "b", "metrics": ["hit@10"], "over": "users"}]
+    (line,) = lines(user_comparison_table({**records, "b": records["b"][::-1]}, asked))
+    assert (line["difference"], line["users"], line["p (t, Holm)"]) == ("+0.0000", "20", "-")
 
 
 def _difference(records, what, k):

@@ -68,7 +68,8 @@ class Scene:
                 p.normal_(0.0, 0.5, generator=torch.Generator().manual_seed(p.numel()))
         self.rule = configured_aggregator(config.final_config_dict)
         self.side = ClientSide(config, self.model, experiment.threat)
-        self.malicious = experiment.threat.malicious_users[:2]
+        self.attackers = experiment.threat.malicious_users
+        self.malicious = self.attackers[:2]
         self.honest = np.setdiff1d(self.data.trainable_users, self.malicious)[:8]
         self.groups = self.side.grouping(self.data, 3)(self.honest, self.malicious)
         self.weights = torch.cat([group.weights for group in self.groups])
@@ -114,8 +115,9 @@ def searched(scene: Scene) -> tuple[Sent, torch.Tensor, list[float]]:
     for share in (None, *config["tried_shares"]):
         for length in config["tried_lengths"]:
             candidates.append([shaped(u, c, at, share, length * unit) for u, c in zip(own, covers, strict=True)])
-    weight = 4.0 if config["client_weighting"] == "examples" else 1.0
-    weights = torch.cat([torch.full((count,), weight), scene.weights[8:]])
+    lengths = [min(len(scene.data.sequences[user]) - 1, scene.data.max_length) for user in scene.attackers]
+    weight = sum(lengths) / len(lengths) if config["client_weighting"] == "examples" else 1.0
+    weights = torch.cat([torch.full((count,), weight * 8 / count), scene.weights[8:]])
 
     def sent(uploads: torch.Tensor) -> torch.Tensor:
         norms = torch.stack([u.norm() for u in [*others, *uploads]])
@@ -227,3 +229,54 @@ def test_the_norms_that_are_recorded_are_those_of_what_was_sent(settings: Callab
     (loud,), (soft,) = ([r for r in part if r["malicious_norm"] is not None] for part in (free, held))
     assert loud["malicious_norm"] > 2 * loud["honest_norm"], "seven times the median of shorter histories"
     assert soft["malicious_norm"] <= 1.05 * soft["honest_norm"], "medians of even counts differ a little"
+
+
+def seen(monkeypatch: pytest.MonkeyPatch, config: AttackConfig) -> list[Any]:
+    """The craftings of a whole training."""
+    made: list[Any] = []
+
+    def kept(self: ClientSide, *given: Any) -> Any:
+        made.append(original(self, *given))
+        return made[-1]
+
+    original = ClientSide.crafting
+    monkeypatch.setattr(ClientSide, "crafting", kept)
+    trained(config)
+    return made
+
+
+def test_the_attacker_knows_what_the_rule_remembers(
+    settings: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {"attack": "margin", "epochs": 2, "clients_per_round": 30, "aggregator": "exposure_quota"}
+    memories = [craft.aggregator.saved for craft in seen(monkeypatch, settings(**common, quota_histories=4))]
+    votes = [float(memory[0].sum()) for memory in memories]
+    assert votes[0] == 0 and votes == sorted(set(votes))
+
+
+def test_an_upload_is_told_the_model_of_before(
+    settings: Callable[..., AttackConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {"epochs": 3, "clients_per_round": 100, "client_defense": "popularity_regularization"}
+    first, second, _ = (c.context.before for c in seen(monkeypatch, settings(attack="margin", **common)))
+    assert first is None and second is not None
+
+
+def test_simulated_clients_have_the_weight_of_all_honest_ones(settings: Callable[..., AttackConfig]) -> None:
+    """With few of them, and lists of one length where real ones have others."""
+    config = settings(attack="margin", client_weighting="examples", simulated_clients=3, malicious_ratio=0.3)
+    scene, told = Scene(config), []
+    craft = scene.side.crafting(scene.data, scene.rule, 3, 1)
+    assert craft is not None
+
+    def upload(at: Any) -> Any:
+        def served(honest: Any, own: Any) -> Any:
+            told.append(float(honest.weights.sum()))
+            return at.served(honest, own)
+
+        return craft.upload(replace(at, served=served))
+
+    watched: Any = replace(craft, upload=upload)  # type: ignore[arg-type]
+    watched(scene.model, scene.updates, scene.hostile, scene.weights)
+    lengths = [min(len(scene.data.sequences[user]) - 1, scene.data.max_length) for user in scene.attackers]
+    assert told == pytest.approx([8 * sum(lengths) / len(lengths)] * len(told)) and told

@@ -35,7 +35,9 @@ def test_exposure_over_epochs_is_the_mean_of_the_epochs_all_seeds_have(made):
     records = [made(course=(0.0, 0.5, 0.25)), made(course=(0.5, 0.5), seed=2021), made("none", course=(0.5, 0.5))]
     (panel,) = epoch_panels(cells(records))
     assert panel.lines == {"dvfsr": [(0, 0.25), (1, 0.5)]}
-    assert panel.bands["dvfsr"][1] == (1, 0.5, 0.5)
+    (_, low, high), (_, *alike) = panel.bands["dvfsr"]
+    assert (low, high) == (0, pytest.approx(min(0.25 + estimate([0.0, 0.5]).margin, 1)))
+    assert all(map(math.isnan, alike)), "two values that are alike say nothing about how far they are off"
 
 
 def test_panels_over_epochs_are_as_few_as_can_be(made):
@@ -53,6 +55,14 @@ def test_the_front_is_what_no_other_point_beats(points):
         return any(o != point and o[0] <= point[0] and o[1] >= point[1] for o in points)
 
     assert front(points) == sorted({point for point in points if not beaten(point)})
+
+
+def test_a_point_of_a_trade_is_of_the_same_seeds_on_both_axes(made):
+    twin = made("none", hit=0.5)
+    rows = {"a": [made(hit=0.25, attack_weight=9), made(hit=0.5, seed=2021, attack_weight=9)], "none": [twin]}
+    assert trades(cells(rows)) == []
+    rows["none"].append(made("none", hit=0.5, seed=2021))
+    assert trades(cells(rows))[0].points
 
 
 def test_a_trade_has_every_row_with_a_clean_twin_by_its_line(made):

@@ -28,8 +28,8 @@ def test_figures_are_means_over_the_seeds_that_have_one(found):
     assert table.title == "Can the malicious clients be found?"
     assert table.head == ["row", "model", "detector", "precision", "recall", "auroc"]
     assert table.body == [
-        ["a", "clean", "top_row", "0.0000 ± 0.0000", "-", "-"],
-        ["a", "attacked", "top_row", "0.5000 ± 3.1766", "1.0000 (1 of 2 seeds)", "0.7500 ± 0.0000"],
+        ["a", "clean", "top_row", "0.0000", "-", "-"],
+        ["a", "attacked", "top_row", "0.5000 ± 3.1766", "1.0000 (1 of 2 seeds)", "0.7500"],
     ]
 
 
