@@ -128,10 +128,11 @@ def fl_trust(config: Mapping[str, Any]) -> Aggregator:
     In the paper the server collects about a hundred clean examples and trains on them as clients do. Here nobody's data
     are needed: its root is ``root_histories`` histories of ``root_length`` items, sampled in each round from the global
     model (:func:`~recbole_attack.data.histories.sampled_histories`), and its update is the mean of what clients with
-    these histories, and without a ``client_defense``, would send. A model has next to nothing to learn from samples of its own: this root is mostly noise,
-    and whom it trusts is little better than chance. What it says besides is what the model believes already, the
-    attacker's work of earlier rounds included. So much is a root without data worth, and the server computes as much as
-    that many clients more. On whole updates only: an item that no root history holds would never move.
+    these histories, and without a ``client_defense``, would send. A model has next to nothing to learn from samples of
+    its own: this root is mostly noise, and whom it trusts is little better than chance. What it says besides is what
+    the model believes already, the attacker's work of earlier rounds included. So much is a root without data worth,
+    and the server computes as much as that many clients more. On whole updates only: an item that no root history holds
+    would never move.
     """
     root = (config["root_histories"], config["root_length"])
     return Aggregator(judge=trust.fl_trust, root=root, whole_only=True, weighted=False)

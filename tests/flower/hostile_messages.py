@@ -361,9 +361,11 @@ ANSWERS: dict[str, Case] = {
     "losses that are NaN": Case(array("clients", "losses", every(np.nan)), SAME, ""),
     "losses beyond measure": Case(array("clients", "losses", every(3e38)), SAME, ""),
     "norms that are NaN": Case(array("clients", "norms", every(np.nan)), SAME, "", 1),
-    "norms below zero": Case(array("clients", "norms", every(-1.0)), LOST, "norms of at least 0", 1),
 }
 """Whatever the rule: what a node sends in place of its answers, its first excepted."""
+
+MEASURED = {"norms below zero": Case(array("clients", "norms", every(-1.0)), LOST, "norms of at least 0", 1)}
+"""Where updates are summed: of single ones the server measures itself."""
 
 
 def flipped(found: RecordDict) -> None:

@@ -25,7 +25,7 @@ pytest.importorskip("flwr", reason="needs Flower: pip install 'recbole_attack[fl
 from flwr.app import Message
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from function_grid import FunctionGrid
-from hostile_messages import ANSWERS, DESCRIPTIONS, LOST, REJECTED, SAME, SINGLE, SUMS, Case, Sent
+from hostile_messages import ANSWERS, DESCRIPTIONS, LOST, MEASURED, REJECTED, SAME, SINGLE, SUMS, Case, Sent
 
 from recbole_attack.flower.client_app import app
 from recbole_attack.flower.nodes import Nodes, find_nodes
@@ -211,6 +211,15 @@ def test_an_answer_of_single_clients(
 ) -> None:
     made = federation("median")
     check(made.under_fire(SINGLE[what], failure), SINGLE[what], failure, made, caplog)
+
+
+@pytest.mark.parametrize("failure", ["repeat", "accept"])
+@pytest.mark.parametrize("what", MEASURED)
+def test_an_answer_that_measures(
+    federation: Callable[[str], Federation], what: str, failure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = federation("mean")
+    check(made.under_fire(MEASURED[what], failure), MEASURED[what], failure, made, caplog)
 
 
 @pytest.mark.parametrize("what", SUMS)
