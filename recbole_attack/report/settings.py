@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from recbole_attack.config.defaults import load_defaults
-
 Record: TypeAlias = Mapping[str, Any]
 """The content of one ``result.json``."""
 
@@ -23,6 +21,9 @@ _OWNERS = ("scenario", "model", "attack", "aggregator", "upload")
 
 _ATTACKER = {SHARE, "malicious_clients", "gradient_scale", "norm_budget", "claimed_interactions", "upload"}
 """What does nothing without malicious clients, and without an attack unless their users are not evaluated."""
+
+_LATER = {"pre_aggregator", "client_detectors", "repair", "eval_users", "rounds_per_epoch", "per_item"}
+"""Parameters of every run today that records of before lack; no attack has them."""
 
 _WHO = {SHARE, "malicious_clients", "malicious_seed"}
 """What decides who is malicious."""
@@ -84,7 +85,7 @@ def is_clean_twin(clean: Record, attacked: Record) -> bool:
     theirs, mine = effective(clean), effective(attacked)
     compromised = attacked["config"].get("malicious_clients") == "compromise"
     aside = {"attack", *_ATTACKER, "malicious_seed"} - (_WHO if compromised else set())
-    of_all = clean["config"].keys() | load_defaults("overall").keys()
+    of_all = clean["config"].keys() | _LATER
     alike = all(mine.get(name) == value for name, value in theirs.items() if name not in aside)
     return alike and not (mine.keys() - theirs.keys() - aside) & of_all
 
