@@ -23,19 +23,6 @@ LOG = logging.getLogger("recbole_attack.inspection")
 _CENTRAL = {"scenario": "central", "attack": "none"}
 
 
-def configured(
-    file: ModelFile, model: Any, dataset: str | None, files: list[str] | None, given: Mapping[str, Any]
-) -> AttackConfig:
-    """The configuration of the model in a file, and of those that are trained beside it.
-
-    See :func:`own_configuration`, which has the arguments, and :func:`with_file`.
-
-    Raises:
-        ConfigError: A parameter is not valid, or contradicts the file.
-    """
-    return with_file(file, own_configuration(file, model, dataset, files, given))
-
-
 def own_configuration(
     file: ModelFile, model: Any, dataset: str | None, files: list[str] | None, given: Mapping[str, Any]
 ) -> AttackConfig:

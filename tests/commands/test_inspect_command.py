@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_attack.commands.main import main
-from recbole_attack.inspection.given_model import configured
+from recbole_attack.inspection.given_model import own_configuration, with_file
 from recbole_attack.inspection.model_file import ModelFile
 from recbole_attack.inspection.platform import prepare_platform
 
@@ -28,7 +28,7 @@ def weights(tmp_path_factory):
     """Those of a clean model on the same data."""
     file = ModelFile(Path("none"), "", {}, {"model": "SASRec"})
     given = {"data_path": DATASETS, **SIZES, **TRAINING, "checkpoint_dir": str(tmp_path_factory.mktemp("weights"))}
-    platform = prepare_platform(configured(file, None, "tiny", None, given))
+    platform = prepare_platform(with_file(file, own_configuration(file, None, "tiny", None, given)))
     return platform.trained(platform.users, 99).model.state_dict()
 
 

@@ -205,21 +205,14 @@ def test_an_answer(
 
 
 @pytest.mark.parametrize("failure", ["repeat", "accept"])
-@pytest.mark.parametrize("what", SINGLE)
-def test_an_answer_of_single_clients(
-    federation: Callable[[str], Federation], what: str, failure: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("rule", "what"), [*(("median", what) for what in SINGLE), *(("mean", what) for what in MEASURED)]
+)
+def test_an_answer_that_one_kind_of_rule_asks_for(
+    federation: Callable[[str], Federation], rule: str, what: str, failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = federation("median")
-    check(made.under_fire(SINGLE[what], failure), SINGLE[what], failure, made, caplog)
-
-
-@pytest.mark.parametrize("failure", ["repeat", "accept"])
-@pytest.mark.parametrize("what", MEASURED)
-def test_an_answer_that_measures(
-    federation: Callable[[str], Federation], what: str, failure: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = federation("mean")
-    check(made.under_fire(MEASURED[what], failure), MEASURED[what], failure, made, caplog)
+    made, case = federation(rule), {**SINGLE, **MEASURED}[what]
+    check(made.under_fire(case, failure), case, failure, made, caplog)
 
 
 @pytest.mark.parametrize("what", SUMS)

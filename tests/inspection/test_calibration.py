@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from recbole_attack.experiment.base import party_data
 from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection import calibration
 from recbole_attack.inspection.calibration import cache_folder, clean_maxima, clean_scores, p_values
-from recbole_attack.inspection.given_model import GivenModel, configured
+from recbole_attack.inspection.given_model import GivenModel
 from recbole_attack.inspection.model_file import ModelFile
 from recbole_attack.inspection.platform import prepare_platform
 from recbole_attack.model import SASRec

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from configured import configured
 from recbole.data.interaction import Interaction
 
 from recbole_attack.inspection.architecture import SEEN, UNSEEN, seen_sizes
 from recbole_attack.inspection.catalogue import catalogue
-from recbole_attack.inspection.given_model import GivenModel, configured, item_rows, restored
+from recbole_attack.inspection.given_model import GivenModel, item_rows, restored
 from recbole_attack.inspection.model_file import ModelFile, read_model_file
 from recbole_attack.inspection.platform import prepare_platform
 from recbole_attack.model import MODELS
