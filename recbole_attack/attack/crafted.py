@@ -122,7 +122,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Within:
-    """The largest tau, 0 at least, that keeps each upload as near to honest updates as these are to each other.
+    """The largest tau that keeps each upload as near to honest updates as these are to each other; 0 if none does at 0.
 
     With squared distances ``D``: either the largest from any of them is at most the largest between two of them, or
     their sum is at most the largest sum from one of them to all.

@@ -107,8 +107,9 @@ DIRECTIONS: dict[str, Callable[[TowardsDirection, Any, int, AttackContext], torc
 
 - ``items``: the mean row of the items with the smallest inner product with the mean row, the targets left out (the
   released code's popular items).
-- ``states``: the mean of the unit states of users drawn from the model, as long as rows are on average (ours: item rows
-  are weights of the output here, so what raises a score for most users is their mean state).
+- ``states``: the mean of the unit states of users drawn from the model, times the mean length of rows, so the shorter
+  the more users differ (ours: item rows are weights of the output here, so what raises a score for most users is their
+  mean state).
 """
 
 
@@ -117,7 +118,7 @@ class Competition:
     """Raise the targets over the items they compete with, for a user made up anew in every step.
 
     The user's history is random. A target's competitors are the user's best items, and of the others those most similar
-    to the target by the inner product of their rows. Loss: the sum of ``sigma(score_competitor - score_target)`` over
+    to the target by the inner product of their rows; targets do not compete with each other. Loss: the sum of ``sigma(score_competitor - score_target)`` over
     them, averaged over targets. Users and competitors are constants; the gradient reaches the targets' rows alone, and
     goes to zero as a target passes its competitors.
 
@@ -140,7 +141,8 @@ class Competition:
         rng = stream(context.seed, "synthetic user", context.epoch, context.step, user)
         pool = pool_of(model, random_histories(model, 1, self.length, context.targets, rng))
         rows = model.item_embedding.weight.detach()[: model.n_items]
-        ranked = pool.scores.repeat(len(context.targets), 1).scatter(1, context.targets[:, None], -torch.inf)
+        ranked = pool.scores.repeat(len(context.targets), 1)
+        ranked[:, context.targets] = -torch.inf
         likeness = (rows[context.targets] @ rows.T).masked_fill(ranked.isinf(), -torch.inf)
         likeness.scatter_(1, ranked.topk(min(self.recommended, model.n_items), dim=1).indices, torch.inf)
         against = ranked.gather(1, likeness.topk(min(self.competitors, model.n_items), dim=1).indices)

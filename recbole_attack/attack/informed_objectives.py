@@ -15,7 +15,7 @@ from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import target_bce, training_loss
 from recbole_attack.attack.row_objectives import linear_loss
 from recbole_attack.attack.states import pool_of
-from recbole_attack.data.histories import Profile
+from recbole_attack.data.histories import Profile, without
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -136,15 +136,15 @@ class KnownUsers:
     Of every user the attacker knows a prefix, :func:`known_prefixes`. For such a user with state ``h``, a target ``t``
     and each of its ``competitors`` best items ``j`` that it is not known to have and that are not promoted, the loss is
     ``delta`` if ``delta = s_j - s_t`` is at least 0 and ``exp(delta) - 1`` if not, summed over all of them. States are
-    constants, so its gradient reaches the rows of targets and competitors. Every client uploads the targets' rows and
-    others drawn by the length of their gradient, ``rows`` in all, each clipped to ``limit``.
+    constants, so its gradient reaches the rows of targets and competitors. In every local step each client changes the
+    targets' rows and others drawn by the length of their gradient, ``rows`` in all, each gradient clipped to ``limit``.
 
     Attributes:
         share: xi of all interactions.
         users: Most users in a step, drawn anew in each and the same for all clients.
         competitors: Items a target is paired with for each user.
-        rows: kappa.
-        limit: Longest row.
+        rows: kappa, in a local step.
+        limit: Of the length of a row's gradient.
     """
 
     share: float
@@ -161,11 +161,13 @@ class KnownUsers:
 
     def gradient(self, model: Any, context: AttackContext) -> torch.Tensor:
         """``[n_items, H]`` of the summed loss."""
-        known = self._drawn(context, model.max_seq_length).to(context.targets.device)
-        if not len(known.item_seq):
+        sequences, users = self._drawn(context)
+        if not len(users):
             return torch.zeros_like(model.item_embedding.weight[: model.n_items])
-        pool = pool_of(model, known)
-        others = pool.scores.clone()
+        recent = (torch.from_numpy(part) for part in sequences.last(users, model.max_seq_length))
+        pool = pool_of(model, Profile(*recent).to(context.targets.device))
+        had = torch.from_numpy(sequences.last(users, int(sequences.lengths[users].max()))[0])
+        others = without(pool.scores, had.to(context.targets.device))
         others[:, context.targets] = -torch.inf
         best = others.topk(min(self.competitors, others.shape[1]), dim=1)
         lead = best.values[:, :, None] - model.item_scores(pool.states, context.targets).detach()[:, None]
@@ -186,13 +188,13 @@ class KnownUsers:
         clipped = rows * (self.limit / rows.norm(dim=1, keepdim=True)).nan_to_num(nan=1.0, posinf=1.0).clamp(max=1.0)
         return linear_loss(model, chosen, -clipped)
 
-    def _drawn(self, context: AttackContext, most: int) -> Profile:
+    def _drawn(self, context: AttackContext) -> tuple[UserSequences, Int]:
+        """What is known of everybody, and whom the attacker looks at."""
         assert context.sequences is not None
         lengths = known_prefixes(context.sequences, self.share, context.seed)
         users = np.flatnonzero(lengths)
         rng = stream(context.seed, "approximated users", context.epoch, context.step)
-        known = context.sequences.head(context.sequences.lengths - lengths)
-        return Profile(*map(torch.from_numpy, known.last(rng.permutation(users)[: self.users], most)))
+        return context.sequences.head(context.sequences.lengths - lengths), rng.permutation(users)[: self.users]
 
 
 def known_prefixes(sequences: UserSequences, share: float, seed: int) -> Int:

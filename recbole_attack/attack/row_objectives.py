@@ -22,8 +22,9 @@ class Margin:
 
     For ``S`` histories ``x`` sampled from the received model (:func:`~recbole_attack.data.histories.sampled_histories`)
     with states ``h(x)``, and targets ``t``: the mean of ``softplus(tau(x) + m - score(h(x), t))``, where ``tau(x)`` is
-    the ``rank``-th best score among the items that are not in ``x``. States and ``tau`` are constants, so the gradient
-    of a target's row is ``-mean sigma(tau + m - score) h / T``, and zero for everything else.
+    the ``rank``-th best score among the items that are not in ``x``, the targets among them: as many targets as
+    ``rank`` or more outbid each other without end. States and ``tau`` are constants, so the gradient of a target's row
+    is ``-mean sigma(tau + m - score) h / T``, and zero for everything else.
 
     Attributes:
         histories: S.
@@ -47,11 +48,15 @@ class Margin:
         rng = stream(context.seed, "sampled histories", context.epoch, context.step, user)
         return pool_of(model, sampled_histories(model, self.histories, self.length, context.targets, rng))
 
-    def directions(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
-        """``[T, H]`` the way the loss would have each target's row go: its gradient, turned round."""
+    def direction(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        """``[T * H]`` the way the loss would have the targets' rows go, all as one vector of length 1.
+
+        It has a direction even where the targets lead by so much that no float holds the loss's own weights.
+        """
         with frozen(model):
-            weights = torch.sigmoid(self._missing(model, pool, context))
-        return weights.T @ pool.states / weights.numel()
+            missing = F.logsigmoid(self._missing(model, pool, context))
+        weights = missing.flatten().softmax(dim=0).view_as(missing)
+        return F.normalize((weights.T @ pool.states).flatten(), dim=0)
 
     def _loss(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
         return F.softplus(self._missing(model, pool, context)).mean()
@@ -66,7 +71,7 @@ class Covert:
     """:class:`Margin`, out of sight of users without taste: made against rules that ask such users.
 
     To its loss comes ``weight`` times the mean of ``softplus(score(h(x), t) - tau(x) + m)`` over as many histories of
-    items drawn in proportion to their popularity (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter
+    items drawn in proportion to one more than their popularity (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter
     of them as long as the model reads and the others of all lengths up to that. So a target is to rise for states that
     histories with taste lead to, and to stay out of the lists of the others.
 
@@ -115,15 +120,11 @@ class Quiet:
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
     ) -> torch.Tensor:
         lengths = self.share * honest_norms(model, original, users, context)
-        losses = [
-            linear_loss(model, context.targets, length * F.normalize(self._direction(model, int(user), context), dim=0))
-            for user, length in zip(users, lengths, strict=True)
-        ]
+        losses = []
+        for user, length in zip(users, lengths, strict=True):
+            way = self.margin.direction(model, self.margin.pool(model, int(user), context), context)
+            losses.append(linear_loss(model, context.targets, length * way))
         return torch.stack(losses)
-
-    def _direction(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
-        """``[T * H]``, all targets' rows as one vector."""
-        return self.margin.directions(model, self.margin.pool(model, user, context), context).flatten()
 
 
 def linear_loss(model: Any, targets: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -145,8 +145,8 @@ def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:
     low as can be. A lowest rating says that its item is not liked, for which implicit feedback has no word, so we leave
     those out. There an attacker picks the segment by hand; we choose items that share a ``category_field`` with a
     target or, without one, those that most often have the same users: the ``segment_items`` (a share of the catalogue)
-    with the highest cosine to the sum of the targets' columns of the matrix of users and items. What a profile has
-    room for besides is random.
+    with the highest cosine to the sum of the targets' columns of the matrix of users and items, one at least. What a
+    profile has room for besides is random.
 
     Raises:
         DataError: Nothing is like a target.
@@ -154,13 +154,13 @@ def segment(config: Mapping[str, Any], log: Log) -> FakeUsers:
     if log.categories is not None:
         similar = similar_targets(log.categories, log.targets)
         near, knows = log.others[similar.counts[log.others] > 0], CATEGORIES
-        most, reason = len(near), f"with a '{config['category_field']}' of a target"
+        reason = f"with a '{config['category_field']}' of a target"
     else:
-        near, knows = _of_the_same_users(log), LEVELS["K2"]
-        most, reason = part_of(len(log.others), config["segment_items"]), "whose users have a target"
+        near, knows, reason = _of_the_same_users(log), LEVELS["K2"], "whose users have a target"
+        near = near[: max(part_of(len(log.others), config["segment_items"]), 1)]
     if not len(near):
         raise DataError(f"attack 'segment' needs items like the targets: expected other items {reason}, found none")
-    return FakeUsers(Filler(log.others, near, 1.0, most), (knows,))
+    return FakeUsers(Filler(log.others, near, 1.0, len(near)), (knows,))
 
 
 def _of_the_same_users(log: Log) -> Int:

@@ -83,7 +83,7 @@ OPTIONS: dict[str, Option] = {
     "pre_aggregator": Option("what the server does to updates before", str, PRE_AGGREGATORS),
     "client_defense": Option("what honest clients do against attacks", str, CLIENT_DEFENSES),
     "per_item": Option("aggregate an item's embedding among clients that touched it", bool),
-    "shared_negatives": Option("all clients draw negatives in one order", bool),
+    "shared_negatives": Option("all honest clients draw negatives in one order", bool),
     "backend": Option("clients at once or one by one", str, ("vectorised", "loop")),
     "save_client_weights": Option("write each client's weight in every round", bool, optional=True),
     "chunk_tokens": Option("padded tokens computed at once", int, low=1, optional=True),

@@ -109,7 +109,9 @@ def training_batch(
 ) -> TrainBatch:
     """What honest clients with these histories would train on.
 
-    Negatives are drawn outside a row's history. A model that masks items gets draws of the client's own.
+    Negatives are drawn outside a row's history, which is all that is known of a client here: real ones have one item
+    more to predict where theirs are cut, and draw no negative that they had before. A model that masks items gets draws
+    of the client's own.
 
     Args:
         profile: ``B`` histories.

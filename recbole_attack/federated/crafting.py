@@ -70,7 +70,7 @@ class Crafting:
 
     def _trained(self, model: Any, profile: Profile) -> Clients:
         seed, steps = self.context.seed, self.config["local_epochs"]
-        group = training_group(model, profile, steps, seed, "simulated", (self.context.epoch,))
+        group = training_group(model, profile, steps, seed, "simulated", self.round)
         weights = torch.full_like(group.weights, self.honest_weight)
         group = replace(group, weights=weights)
         with torch_stream(weights.device, seed, "simulated dropout", *self.round):

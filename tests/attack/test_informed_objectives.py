@@ -164,8 +164,8 @@ def known_loss(model: Any, context: AttackContext, objective: KnownUsers, rows: 
     lengths = known_prefixes(sequences, objective.share, context.seed)
     order = stream(context.seed, "approximated users", context.epoch, context.step).permutation(np.flatnonzero(lengths))
     for user in order[: objective.users].tolist():
-        prefix = sequences[user][: lengths[user]].tolist()[-model.max_seq_length :]
-        state = state_of(model, prefix)
+        prefix = sequences[user][: lengths[user]].tolist()
+        state = state_of(model, prefix[-model.max_seq_length :])
         open_ones = [item for item in range(1, model.n_items) if item not in prefix and item not in (7, 31)]
         best = sorted(open_ones, key=lambda item: -float(score(model, state, item)))[: objective.competitors]
         for item in best:
@@ -176,7 +176,7 @@ def known_loss(model: Any, context: AttackContext, objective: KnownUsers, rows: 
 
 
 @pytest.mark.parametrize("name", SIZES)
-@pytest.mark.parametrize(("share", "users"), [(0.2, 6), (0.05, 500)])
+@pytest.mark.parametrize(("share", "users"), [(0.2, 6), (0.05, 500), (1.0, 500)])
 def test_fed_rec_attack_has_the_gradient_of_its_formula(
     scene: Callable[..., Scene], name: str, share: float, users: int
 ) -> None:

@@ -143,7 +143,7 @@ def competition_by_loops(scene: Scene, user: int, context: AttackContext, rows: 
     (history,) = drawn(scene, random_histories, "synthetic user", user, 1, 6, context.targets)
     state = state_of(model, history)
     for target, row in rows.items():
-        order = ranked(model, state, [*history, target])
+        order = ranked(model, state, [*history, *rows])
         best = [item for _, item in order[:3]]
         alike = sorted((item for _, item in order[3:]), key=lambda item: -float(table[item] @ table[target]))
         for item in [*best, *alike[: 7 - 3]]:
@@ -255,6 +255,32 @@ def test_quiet_is_margins_direction_and_a_share_of_an_honest_update(
         honest = honest_length(model, profile, client, context)
         model.train()
         assert float(sent.norm()) == pytest.approx(0.25 * honest, rel=1e-9)
+
+
+@pytest.mark.parametrize("lead", [30.0, 3000.0])
+def test_quiet_is_as_long_where_targets_lead_by_more_than_weights_can_hold(
+    scene: Callable[..., Scene], lead: float
+) -> None:
+    victim = scene()
+    model, context = victim[0].float(), context_of(victim)
+    with torch.no_grad():
+        model.item_embedding.weight[context.targets] *= lead
+    profile = profile_of()
+    loss = losses_of(victim, OBJECTIVES["quiet"], context)[0]
+    sent = gradients(model, loss)["item_embedding.weight"]
+    assert float(sent.norm()) == pytest.approx(0.25 * honest_length(model, profile, 0, context), rel=1e-4)
+
+
+@pytest.mark.parametrize("targets", [(7,), (7, 31)])
+def test_targets_that_lead_compete_no_more(scene: Callable[..., Scene], targets: tuple[int, ...]) -> None:
+    victim = scene()
+    model, context = victim[0], context_of(victim, targets)
+    (history,) = drawn(victim, random_histories, "synthetic user", 4, 1, 6, context.targets)
+    state = state_of(model, history)
+    with torch.no_grad():
+        model.item_embedding.weight[context.targets] = 1000.0 * state / state.norm()
+    loss = losses_of(victim, OBJECTIVES["psmu"], context)[0]
+    assert float(loss.detach()) < 1e-9 and not any(part.abs().max() > 1e-9 for part in gradients(model, loss).values())
 
 
 def honest_length(model: Any, profile: Profile, client: int, context: AttackContext) -> float:

@@ -129,8 +129,14 @@ def test_segments_are_the_items_with_the_highest_cosine(targets):
     most = int(0.2 * (12 - len(targets)))
     length = len(targets) + most
     assert [set(items) for items in profiles("segment", log, [length] * 3)] == [{*targets, *near[:most]}] * 3
-    whole = profiles("segment", log, [len(targets) + len(near) + 1] * 3)
-    assert all({*targets, *near} < set(items) for items in whole), "and a random one"
+    longer = [set(items) - {*targets, *near[:most]} for items in profiles("segment", log, [length + 2] * 60)]
+    assert all(len(items) == 2 for items in longer), "the whole segment, and random ones"
+    assert set.union(*longer) == set(range(1, 13)) - {*targets, *near[:most]}
+
+
+def test_a_segment_has_an_item_at_least():
+    (items,) = {frozenset(items) for items in profiles("segment", log_of([7]), [2] * 9, segment_items=0.0)}
+    assert len(items) == 2 and 7 in items
 
 
 def test_segments_of_a_category_are_drawn_from_all_of_it():

@@ -280,3 +280,24 @@ def test_simulated_clients_have_the_weight_of_all_honest_ones(settings: Callable
     watched(scene.model, scene.updates, scene.hostile, scene.weights)
     lengths = [min(len(scene.data.sequences[user]) - 1, scene.data.max_length) for user in scene.attackers]
     assert told == pytest.approx([8 * sum(lengths) / len(lengths)] * len(told)) and told
+
+
+def test_simulated_clients_draw_anew_in_every_round(settings: Callable[..., AttackConfig]) -> None:
+    scene = Scene(settings(attack="margin", malicious_ratio=0.3))
+    profile = Profile(torch.tensor([[3, 1, 4, 15, 9]]), torch.tensor([5]))
+
+    def touched(number: int) -> set[int]:
+        rows: list[torch.Tensor] = []
+        craft = scene.side.crafting(scene.data, scene.rule, 3, number)
+        assert craft is not None
+
+        def upload(at: Any) -> Any:
+            rows.append(at.trained(profile).updates.separate()[0]["item_embedding.weight"])
+            return craft.upload(at)
+
+        watched: Any = replace(craft, upload=upload)  # type: ignore[arg-type]
+        watched(scene.model, scene.updates, scene.hostile, scene.weights)
+        return set(rows[0].any(dim=1).nonzero().flatten().tolist())
+
+    first, again, second = touched(1), touched(1), touched(2)
+    assert first == again != second and {3, 1, 4, 15, 9} <= first & second
