@@ -134,10 +134,10 @@ def searched(scene: Scene) -> tuple[Sent, torch.Tensor, list[float]]:
 
 
 def simulated_loss(model: Any, users: Profile, rows: torch.Tensor, context: AttackContext, step: int) -> torch.Tensor:
-    """One client's, with draws that only simulated clients have."""
+    """One client's, with draws that only simulated clients of round 1 have."""
 
-    def renamed(seed: int, purpose: str, *keys: int) -> np.random.Generator:
-        return stream(seed, purpose.replace("fake", "simulated"), *keys)
+    def renamed(seed: int, purpose: str, epoch: int, *keys: int) -> np.random.Generator:
+        return stream(seed, purpose.replace("fake", "simulated"), epoch, 1, *keys)
 
     one = Profile(users.item_seq[rows], users.item_seq_len[rows])
     with patch.object(histories, "stream", renamed):
