@@ -118,9 +118,9 @@ class Competition:
     """Raise the targets over the items they compete with, for a user made up anew in every step.
 
     The user's history is random. A target's competitors are the user's best items, and of the others those most similar
-    to the target by the inner product of their rows; targets do not compete with each other. Loss: the sum of ``sigma(score_competitor - score_target)`` over
-    them, averaged over targets. Users and competitors are constants; the gradient reaches the targets' rows alone, and
-    goes to zero as a target passes its competitors.
+    to the target by the inner product of their rows; targets do not compete with each other. Loss: the sum of
+    ``sigma(score_competitor - score_target)`` over them, averaged over targets. Users and competitors are constants;
+    the gradient reaches the targets' rows alone, and goes to zero as a target passes its competitors.
 
     Attributes:
         length: Items of the history.

@@ -71,9 +71,10 @@ class Covert:
     """:class:`Margin`, out of sight of users without taste: made against rules that ask such users.
 
     To its loss comes ``weight`` times the mean of ``softplus(score(h(x), t) - tau(x) + m)`` over as many histories of
-    items drawn in proportion to one more than their popularity (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter
-    of them as long as the model reads and the others of all lengths up to that. So a target is to rise for states that
-    histories with taste lead to, and to stay out of the lists of the others.
+    items drawn in proportion to one more than their popularity
+    (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter of them as long as the model reads and the
+    others of all lengths up to that. So a target is to rise for states that histories with taste lead to, and to stay
+    out of the lists of the others.
 
     Attributes:
         margin: Gives the rest.
