@@ -15,6 +15,9 @@ from recbole_attack.data.histories import Profile, frozen, sampled_histories, sp
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
+_BACK = 1.5
+"""What an upload of :class:`Uncounted` takes back, as a multiple of what it gains."""
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -48,10 +51,16 @@ class Margin:
         rng = stream(context.seed, "sampled histories", context.epoch, context.step, user)
         return pool_of(model, sampled_histories(model, self.histories, self.length, context.targets, rng))
 
-    def direction(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
-        """``[T * H]`` the way the loss would have the targets' rows go, all as one vector of length 1.
+    def ways(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        """``[T, H]`` the way the loss would have each target's row go: its gradient, turned round."""
+        with frozen(model):
+            weights = torch.sigmoid(self._missing(model, pool, context))
+        return weights.T @ pool.states / weights.numel()
 
-        It has a direction even where the targets lead by so much that no float holds the loss's own weights.
+    def direction(self, model: Any, pool: Pool, context: AttackContext) -> torch.Tensor:
+        """``[T * H]`` the way of :meth:`ways`, all as one vector of length 1.
+
+        It is there even where the targets lead by so much that no float holds the loss's own weights.
         """
         with frozen(model):
             missing = F.logsigmoid(self._missing(model, pool, context))
@@ -92,13 +101,55 @@ class Covert:
         return lifted + self.weight * torch.stack(seen)
 
     def _seen(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
-        shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
-        shares[0] = shares[context.targets] = 0
-        rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
-        lengths = spread_lengths(self.margin.histories, model.max_seq_length)
-        pool = pool_of(model, weighted_histories(shares, lengths, rng))
+        pool = _without_taste(model, self.margin.histories, user, context)
         missing = pool.kth_best(self.margin.rank)[:, None] - row_scores(model, pool.states, context.targets)
         return F.softplus(self.margin.margin - missing).mean()
+
+
+@dataclass(frozen=True)
+class Uncounted:
+    """:class:`Margin`, turned so that a plain step along it shows no target to more users without taste.
+
+    Made against rules that ask whether a client's row raises an item, and take for its answer the inner product of the
+    row with the slope of the item's share of what users without taste are shown (those of :class:`Covert`). Of each
+    target's row of the loss's gradient, the coordinate with the steepest slope is replaced: it takes back what all
+    others gain, and half of that again, for the rule's users are others than the attacker's. A server that scales every
+    coordinate by itself, as Adam does, raises the target along all others.
+
+    Attributes:
+        margin: Gives the gradient that is turned.
+    """
+
+    margin: Margin
+
+    def __call__(
+        self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
+    ) -> torch.Tensor:
+        return torch.stack([self._loss(model, int(user), context) for user in users])
+
+    def _loss(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
+        way = self.margin.ways(model, self.margin.pool(model, user, context), context)
+        pool = _without_taste(model, self.margin.histories, user, context)
+        shown = pool.scores.softmax(dim=1)[:, context.targets]
+        slopes = (shown * (1 - shown)).T @ pool.states / len(shown)
+        return linear_loss(model, context.targets, turned(way, slopes))
+
+
+def turned(way: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+    """Rows ``[T, H]`` whose products with ``slopes`` are at most 0: each with another value in its steepest coordinate."""
+    steepest = slopes.abs().argmax(dim=1, keepdim=True)
+    rest = way.scatter(1, steepest, 0.0)
+    gain = (rest * slopes).sum(dim=1, keepdim=True).clamp(min=0.0)
+    back = (-_BACK * gain / slopes.gather(1, steepest)).nan_to_num(0.0, 0.0, 0.0)
+    return rest.scatter(1, steepest, back)
+
+
+def _without_taste(model: Any, count: int, user: int, context: AttackContext) -> Pool:
+    """What the model thinks of users who have items by how popular they are, and none of the targets."""
+    shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
+    shares[0] = shares[context.targets] = 0
+    rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
+    return pool_of(model, weighted_histories(shares, spread_lengths(count, model.max_seq_length), rng))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from typing import Any
 from recbole_attack.attack.attack import LEVELS, Attack
 from recbole_attack.attack.field_objectives import Competition, HardUsers, TowardsDirection
 from recbole_attack.attack.mining_objectives import Alignment, PopularUsers
-from recbole_attack.attack.row_objectives import Covert, Margin, Quiet
+from recbole_attack.attack.row_objectives import Covert, Margin, Quiet, Uncounted
 from recbole_attack.attack.transform import keep
+
+_OF_THE_QUOTA = (LEVELS["K1"], LEVELS["K3"])
 
 
 def margin(config: Mapping[str, Any]) -> Attack:
@@ -44,7 +46,17 @@ def covert(config: Mapping[str, Any]) -> Attack:
     model and stays out of the lists of such ones, which takes the popularity of the items besides.
     """
     objective = Covert(_margin(config), config["covert_weight"])
-    return Attack(keep, objective, weight=config["attack_weight"], knowledge=(LEVELS["K1"], LEVELS["K3"]))
+    return Attack(keep, objective, weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
+
+
+def uncounted(config: Mapping[str, Any]) -> Attack:
+    """Uncounted: ``margin``, turned so that no vote is counted; for an attacker who knows of ``exposure_quota`` (ours).
+
+    That rule takes a client for one that raises an item, and leaves its row out where too few do, if a plain step along
+    the row would show the item to more users made up of popular items. A server with Adam makes another step. The
+    attacker needs the popularity of the items, to make up such users.
+    """
+    return Attack(keep, Uncounted(_margin(config)), weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
 
 
 def a_hum(config: Mapping[str, Any]) -> Attack:
@@ -132,6 +144,7 @@ ROW_ATTACKS: dict[str, Callable[[Mapping[str, Any]], Attack | None]] = {
     "margin": margin,
     "quiet": quiet,
     "covert": covert,
+    "uncounted": uncounted,
     "a_hum": a_hum,
     "poison_frs": poison_frs,
     "pieck_ipe": pieck_ipe,

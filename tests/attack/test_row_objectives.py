@@ -17,7 +17,7 @@ from recbole_attack.attack import ATTACKS, AttackContext, Profile
 from recbole_attack.attack.field_objectives import Competition, HardUsers, TowardsDirection
 from recbole_attack.attack.mining_objectives import Alignment, PopularUsers, mined_items
 from recbole_attack.attack.objective import training_loss
-from recbole_attack.attack.row_objectives import Covert, Margin, Quiet
+from recbole_attack.attack.row_objectives import Covert, Margin, Quiet, Uncounted
 from recbole_attack.attack.row_recipes import ROW_ATTACKS
 from recbole_attack.data import TrainData
 from recbole_attack.data.histories import random_histories, sampled_histories, weighted_histories
@@ -35,6 +35,7 @@ OBJECTIVES = {
     "margin": Margin(histories=5, length=4, rank=3, margin=0.5),
     "quiet": Quiet(Margin(histories=5, length=4, rank=3, margin=0.5), share=0.25),
     "covert": Covert(Margin(histories=5, length=4, rank=3, margin=0.5), weight=2.0),
+    "uncounted": Uncounted(Margin(histories=5, length=4, rank=3, margin=0.5)),
     "items": TowardsDirection("items", 4.0, 3, 5, 4),
     "states": TowardsDirection("states", 4.0, 3, 5, 4),
     "psmu": Competition(length=6, recommended=3, competitors=7),
@@ -283,6 +284,50 @@ def test_targets_that_lead_compete_no_more(scene: Callable[..., Scene], targets:
     assert float(loss.detach()) < 1e-9 and not any(part.abs().max() > 1e-9 for part in gradients(model, loss).values())
 
 
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("targets", [(7,), (3, 12, 31)])
+def test_uncounted_is_margin_but_for_a_coordinate_that_takes_back_what_the_others_gain(
+    scene: Callable[..., Scene], name: str, targets: tuple[int, ...]
+) -> None:
+    """The slope of a target's mean share of what users without taste are shown, differentiated by its row."""
+    victim = scene(name)
+    model, context = victim[0], context_of(victim, targets)
+    uncounted, margin = (losses_of(victim, OBJECTIVES[one], context) for one in ("uncounted", "margin"))
+    for client, user in enumerate(USERS.tolist()):
+        sent, loud = (gradients(model, one[client]) for one in (uncounted, margin))
+        for target in targets:
+            found, plain = (-part["item_embedding.weight"][target] for part in (sent, loud))
+            slope = slope_without_taste(victim, user, context, target)
+            steepest = int(slope.abs().argmax())
+            others = torch.arange(len(slope)) != steepest
+            assert torch.allclose(found[others], plain[others], rtol=1e-9, atol=1e-12)
+            gain = float(slope[others] @ plain[others])
+            taken = float(slope[steepest] * found[steepest])
+            assert taken == pytest.approx(-1.5 * max(gain, 0.0), rel=1e-9, abs=1e-15)
+            assert float(slope @ found) <= 1e-15
+
+
+def slope_without_taste(scene: Scene, user: int, context: AttackContext, target: int) -> torch.Tensor:
+    model, total = scene[0], torch.zeros(())
+    row = model.item_embedding.weight.detach()[target].clone().requires_grad_()
+    counts = torch.from_numpy(scene[1].outside.popularity).double()
+    barred = context.targets.tolist()
+    shares = [0.0 if item == 0 or item in barred else 1 + float(counts[item]) for item in range(model.n_items)]
+    rng = stream(1, "histories without taste", 2, 0, user)
+    wanted = [min(1 + 4 * place * model.max_seq_length // 15, model.max_seq_length) for place in range(5)]
+    items, lengths = weighted_histories(torch.tensor(shares).double(), wanted, rng)
+    for history, length in zip(items.tolist(), lengths.tolist(), strict=True):
+        had, state = history[:length], state_of(model, history[:length])
+        own = score(model, state, target, row)
+        rest = sum(
+            math.exp(float(score(model, state, item)))
+            for item in range(1, model.n_items)
+            if item not in had and item != target
+        )
+        total = total + own.exp() / (own.exp() + rest) / len(wanted)
+    return torch.autograd.grad(total, row)[0]
+
+
 def honest_length(model: Any, profile: Profile, client: int, context: AttackContext) -> float:
     """Length of the gradient of the victim's loss on the client's own history, negatives and draws as streams say."""
     own = Profile(profile.item_seq[client : client + 1], profile.item_seq_len[client : client + 1])
@@ -365,7 +410,7 @@ def test_a_client_depends_on_nobody_who_shares_its_chunk(scene: Callable[..., Sc
             assert torch.allclose(found, whole[row], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("objective", ["margin", "quiet", "covert", "states", "psmu", "pieck_uea"])
+@pytest.mark.parametrize("objective", ["margin", "quiet", "covert", "uncounted", "states", "psmu", "pieck_uea"])
 def test_draws_follow_the_seed_the_epoch_the_step_and_the_client(scene: Callable[..., Scene], objective: str) -> None:
     victim = scene()
     seen = []
@@ -393,7 +438,7 @@ def test_dropout_and_the_global_generator_play_no_part(scene: Callable[..., Scen
 @pytest.mark.parametrize("name", ROW_ATTACKS)
 def test_defaults_make_attacks_that_know_the_model_alone(config: Callable[..., Any], name: str) -> None:
     attack = ATTACKS[name](config(attack=name).final_config_dict)
-    assert attack is not None and attack.level == ("K3" if name == "covert" else "K0")
+    assert attack is not None and attack.level == ("K3" if name in ("covert", "uncounted") else "K0")
     assert attack.remembers == name.startswith("pieck")
 
 

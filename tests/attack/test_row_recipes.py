@@ -10,7 +10,7 @@ from recbole_attack.attack import ATTACKS, LEVELS, Attack
 from recbole_attack.attack.field_objectives import Competition, HardUsers, TowardsDirection
 from recbole_attack.attack.mining_objectives import Alignment, PopularUsers
 from recbole_attack.attack.objective import training_loss
-from recbole_attack.attack.row_objectives import Covert, Margin, Quiet
+from recbole_attack.attack.row_objectives import Covert, Margin, Quiet, Uncounted
 from recbole_attack.attack.row_recipes import ROW_ATTACKS
 from recbole_attack.attack.transform import keep
 
@@ -37,6 +37,7 @@ WIRED = {
     "margin": Attack(keep, Margin(5, 7, 11, 1.5), weight=2.5),
     "quiet": Attack(keep, Quiet(Margin(5, 7, 11, 1.5), 0.25)),
     "covert": Attack(keep, Covert(Margin(5, 7, 11, 1.5), 0.5), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])),
+    "uncounted": Attack(keep, Uncounted(Margin(5, 7, 11, 1.5)), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])),
     "a_hum": Attack(keep, HardUsers(13), repeats=3, weight=2.5),
     "poison_frs": Attack(keep, TowardsDirection("states", 17.0, 19, 5, 7), weight=2.5),
     "pieck_ipe": Attack(keep, Alignment(23, 0.75), weight=2.5, remembers=True),
