@@ -136,7 +136,7 @@ class Uncounted:
 
 
 def turned(way: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
-    """Rows ``[T, H]`` whose products with ``slopes`` are at most 0: each with another value in its steepest coordinate."""
+    """Rows ``[T, H]`` whose products with ``slopes`` are at most 0: each changed where its slope is steepest."""
     steepest = slopes.abs().argmax(dim=1, keepdim=True)
     rest = way.scatter(1, steepest, 0.0)
     gain = (rest * slopes).sum(dim=1, keepdim=True).clamp(min=0.0)
