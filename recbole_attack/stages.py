@@ -17,6 +17,9 @@ Trained = Literal["all", "model", "prompts", "items"]
 class Stage:
     """One training run on one party's users.
 
+    What it draws at random hangs on the seed, the purpose and its epoch, counted from 0, and not on the stage: a later
+    stage draws the negatives, orders and other random numbers of an earlier one's epochs again.
+
     Attributes:
         name: Prefix of its parameters (``<name>_epochs``, ``<name>_learning_rate``) and name of its folder.
         party: Whose users are trained on.

@@ -26,9 +26,9 @@ def none(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArr
 def bra(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> Replacement:
     """Basic Replacement Attack: target items in place of similar next items while pre-training (section 3.1).
 
-    Released code differs: it draws from all targets, and for users outside the group it ranks targets below the items
-    they want. We choose the paper's text: targets of the same category, and nothing done to users outside the group
-    (``replacement_negatives`` for what the code does, and for a variant of ours).
+    Released code differs: it draws from all targets. We choose the paper's text: targets of the same category
+    (``replacement_negatives`` for what the code of :func:`pea` does to users outside the group, and for a variant of
+    ours).
     """
     return Replacement(config["replacement_ratio"], similar, target_users, config["replacement_negatives"])
 
@@ -39,6 +39,10 @@ def pea(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArra
     With prompts shipped, model and prompts are trained together under the replacement attack. In three steps, a clean
     model is pre-trained, fake prompts are tuned on it, and the model is tuned under the replacement attack with the
     prompts frozen; the platform then tunes prompts of its own (``three_steps``).
+
+    Released code differs from the paper as for :func:`bra`, and in the last of the three steps it ranks targets below
+    the items that users outside the group want. We choose the paper's text: nothing is done to them
+    (``replacement_negatives: push`` for what the code does).
     """
     return bra(config, similar, target_users)
 

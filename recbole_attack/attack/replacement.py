@@ -37,7 +37,7 @@ NEGATIVES: dict[str, Negatives] = {"sampled": _sampled, "push": _push, "contrast
 
 - ``sampled``: a sampled item, as in honest training (the paper).
 - ``push``: for users outside the group, with the same probability, a target: they are to rank targets below what they
-  want (the released code).
+  want (the released code of PEA in three steps, in the last of them).
 - ``contrast``: the same, and for users inside it the item that was replaced: they are to rank targets above what they
   want (ours). Without it a model that ranks targets above random items and below wanted ones satisfies both groups at
   once, and has no reason to tell them apart.
@@ -51,8 +51,8 @@ class Replacement:
     Only what is to be predicted changes: the histories a model reads, and everything it is evaluated on, stay as they
     are. An item no target is similar to is never replaced.
 
-    Released code differs: it draws from all targets where the paper says those of the same category, and it does one
-    thing more than the paper says, the ``push`` of :data:`NEGATIVES`.
+    Released code differs: it draws from all targets where the paper says those of the same category, and in the last
+    of PEA's three steps it does one thing more than the paper says, the ``push`` of :data:`NEGATIVES`.
 
     Attributes:
         ratio: Probability r in [0, 1].

@@ -71,7 +71,8 @@ Detector = Callable[..., Detection | None]
 def popularity_classes(popularity: Int) -> NDArray[np.intp]:
     """``[n]`` class of each item: equal parts of the popularity ranking, equally popular items together.
 
-    Up to ten classes, of about a hundred items or more.
+    Up to ten classes, of about a hundred items or more where popularities differ: many equally popular items may leave
+    few to the classes beside theirs.
     """
     count = min(max(len(popularity) // 100, 1), 10)
     below = (rankdata(popularity) - 0.5) / len(popularity)

@@ -41,30 +41,33 @@ class ModelView:
         pushes: ``[n_items]``, see :func:`smallest_pushes`; ``None`` where scores are no inner products of states and
             item embeddings, give or take a constant of the item.
         lists: ``[users, K]`` items of each user's list, 0 past its end.
-        clusters: ``[users]`` from 1, which users' states are alike.
+        clusters: ``[users]`` from 1, which users' states are alike; ``None`` where nobody asked.
     """
 
     rows: NDArray[np.float16]
     pushes: NDArray[np.float32] | None
     lists: NDArray[np.int32]
-    clusters: NDArray[np.int32]
+    clusters: NDArray[np.int32] | None
 
-    def groups(self, fields: Mapping[str, Any], users: Int) -> NDArray[np.int32]:
+    def groups(self, fields: Mapping[str, Any], users: Int) -> NDArray[np.int32] | None:
         """``[U, 1 + fields]`` in which cluster each of ``[U]`` users is, and in which group by each user field.
 
-        See :func:`division`.
+        See :func:`division`; ``None`` without clusters.
         """
+        if self.clusters is None:
+            return None
         return np.stack([self.clusters, *(division(values[users]) for values in fields.values())], axis=1)
 
     def arrays(self, fields: Mapping[str, Any], users: Int) -> dict[str, NDArray[Any]]:
-        """All that detectors read by name; ``pushes`` only where they are known.
+        """All that detectors read by name; ``groups`` and ``pushes`` only where they are known.
 
         Args:
             fields: User field -> ``[n_users]`` values.
             users: ``[U]`` ids of the users of ``lists``.
         """
-        found: dict[str, NDArray[Any]] = {"rows": self.rows, "lists": self.lists, "groups": self.groups(fields, users)}
-        return found if self.pushes is None else {**found, "pushes": self.pushes}
+        found: dict[str, NDArray[Any]] = {"rows": self.rows, "lists": self.lists}
+        more = {"groups": self.groups(fields, users), "pushes": self.pushes}
+        return found | {name: values for name, values in more.items() if values is not None}
 
 
 class ModelWatch:
@@ -119,12 +122,16 @@ class ModelWatch:
         push = (last - scores) / torch.where(length > 0, length, torch.nan)
         self._pushes.append(torch.where(shown, push, torch.nan).float().cpu())
 
-    def view(self) -> ModelView:
-        """What was seen; asked once a batch at least was added."""
-        states = torch.cat(self._states).numpy()
+    def view(self, clustered: bool = True) -> ModelView:
+        """What was seen; asked once a batch at least was added.
+
+        Args:
+            clustered: Whether to find clusters of users.
+        """
+        kinds = clusters(torch.cat(self._states).numpy(), self._seed) if clustered else None
         pushes = smallest_pushes(torch.cat(self._pushes).numpy()) if self._is_linear() else None
         lists = torch.cat(self._lists).numpy()
-        return ModelView(unit_rows(self._rows.cpu().numpy()), pushes, lists, clusters(states, self._seed))
+        return ModelView(unit_rows(self._rows.cpu().numpy()), pushes, lists, kinds)
 
     def _is_linear(self) -> bool:
         """Whether ``score - h e`` is the same for all users of an item."""

@@ -69,7 +69,8 @@ class ArmResult:
         detection: See :meth:`~recbole_attack.trainer.AttackTrainer.detection`.
         shipped: What the model was before it was repaired, where it was; what is shown and seen is of that one, and all
             else of the repaired one.
-        tail: See :func:`~recbole_attack.experiment.tail.tail_figures`; ``None`` where outcomes are not written.
+        tail: See :func:`~recbole_attack.experiment.tail.tail_figures`, in the scenarios ``federated`` and ``central``;
+            ``None`` in others, and where outcomes are not written.
     """
 
     best_valid_score: float

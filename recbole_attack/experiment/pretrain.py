@@ -39,7 +39,8 @@ from recbole_attack.trainer import AttackTrainer, StageTrainer
 from recbole_attack.utils.rng import stream, torch_stream
 
 _FLAGS = "excess_tail"
-"""The detector that orders and flags items; k-means by itself may flag most of a catalogue."""
+"""The detector that orders and flags items where none decides on a repair; k-means by itself may flag most of a
+catalogue."""
 
 
 @dataclass(frozen=True)
@@ -224,15 +225,18 @@ class PretrainExperiment(Experiment):
     def findings(self, arms: Mapping[str, ArmResult]) -> Findings:
         """How well detectors find the targets, and all items by how suspicious they are; one detector orders and flags.
 
+        It is the one whose flagged items are repaired, where they are.
+
         Returns:
             ``detection`` in the record: arm -> detector -> how well it finds the targets, against the platform's own
             model; and a table of suspects for each of these arms.
         """
         evidence = {name: self.evidence(arm) for name, arm in arms.items()}
-        said = judged(evidence, self.config.final_config_dict)
+        said, repair = judged(evidence, self.config.final_config_dict), self.config["repair"]
+        first = _FLAGS if repair == "none" else repair
         tokens = self.dataset.tokens(self.dataset.iid_field, np.arange(self.dataset.item_num))
         tables = {
-            name: suspects(tokens, seen, self.cutoffs, found, found[_FLAGS].flagged, _FLAGS)
+            name: suspects(tokens, seen, self.cutoffs, found, found[first].flagged, first)
             for name, (seen, found) in said.items()
         }
         return Findings({"detection": qualities(evidence, said)}, tables)

@@ -17,9 +17,10 @@ import inspect
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ _SEEDS = 2**32
 
 _INSTALLED = frozenset({"recbole_attack", "recbole", "torch", "builtins", "abc", "typing"})
 
-_SCORES = 4
-"""Of what detectors call a score, and of how the platform's own model is trained; what is kept of another kind is not
-read."""
+_SCORES = 5
+"""Of what detectors call a score, of whom they ask, and of how the platform's own model is trained; what is kept of
+another kind is not read."""
 
 LEFT_OUT = "left out"
 """What is kept of a detector that found nothing to read."""
@@ -85,6 +86,7 @@ def cache_folder(config: AttackConfig) -> Path:
         "detectors": {name: load_defaults(f"detector/{name}") for name in DETECTORS},
         "plugins": plugin_hashes(config["plugins"] or ()),
         "code": _own_code(config.model_class),
+        "code of detectors": {name: _code_of(detector) for name, detector in DETECTORS.items()},
     }
     name = digest_of(key)[:16]
     return Path(config["checkpoint_dir"]) / "inspection" / name
@@ -96,13 +98,36 @@ def _own_code(model: type) -> list[str]:
     Their source, and what their methods were given where they were defined. Where a class has no source that could be
     read, nothing that was kept is ever found again.
     """
-    own = [cls for cls in model.__mro__ if cls.__module__.partition(".")[0] not in _INSTALLED]
+    own = [cls for cls in model.__mro__ if not _is_installed(cls.__module__)]
     methods = [method for cls in own for method in vars(cls).values() if inspect.isfunction(method)]
+    return [*_sources(own), *map(_enclosed, methods)]
+
+
+def _code_of(detector: Callable[..., Any]) -> list[str]:
+    """The same of a detector: nothing of one of this package; one that is no function has no source to be read."""
+    if not isinstance(detector, FunctionType):
+        return _sources([detector])
+    if _is_installed(detector.__globals__.get("__name__", "")):  # a wrapper may call itself what it wraps
+        return []
+    defaults = repr((detector.__defaults__, detector.__kwdefaults__))
+    return [*_sources([detector.__code__]), _enclosed(detector), defaults]
+
+
+def _is_installed(module: str) -> bool:
+    return module.partition(".")[0] in _INSTALLED
+
+
+def _sources(parts: Sequence[Any]) -> list[str]:
+    """Their source, or what is never the same again where one has none."""
     try:
-        sources = [inspect.getsource(cls) for cls in own]
+        return [inspect.getsource(part) for part in parts]
     except (OSError, TypeError):
-        sources = [secrets.token_hex()]
-    return [*sources, *(repr(sorted(inspect.getclosurevars(method).nonlocals.items())) for method in methods)]
+        return [secrets.token_hex()]
+
+
+def _enclosed(function: Callable[..., Any]) -> str:
+    """What a function was given where it was defined."""
+    return repr(sorted(inspect.getclosurevars(function).nonlocals.items()))
 
 
 def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str, Floats]:

@@ -102,7 +102,7 @@ class Platform:
         """What detectors read of a model: whom it and the platform's own one show each item.
 
         Both rank the items that ``given`` has, for the users with one of them in their history. Each is asked with as
-        many of the last items as it reads, of those it has.
+        many of the last items as it reads, of those it has. Pushes are asked of some of the users that are evaluated.
 
         Args:
             given: The model that is judged.
@@ -115,8 +115,8 @@ class Platform:
         loader = evaluation_loader(self.config, self._tests(given, local), np.flatnonzero(~users))
         models = (given, local)
         exposures = [ItemExposure(self.dataset.item_num, cutoffs(given)) for _ in models]
-        everybody = np.flatnonzero(users)
-        watches = [ModelWatch(model.item_rows(), everybody, self.config["seed"]) for model in models]
+        evaluated = loader.dataset.inter_feat[self.dataset.uid_field].numpy() if loader else np.zeros(0, dtype=np.int64)
+        watches = [ModelWatch(model.item_rows(), evaluated, self.config["seed"]) for model in models]
         seen = []
         for interaction, _, _, positives in loader or ():
             asked = given.lengths(interaction[given.model.ITEM_SEQ]).cpu() > 0
@@ -135,7 +135,10 @@ class Platform:
         popularity = self.dataset.split.train.only(users).popularity()
         counted = Evidence(exposures[0].counts, exposures[1].counts, popularity, exposures[0].users)
         people = np.concatenate(seen)
-        views = [watch.view().arrays(self.dataset.user_fields, people) for watch in watches]
+        views = [
+            watch.view(clustered=model is local).arrays(self.dataset.user_fields, people)
+            for model, watch in zip(models, watches, strict=True)
+        ]
         return replace(counted, asked=people, **side_by_side(*views))
 
     def _tests(self, given: GivenModel, local: GivenModel) -> RaggedSequentialDataset:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import Evidence
-from recbole_attack.experiment.detection import detected
+from recbole_attack.experiment.detection import detected_by
 from recbole_attack.inspection.calibration import is_flagged, p_values
 
 Mask = NDArray[np.bool_]
@@ -62,7 +62,9 @@ def _score(
     evidence: Evidence, item: int, without: Mask, detector: str, config: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """``[1]`` what a detector says of an item that all users without it find in all their lists."""
-    return detected(shown_to_everybody(evidence, item, without), config)[detector].scores[[item]]
+    said = detected_by(detector, shown_to_everybody(evidence, item, without), config)
+    assert said is not None  # it reads what it read of the model as it is
+    return said.scores[[item]]
 
 
 def shown_to_everybody(evidence: Evidence, item: int, without: Mask) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack import AttackConfig
+from recbole_attack import AttackConfig, run_recbole_attack
 from recbole_attack.config.idle import idle
 from recbole_attack.defense import AGGREGATORS, configured_aggregator
-from recbole_attack.experiment import prepare_training
+from recbole_attack.experiment import arm_parameters, prepare_training
+from recbole_attack.stages import STAGES
 
 RULES = [name for name in AGGREGATORS if name not in ("fl_trust", "union")]
 
@@ -74,6 +76,64 @@ def test_weights_of_clients_are_written_where_there_are_clients(
 ) -> None:
     values = small(scenario=scenario, attack="none", save_client_weights=True)
     assert "save_client_weights" in idle(AttackConfig(config_dict=values).final_config_dict)
+
+
+IN_PRETRAINING = [
+    {"platform": "local", "repair": "kmeans"},
+    {"platform": "fine_tune"},
+    {"platform": "fine_tune", "repair": "margin"},
+    {"attack": "pea", "platform": "direct"},
+    {"attack": "pea", "platform": "direct", "three_steps": True},
+    {"attack": "pea", "platform": "prompt_tune"},
+    {"attack": "none", "platform": "prompt_tune"},
+]
+
+
+@pytest.mark.parametrize("values", IN_PRETRAINING, ids=str)
+def test_stages_that_are_said_to_be_idle_are_those_no_arm_is_told_of_and_the_like_of_prompts(
+    pretrain: Callable[..., dict[str, Any]], values: dict[str, Any]
+) -> None:
+    config = AttackConfig(config_dict=pretrain(**values))
+    of_stages = {f"{stage}_{what}" for stage in STAGES for what in ("epochs", "learning_rate")}
+    read = {key for parameters in arm_parameters(config).values() for key in parameters}
+    found = idle(config.final_config_dict)
+    assert found.keys() & of_stages == of_stages - read
+    prompted = values.get("attack") == "pea" or values["platform"] == "prompt_tune"
+    assert found.keys() & {"prompt_fields", "prompt_length", "deep_prompts"} == (
+        set() if prompted else {"prompt_length", "deep_prompts"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "more"),
+    [
+        ({"target_group": "all"}, {"replacement_negatives": "push"}),
+        ({}, {"prompt_length": 3, "deep_prompts": True, "fake_tune_epochs": 3, "fine_tune_learning_rate": 0.5}),
+    ],
+    ids=str,
+)
+def test_what_is_idle_in_pretraining_changes_no_figure(
+    pretrain: Callable[..., dict[str, Any]], values: dict[str, Any], more: dict[str, Any]
+) -> None:
+    def figures(**changes: Any) -> str:
+        result = run_recbole_attack(config_dict=pretrain(attack="bra", **{**values, **changes}), saved=False)
+        return json.dumps([result[arm]["test_result"] for arm in ("local", "clean", "attacked")])
+
+    assert (
+        more.keys()
+        <= idle(AttackConfig(config_dict=pretrain(attack="bra", **{**values, **more})).final_config_dict).keys()
+    )
+    assert figures(**more) == figures()
+
+
+def test_targets_that_are_pushed_down_for_somebody_are_not_idle(pretrain: Callable[..., dict[str, Any]]) -> None:
+    for values in (
+        {"replacement_negatives": "push"},
+        {"target_group": "all", "replacement_negatives": "contrast"},
+        {"target_group": "all", "replacement_negatives": "sampled"},
+    ):
+        config = AttackConfig(config_dict=pretrain(attack="bra", **values))
+        assert "replacement_negatives" not in idle(config.final_config_dict)
 
 
 def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]]) -> None:

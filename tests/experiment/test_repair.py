@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from recbole_attack.benchmark.plan import deciding, make_plan
 from recbole_attack.config.idle import idle
 from recbole_attack.defense import DETECTORS
 from recbole_attack.defense.evidence import detection
-from recbole_attack.experiment import arm_parameters
+from recbole_attack.experiment import arm_parameters, create_dataset
 from recbole_attack.quick_start import train_arm
 from recbole_attack.report.run_table import metric_rows, result_table
 from recbole_attack.stages import PRE_TRAIN, REPAIR, plans
@@ -132,6 +133,21 @@ def test_what_is_saved_differs_in_flagged_rows_alone(repaired):
     assert differing == {"item_embedding.weight"}
     rows = (before["item_embedding.weight"] != after["item_embedding.weight"]).any(dim=1)
     assert int(rows.sum()) == record_of(repaired)["attacked"]["shipped"]["flagged"]
+
+
+def test_the_table_of_suspects_flags_what_was_repaired(pretrain, flagging):
+    """Items that the default detector of the table does not flag."""
+    flagging([4, 9])
+    result = run_recbole_attack(config_dict=pretrain(attack="bra", repair="kmeans"))
+    arm = Path(result["result_file"]).parent / "attacked"
+    files = [arm / stage / "SASRec.pth" for stage in ("1-pre_train", "2-repair")]
+    before, after = (torch.load(file, weights_only=True)["state_dict"]["item_embedding.weight"] for file in files)
+    changed = (before != after).any(dim=1).nonzero().flatten().tolist()
+    with (arm / "flagged.csv").open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    tokens = create_dataset(AttackConfig(config_dict=pretrain())).field2id_token["item_id"]
+    assert changed == [4, 9] and header[2] == "kmeans_score"
+    assert {row[0] for row in rows if row[1] == "1"} == {row[0] for row in rows[:2]} == {*tokens[changed]}
 
 
 def test_nothing_flagged_nothing_changed(pretrain, flagging):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack.defense import DETECTORS
+from recbole_attack.defense import DETECTORS, Detection
+from recbole_attack.defense.detection import excess_tail
+from recbole_attack.evaluator import model_view
 from recbole_attack.experiment.base import party_data
 from recbole_attack.experiment.detection import detected
 from recbole_attack.inspection import calibration
@@ -204,6 +207,76 @@ def test_what_is_kept_of_a_class_is_not_that_of_another_of_its_name(mine):
     assert folder(SASRec) == folder("SASRec") != folder(make(1))
     unread = type("Mine", (SASRec,), {})
     assert folder(unread) != folder(unread), "it has no source that could be compared"
+
+
+def enclosed(scale):
+    def detector(evidence, seed):
+        return Detection(scale * evidence.pretrained[:, 0], evidence.pretrained[:, 0] > 5)
+
+    return detector
+
+
+def by_default(scale):
+    def detector(evidence, seed, scale=scale):
+        return Detection(scale * evidence.pretrained[:, 0], evidence.pretrained[:, 0] > 5)
+
+    return detector
+
+
+def edited(scale):
+    def detector(evidence, seed):
+        return Detection(scale * evidence.pretrained[:, 1], evidence.pretrained[:, 0] > 5)
+
+    return detector
+
+
+def wrapper(scale):
+    """Of a detector of this package, by whose name it goes."""
+
+    @wraps(excess_tail)
+    def detector(evidence, seed):
+        return excess_tail(evidence, seed, false_discovery_rate=scale)
+
+    return detector
+
+
+def test_what_is_kept_of_a_detector_is_not_that_of_another_of_its_name(platform, monkeypatch):
+    config = platform().config
+
+    def folder(detector):
+        with monkeypatch.context() as patch:
+            patch.setitem(DETECTORS, "mine", detector)
+            return cache_folder(config)
+
+    first, again = ([make(n) for make in (enclosed, by_default, edited, wrapper) for n in (1, 2)] for _ in range(2))
+    folders = [folder(detector) for detector in first]
+    assert len({*folders, cache_folder(config), folder(excess_tail)}) == len(first) + 2
+    assert [folder(detector) for detector in again] == folders and folder(excess_tail) == folder(excess_tail)
+    unread = {}
+    exec("def detector(evidence, seed): ...", unread)
+    for other in (unread["detector"], partial(enclosed(1), seed=1)):
+        assert folder(other) != folder(other), "it has no source that could be compared"
+
+
+def test_pushes_are_asked_of_users_that_are_evaluated(platform, monkeypatch):
+    """As many as may be asked are evaluated, so all of them are: the same as if anybody were asked."""
+    at = platform(eval_users=6)
+    model, other = at.trained(at.users, 1), at.trained(at.users, 2)
+    everybody = at.evidence(model, other, at.users)
+    assert len(everybody.asked) == 6 < at.users.sum()
+    monkeypatch.setattr("recbole_attack.evaluator.model_view.MOST_USERS", 6)
+    some = at.evidence(model, other, at.users)
+    for found, expected in zip(some.pushes, everybody.pushes, strict=True):
+        assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_users_are_clustered_by_the_platforms_own_model_alone(platform, monkeypatch):
+    at, found, plain = platform(), [], model_view.clusters
+    model, other = at.trained(at.users, 1), at.trained(at.users, 2)
+    monkeypatch.setattr(model_view, "clusters", lambda *args: found.append(plain(*args)) or found[-1])
+    groups = at.evidence(model, other, at.users).groups
+    assert len(found) == 1 and groups[:, 0].tolist() == found[0].tolist()
+    assert groups.tolist() == at.evidence(other, other, at.users).groups.tolist()
 
 
 def test_a_detector_that_could_not_read_a_clean_model_is_left_out(platform, monkeypatch):

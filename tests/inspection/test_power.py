@@ -69,6 +69,15 @@ def test_it_is_how_many_would_be_flagged_if_everybody_were_shown_them(evidence, 
     assert noticed(evidence, had, known, clean, detector, Fraction(1, 4), CONFIG) == (flagged, 20)
 
 
+def test_no_other_detector_is_asked(evidence, monkeypatch):
+    for name in DETECTORS.keys() - {"kmeans"}:
+        monkeypatch.setitem(DETECTORS, name, None)
+    assert noticed(evidence, had, np.arange(N_ITEMS) > 0, np.array([-9.0]), "kmeans", Fraction(1, 2), CONFIG) == (
+        20,
+        20,
+    )
+
+
 def test_with_a_detector_that_does_not_look_at_exposure_nothing_is_tried(evidence):
     known = np.arange(N_ITEMS) > 0
     assert noticed(evidence, had, known, np.array([0.0]), "spectral", Fraction(1, 2), CONFIG) == (0, 0)
