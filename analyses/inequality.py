@@ -55,12 +55,34 @@ def lines(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
     """A line for each run of `margin` that the store holds of some rows: its setting, its dose and its exposure.
 
     Updates that are held to a norm budget are as much shorter as the malicious over the honest norm is beside the run
-    without a budget on the same targets and seed; where there is none, the run is left out.
+    without a budget on the same targets and seed: the one with the same clients and claims, else the only one. Where
+    there is none, the run is left out.
+
+    Raises:
+        DataError: There are several of them.
     """
     records = [record for of_row in store.records(kept_runs(rows, store.cells)).values() for record in of_row]
     attacked = [record for record in records if record["config"]["attack"] == "margin"]
-    free = {_aim(record): _own_length(record) for record in attacked if record["config"]["norm_budget"] is None}
-    return [line(record, free.get(_aim(record))) for record in attacked if _aim(record) in free]
+    free = [record for record in attacked if record["config"]["norm_budget"] is None]
+    beside = [record if record["config"]["norm_budget"] is None else _beside(record, free) for record in attacked]
+    return [line(record, _own_length(other)) for record, other in zip(attacked, beside, strict=True) if other]
+
+
+def _beside(record: Mapping[str, Any], free: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of runs without a norm budget the one that a run with one is held against."""
+    alike = [other for other in free if _aim(other) == _aim(record)]
+    same = [other for other in alike if _strength(other) == _strength(record)]
+    found = same or alike
+    if len(found) > 1:
+        raise DataError(
+            f"a run with norm_budget on {_aim(record)}: expected one without beside it, or one of its malicious_ratio "
+            f"and claimed_interactions, {_strength(record)}, found {[_strength(other) for other in found]}"
+        )
+    return found[0] if found else None
+
+
+def _strength(record: Mapping[str, Any]) -> tuple[float, str | None]:
+    return record["config"]["malicious_ratio"], record["config"].get("claimed_interactions")
 
 
 def _aim(record: Mapping[str, Any]) -> tuple[str, str, int]:

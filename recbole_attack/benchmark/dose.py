@@ -135,7 +135,7 @@ def doses(
     by: Sequence[str] = ("attack",),
     metric: str = "er@10",
     level: float = 0.5,
-    share: str = "malicious_ratio",
+    share: str = "malicious_share",
     arm: str = "attacked",
     protocol: str = "configured",
 ) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def doses(
         by: Columns that tell the groups apart.
         metric: The response.
         level: What it has to reach.
-        share: The column of the dose.
+        share: The column of the dose: not the configured ``malicious_ratio``, of which whole clients are made.
         arm: Whose response it is.
         protocol: ``configured`` or ``full``.
 

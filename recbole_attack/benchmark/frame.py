@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ _NEEDED = {"config", "seed", "history"}
 _SHAPE = {
     "config": dict,
     "seed": int,
+    "?budget": {"?malicious_share": (float, None)},
     **{f"?{arm}": ({f"?{name}": of for name, of in ARM.items()}, None) for arm in ARMS},
 }
 _NO_PARAMETER = PLACE | {"seed"}
@@ -41,10 +42,12 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         the configured ranking samples candidates; ``metric``; ``value`` in the metric's own range, NaN where undefined;
         ``seed``; ``epoch``, after which the model was tested, from 0; and a column for each parameter of the attacked
         run that is not the same in all of them. Lists and mappings among the parameters stand there as text, and NA
-        where a run has no such parameter.
+        where a run has no such parameter. ``malicious_share``, of whole clients as the run had them, stands there like
+        a parameter: ``malicious_ratio`` is what was configured.
     """
     kept = list(records)
-    varying = _varying([record["config"] for record in kept])
+    configs = [_parameters(record) for record in kept]
+    varying = _varying(configs)
     rows = [
         {
             "run": record.get("run", str(number)),
@@ -54,9 +57,9 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
             "value": value,
             "seed": record["seed"],
             "epoch": record[arm].get("tested_epoch"),
-            **{key: _cell(record["config"].get(key)) for key in varying},
+            **{key: _cell(config.get(key)) for key in varying},
         }
-        for number, record in enumerate(kept)
+        for number, (record, config) in enumerate(zip(kept, configs, strict=True))
         for arm in ARMS
         if record.get(arm)
         for key, protocol in _PROTOCOLS.items()
@@ -66,7 +69,12 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     return frame.astype({"value": float, "seed": "int64", "epoch": "Int64"})
 
 
-def _varying(configs: list[Mapping[str, Any]]) -> list[str]:
+def _parameters(record: Record) -> dict[str, Any]:
+    share = record.get("budget", {}).get("malicious_share")
+    return {**record["config"], **({} if share is None else {"malicious_share": share})}
+
+
+def _varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Parameters with more than one value, in the order of the configurations."""
     names = dict.fromkeys(key for config in configs for key in config if key not in _NO_PARAMETER)
     first = configs[0] if configs else {}
@@ -82,16 +90,17 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
 
     Args:
         folder: A run's folder, a grid's store, or one with any number of them at any depth; records that lie in it as
-            ``<name>.json`` are read as well. Runs that have no result yet are left out. A run is called by its path
-            from here, one in a store by its row, with the store's path from here in front. Of a store they are the
-            runs of the grid that was last run with it.
+            ``<name>.json`` are read as well, if it is no store. Runs that have no result yet are left out. A run is
+            called by its path from here, one in a store by its row, with the store's path from here in front. Of a
+            store they are the runs of the grid that was last run with it.
 
     Raises:
         DataError: There is no such folder, no run in it, a file that should hold a record does not, or a store cannot
             be read.
     """
     place = Path(folder)
-    files = {*place.rglob("result.json"), *place.glob("*.json")} - {place / "dataset.json"}
+    loose = [] if (place / "cells.jsonl").is_file() else place.glob("*.json")
+    files = {*place.rglob("result.json"), *loose} - {place / "dataset.json"}
     records = [{**_read(file), "run": _name(file, place)} for file in sorted(files)]
     for cells in sorted(place.rglob("cells.jsonl")):
         within = cells.parent.relative_to(place)

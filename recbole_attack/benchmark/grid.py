@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from recbole_attack.benchmark.folder import GRID_FILE, check_alone, check_models, rows_of_folder, with_shared
+from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.reading import read_text, read_value, text_keys
 from recbole_attack.data import each_target
 from recbole_attack.utils.errors import ConfigError, DataError, did_you_mean, lookup, shown
@@ -94,6 +95,8 @@ def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[s
         rows = _rows_of_files(path, seeds)
     if not rows:
         raise ConfigError(f"{path}: expected at least one row, found none")
+    for row in rows:
+        _check_seeds(row.seeds or ())
     return [replace(row, parameters={**row.parameters, **(changes or {})}) for row in rows]
 
 
@@ -105,8 +108,14 @@ def _rows_of_files(folder: Path, seeds: Sequence[int] | None) -> list[Row]:
     if others:
         found = f"{shown(own[others[0]])} of '{others[0]}' and {shown(next(iter(own.values())))} of '{next(iter(own))}'"
         raise ConfigError(f"{folder}: expected one seed for all rows, or --seeds for more: found {found}")
-    asked = seeds if seeds is not None else [seed for seed in set(own.values()) if seed is not None]
+    asked = seeds if seeds is not None else [seed for seed in own.values() if seed is not None]
+    _check_seeds(asked)
     return [Row(name, values, tuple(dict.fromkeys(asked)) or None) for name, values in rows.items()]
+
+
+def _check_seeds(seeds: Iterable[Any]) -> None:
+    for seed in seeds:
+        OPTIONS["seed"].check("seed", seed)
 
 
 def _rows_of_file(path: Path, seeds: Sequence[int] | None) -> list[Row]:

@@ -19,15 +19,16 @@ Arms = dict[str, dict[int, list[str]]]
 
 
 def kept_runs(rows: Iterable[Row], cells: Lines) -> list[Cell]:
-    """The finished runs of some rows, by seed, with every seed there is; see :func:`runs_of`."""
+    """The finished runs of some rows, by seed; see :func:`runs_of`."""
     return [run for run in runs_of(rows, cells) if cells.keys() >= set(run.arms.values())]
 
 
 def runs_of(rows: Iterable[Row], cells: Lines, failures: Lines | None = None) -> list[Cell]:
-    """The runs of some rows by seed: those that are finished or have failed, and those that are asked for besides.
+    """The runs of some rows by seed: those of the seeds a row names, whatever else the store holds of it.
 
-    They are found by their parameters alone, so the data they were made from need not be there any more. The arms of
-    one run were trained on the same data. A row that says no seeds asks for its default one where there is no other.
+    A row that names none has every seed that is finished or has failed, and its default one where there is no other.
+    Runs are found by their parameters alone, so the data they were made from need not be there any more. The arms of
+    one run were trained on the same data.
 
     Args:
         rows: Of a grid.
@@ -63,9 +64,9 @@ def _runs(row: Row, kept: Arms, failed: Arms, cells: Lines) -> Iterator[Cell]:
     config = AttackConfig(config_dict=row.parameters)
     contents = {name: _content(name, values) for name, values in arm_contents(config).items()}
     whole = set.intersection(*(set(kept.get(content, {})) for content in contents.values()))
-    asked = set(row.seeds) if row.seeds else _tried(list(contents.values()), kept, failed)
+    every = whole | _tried(list(contents.values()), kept, failed)
     values = anywhere(config)
-    for seed in sorted(whole | asked or {config["seed"]}):
+    for seed in sorted(row.seeds or every or {config["seed"]}):
         arms = {name: kept.get(content, {}).get(seed, []) for name, content in contents.items()}
         if seed in whole:
             keys = _of_one_data(arms, cells)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.benchmark.plan import Cell
+from recbole_attack.config.defaults import load_defaults
 from recbole_attack.experiment import detections
 from recbole_attack.quick_start.arm import comparison
 from recbole_attack.quick_start.quick_start import RESULT_SCHEMA
@@ -88,8 +89,9 @@ def _budget(of_arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
-    kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}
+    """What detectors found out: from the arrays that arms show a platform; what a line says of others."""
     if cell.config["scenario"] != "pretrain":
+        kept = {name: arm["detection"] for name, arm in arms.items() if "detection" in arm}
         return {"detection": kept} if kept else {}
     files = {name: arrays / "exposure" / f"{key}.npz" for name, key in cell.arms.items()}
     evidence = {name: _arrays(file) for name, file in files.items() if file.is_file()}
@@ -100,7 +102,24 @@ def _detection(cell: Cell, arms: Lines, arrays: Path) -> dict[str, Any]:
                 f"{arrays / 'exposure'}: expected arms of one catalogue and the same users for row '{cell.row}', "
                 f"found {kind} of {shapes}"
             )
-    return {"detection": plain(detections(evidence, cell.config)) if evidence else kept}  # kept: of runs without arrays
+    kept = {name: _verdicts(arm, cell.config) for name, arm in arms.items()}
+    found = {**kept, **plain(detections(evidence, cell.config))}
+    return {"detection": {name: verdicts for name, verdicts in found.items() if verdicts}}
+
+
+def _verdicts(arm: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Detector -> what the line of an arm says it found, where it had the parameters that the run has.
+
+    A line that keeps ``detection`` in place of arrays has the parameters of its detectors under ``detectors``, as far
+    as they are not the default ones. A verdict made with others is dropped: the arm's key leaves them out.
+    """
+    made = arm.get("detectors", {})
+    read = {name: load_defaults(f"detector/{name}") for name in arm.get("detection", {})}
+    return {
+        name: arm["detection"][name]
+        for name, own in read.items()
+        if all(config.get(key, value) == made.get(key, value) for key, value in own.items())
+    }
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:

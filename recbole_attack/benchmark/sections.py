@@ -19,7 +19,7 @@ from recbole_attack.report.numbers import DASH, heading, number, rounded
 from recbole_attack.report.published import Rows
 from recbole_attack.report.tables import main_arms, measured
 from recbole_attack.report.texts import Table
-from recbole_attack.utils.errors import ConfigError, lookup
+from recbole_attack.utils.errors import ConfigError, DataError, lookup
 
 
 def sections(records: Rows, about: About) -> list[Table]:
@@ -80,6 +80,8 @@ def comparison_table(records: Rows, comparisons: Iterable[Mapping[str, Any]]) ->
 def dose_table(records: Rows, metric: str, by: Sequence[str], level: float = 0.5) -> Table:
     """The malicious share at which exposure reaches a level; see :func:`~recbole_attack.benchmark.dose.dose_for`.
 
+    The share is that of the clients a run had, which are whole ones: 0.1 % of 943 users is one client, 0.106 %.
+
     Args:
         records: As for :func:`sections`.
         metric: The response.
@@ -99,7 +101,7 @@ def dose_table(records: Rows, metric: str, by: Sequence[str], level: float = 0.5
 
 
 def _check_one_row_a_share(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    share = "malicious_ratio"
+    share = "malicious_share"
     if share not in frame:
         return
     attacked = frame[(frame["arm"] == "attacked") & (frame[share] > 0)]
@@ -119,19 +121,22 @@ def variance_table(records: Rows, metric: str, factors: Sequence[str] = FACTORS,
         records: As for :func:`sections`.
         metric: Whose spread.
         factors: Parameters that were drawn, crossed with each other.
-        by: Parameters that tell groups of runs apart; groups with a run missing are left out.
+        by: Parameters that tell groups of runs apart; those that were not run far enough are left out: a factor has one
+            value there, or a combination of factors is missing or there more often, or a figure is undefined.
+
+    Raises:
+        ConfigError: No row has such a parameter or metric.
     """
     frame, names = _frame(records, metric, by)
+    _check_known(records, factors)
     frame = frame[(frame["arm"] == "attacked") & (frame["protocol"] == "configured") & (frame["metric"] == metric)]
-    for factor in factors:
-        if factor not in frame:
-            raise ConfigError(f"factors of a variance must be parameters in which rows differ: found {factor}")
+    groups = frame.groupby(names, sort=False, dropna=False) if names else [((), frame)]
     body, sources = [], []
-    for group, part in frame.groupby(names, sort=False, dropna=False) if names else [((), frame)]:
-        complete = part.groupby(list(factors)).size()
-        if len(complete) < part[list(factors)].nunique().prod() or not part["value"].map(isfinite).all():
+    for group, part in groups if all(factor in frame for factor in factors) else ():
+        try:
+            components = variance_components(part, factors)
+        except DataError:  # not run far enough
             continue
-        components = variance_components(part, factors)
         shares = [_share(value) for value in components["share"]]
         sources = [name.replace(":", " x ") for name in components["source"]]
         body.append([*map(_word, group), _spread(part["value"], metric), *shares, str(len(part))])
@@ -143,11 +148,15 @@ def _frame(records: Rows, metric: str, by: Sequence[str]) -> tuple[pd.DataFrame,
     """All figures, and those of the parameters ``by`` in which rows differ."""
     frame = tidy({**record, "run": row} for row, seeds in records.items() for record in seeds)
     lookup(dict.fromkeys(frame["metric"]), metric, "metric of a table")
+    _check_known(records, by)
+    return frame, [name for name in by if name in frame]
+
+
+def _check_known(records: Rows, names: Iterable[str]) -> None:
     known = {name for seeds in records.values() for record in seeds for name in record["config"]}
-    for name in by:
+    for name in names:
         if name not in known:
             lookup(dict.fromkeys(sorted(known)), name, "parameter of a table")
-    return frame, [name for name in by if name in frame]
 
 
 def _float(value: float | None) -> float:

@@ -3,7 +3,8 @@
 ``cells.jsonl`` holds a trained arm a line, sorted by key: what it was trained with, and all it ended with but the time.
 ``histories.jsonl`` holds their epochs, ``timings.jsonl`` how long they took and where, ``rows.jsonl`` the runs of the
 grid that was last run, by the keys of their arms, and ``failures.jsonl`` the arms that failed, which are tried again.
-``outcomes/`` and ``exposure/`` hold one ``<key>.npz`` for each arm that has such arrays.
+``outcomes/`` and ``exposure/`` hold one ``<key>.npz`` for each arm that has such arrays. Without the latter a line of
+``cells.jsonl`` may have what detectors found, ``detection``, and their parameters, ``detectors``.
 
 An arm is kept once ``cells.jsonl`` has it; that file is written last.
 """
@@ -37,6 +38,7 @@ _CELL = {
     "parameters": {"model": str, "dataset": str, "scenario": str, "seed": int},
     **{name: ARM[name] for name in RESULTS},
     **{f"?{name}": ARM[name] for name in LATER},
+    **{"?detection": {str: {str: object}}, "?detectors": {str: object}},
 }
 _BESIDE = ("histories.jsonl", "timings.jsonl")
 _KEY = "[0-9a-f]" * 32
@@ -66,12 +68,12 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cells = _by_key(read_lines(folder / "cells.jsonl", _CELL))  # first: a writer writes it last
+        self.cells = _by_key(folder / "cells.jsonl", _CELL)  # first: a writer writes it last
         self._check_version()
         self._histories = self._read("histories.jsonl", _HISTORY)
         self.timings = self._read("timings.jsonl", _TIMING)
         self._check_epochs()
-        failed = _by_key(read_lines(folder / "failures.jsonl", _FAILURE))
+        failed = _by_key(folder / "failures.jsonl", _FAILURE)
         self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
         self.rows = [Cell(**{key: line[key] for key in _ROW}) for line in read_lines(folder / "rows.jsonl", _ROW)]
 
@@ -84,7 +86,7 @@ class Store:
             )
 
     def _read(self, name: str, shape: Shape) -> Lines:
-        lines = _by_key(read_lines(self.folder / name, shape))
+        lines = _by_key(self.folder / name, shape)
         missing = self.cells.keys() - lines.keys()
         if missing:
             raise DataError(
@@ -235,5 +237,13 @@ def writing(folder: Path) -> Iterator[Store]:
         raise DataError(f"{folder} is in use: expected that no other grid writes to it, found one that does") from error
 
 
-def _by_key(lines: list[dict[str, Any]]) -> Lines:
-    return {line["key"]: line for line in lines}
+def _by_key(file: Path, shape: Shape) -> Lines:
+    """Key -> line; what stands there twice is the same."""
+    found: Lines = {}
+    for line in read_lines(file, shape):
+        if found.setdefault(line["key"], line) != line:
+            raise DataError(
+                f"{file}: expected one line for {line['key']}, found two that differ; remove the wrong one, or use "
+                "another store"
+            )
+    return found

@@ -94,8 +94,10 @@ def _records(rows: Any, folder: Path, grid: Path) -> tuple[Any, list[str]]:
     runs = runs_of(rows, store.cells, store.failures)
     records = store.records(runs)
     if not records:
+        seeds = ", ".join(map(str, sorted({seed for row in rows for seed in row.seeds or ()})))
+        named = f" of seeds {seeds}" if seeds else ""
         raise DataError(
-            f"{folder} holds no finished run of {grid}: expected one at least; recbole_attack grid trains it"
+            f"{folder} holds no finished run of {grid}: expected one at least{named}; recbole_attack grid trains it"
         )
     check_records(records, folder)
     left: dict[str, list[str]] = {}

@@ -235,7 +235,7 @@ def _row(
 
     def value(metric: str) -> Callable[[Record], float | None]:
         def of(record: Record) -> float | None:
-            attacked = (record[main_arm(record)][key] or {}).get(metric.removesuffix(LOST))
+            attacked = (record[main_arm(record)].get(key) or {}).get(metric.removesuffix(LOST))
             if not metric.endswith(LOST):
                 return attacked
             clean = twins.get(record["seed"], {}).get(metric.removesuffix(LOST))
@@ -254,6 +254,6 @@ def _clean_results(
         return {}
     twins = [(len(effective(of[0])), of) for of in all_rows.values() if is_clean_twin(of[0], records[0])]
     others = max(twins, key=lambda twin: twin[0])[1] if twins else []
-    results = {r["seed"]: r["clean"][key] for r in others if r.get("clean")}
-    results |= {r["seed"]: r["clean"][key] for r in records if r.get("clean")}
+    results = {r["seed"]: r["clean"].get(key) for r in others if r.get("clean")}
+    results |= {r["seed"]: r["clean"].get(key) for r in records if r.get("clean")}
     return {seed: result for seed, result in results.items() if result}

@@ -31,6 +31,9 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_DECIMALS = 9
+"""Of a value and its limit; what differs in later ones differs by rounding."""
+
 _WHAT = (*ARMS, "delta")
 _NEEDS = {arm: {arm} for arm in ARMS} | {"delta": {"clean", "attacked"}}
 
@@ -72,7 +75,11 @@ class Gate:
 
     def fails(self, value: float) -> bool:
         """Whether a value meets the condition, or is undefined, of which nobody can say that it does not."""
-        return not isfinite(value) or _SIGNS[self.sign](value, self.limit)
+        return not isfinite(value) or _meets(value, self.sign, self.limit)
+
+
+def _meets(value: float, sign: str, limit: float) -> bool:
+    return _SIGNS[sign](round(value, _DECIMALS), round(limit, _DECIMALS))
 
 
 def read_gates(text: str) -> tuple[Gate, ...]:
@@ -98,7 +105,7 @@ def _gate(text: str) -> Gate:
     if not isfinite(limit):
         raise ConfigError(f"fail_if {shown(text)}: expected a number behind '{sign}', found {shown(number)}")
     least = -1 if what == "delta" else 0
-    if is_share(metric) and not (abs(limit) <= 1 and any(_SIGNS[sign](share, limit) for share in (least, 1))):
+    if is_share(metric) and not (abs(limit) <= 1 and any(_meets(share, sign, limit) for share in (least, 1))):
         hint = f"; {limit:g} % is {limit / 100:g}" if abs(limit) >= 1 else ""
         raise ConfigError(
             f"fail_if {shown(text)}: {metric} is a share between {least} and 1, expected a limit that it can pass, "

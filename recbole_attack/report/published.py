@@ -116,7 +116,7 @@ def _groups(records: Rows) -> dict[str, str]:
 
 
 def _full(record: Record, arm: str) -> Mapping[str, float | None]:
-    return record[arm]["test_result_full"] or {}
+    return record[arm].get("test_result_full") or {}
 
 
 def _table(lines: Sequence[Line], columns: Sequence[str]) -> Table:

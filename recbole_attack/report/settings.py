@@ -10,6 +10,8 @@ Record: TypeAlias = Mapping[str, Any]
 """The content of one ``result.json``."""
 
 SHARE = "malicious_ratio"
+"""What ``malicious clients, %`` of a table is: the configured ratio, of which whole clients are made; only a dose is of
+the share that a run had."""
 PLACE = ("scenario", "dataset", "model", "target_items")
 """What was attacked: each has its own matrix."""
 RULE = ("aggregator", "pre_aggregator", "client_defense")

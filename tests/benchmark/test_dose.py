@@ -142,7 +142,7 @@ def test_doses_of_a_frame():
                     [attack, share, "attacked", "configured", "er@5", seed, 0.5],
                 ]
     rows.append(["none", 0.0, "clean", "configured", "er@10", 0, 0.0])
-    frame = pd.DataFrame(rows, columns=["attack", "malicious_ratio", "arm", "protocol", "metric", "seed", "value"])
+    frame = pd.DataFrame(rows, columns=["attack", "malicious_share", "arm", "protocol", "metric", "seed", "value"])
     found = doses(frame).set_index("attack")
     assert found.index.tolist() == ["eb", "ra"]
     assert list(found.columns) == list(Dose._fields)

@@ -171,6 +171,33 @@ def test_a_folder_without_runs_is_refused_with_the_nearest_that_has_some(tmp_pat
     assert "\n" not in str(raised.value)
 
 
+def test_what_else_lies_in_a_store_is_no_record(planned, tmp_path):
+    """An evaluation's store has its evaluation.json beside it."""
+    plan = planned(grid={"attack": ["ra"]})
+    with writing(tmp_path / "store") as store:
+        store.begin(plan)
+        for arm in plan.arms.values():
+            none = dict.fromkeys(("best_valid_result", "test_result_full", "standard_error", "standard_error_full"))
+            record = {"version": "0", "dataset": {"sha256": {}}, "budget": {}, "uploads": None, **none}
+            record |= {"test_result": {"er@10": 0.5}, "tested_epoch": 0}
+            store.add(arm, TrainedArm(record, [], {"seconds": 1.0, "epochs": [], "environment": {}}, {}))
+    frame = load_runs(tmp_path / "store")
+    write(tmp_path / "store" / "evaluation.json", {"kind": "rule"})
+    pd.testing.assert_frame_equal(load_runs(tmp_path / "store"), frame)
+    assert len(frame) == 2
+
+
+def test_the_share_of_malicious_clients_is_that_which_a_run_had():
+    """Of whole clients: 1, 4 and 9 of 943 where 0.1, 0.5 and 1 % were asked for."""
+    clients = {0.001: 1, 0.005: 4, 0.01: 9}
+    frame = tidy(
+        {**record_of_a_run(malicious_ratio=ratio), "budget": {"malicious_share": count / 943}}
+        for ratio, count in clients.items()
+    )
+    assert frame["malicious_ratio"].tolist() == [*clients]
+    assert frame["malicious_share"].tolist() == [count / 943 for count in clients.values()]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -179,8 +206,9 @@ def test_a_folder_without_runs_is_refused_with_the_nearest_that_has_some(tmp_pat
         ("\udcff", "is not valid JSON"),
         ("[]", r"is no record of a run: expected config, history, seed in it, found \[\]"),
         ('{"config": {}, "seed": 1}', "expected history in it"),
+        ('{"config": {}, "seed": 1, "history": {}, "budget": [1]}', "is no record of a run: expected .*budget"),
     ],
-    ids=["half", "deep", "bytes", "list", "part"],
+    ids=["half", "deep", "bytes", "list", "part", "budget"],
 )
 def test_what_is_no_record_is_refused(tmp_path, content, words):
     (tmp_path / "result.json").write_bytes(content.encode("utf-8", "surrogateescape"))

@@ -123,7 +123,7 @@ def test_a_grid_of_seeds_alone_adds_no_row_to_the_named_ones(tmp_path):
 
 
 def test_rows_that_are_files_share_their_seed(tmp_path):
-    """A table takes every seed a store has of a row, so rows that are told apart by seeds alone would be one."""
+    """They are rows of one table, whose seeds are one list."""
     for name, text in {"a": "{attack: ra}", "b": "{attack: eb}", "common": "{seed: 5}"}.items():
         write(tmp_path, text, f"{name}.yaml")
     assert [(row.parameters, row.seeds) for row in read_grid(tmp_path)] == [
@@ -140,6 +140,19 @@ def test_rows_that_are_files_share_their_seed(tmp_path):
     write(tmp_path, "{}", "common.yaml")
     with pytest.raises(ConfigError, match="found 6 of 'b' and None of 'a'"):
         read_grid(tmp_path)
+
+
+@pytest.mark.parametrize("seed", ["[2020, 2021]", "1.5", "-1", "true", "{a: 1}"])
+def test_a_seed_is_one_whole_number_wherever_it_stands(tmp_path, seed):
+    for text in (f"{{fixed: {{attack: ra, seed: {seed}}}, rows: {{a: {{}}}}}}", f"{{grid: {{seed: [1, {seed}]}}}}"):
+        with pytest.raises(ConfigError, match="seed must be an integer"):
+            read_grid(write(tmp_path, text))
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name in "ab":
+        write(folder, f"{{attack: ra, seed: {seed}}}", f"{name}.yaml")
+    with pytest.raises(ConfigError, match="seed must be an integer"):
+        read_grid(folder)
 
 
 def test_seeds_come_from_the_caller_the_grid_what_is_fixed_or_the_defaults_in_this_order(tmp_path):

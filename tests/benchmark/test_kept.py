@@ -6,17 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_attack.benchmark import Store, kept_runs, make_plan, plan, read_grid
+from recbole_attack.benchmark import Store, kept_runs, make_plan, plan, read_grid, runs_of
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.store import writing
 from recbole_attack.utils.errors import ConfigError, DataError
 
 
-def test_runs_are_those_of_the_plan_that_was_run_with_every_seed(planned, written, run):
+def test_runs_are_those_of_the_plan_that_was_run_with_the_seeds_a_row_names_or_else_with_every_seed(
+    planned, written, run
+):
     grid = {"attack": ["ra", "none"], "seed": [2, 1]}
     plan = planned(grid=grid)
     store = Store(run(plan))
-    found = kept_runs(read_grid(written(grid=grid), seeds=[7]), store.cells)
+    for seeds, kept in {(2,): [2], (7, 1): [1], (7,): []}.items():
+        rows = read_grid(written(grid=grid), seeds=seeds)
+        assert [(cell.row, cell.seed) for cell in kept_runs(rows, store.cells)] == [
+            (row, seed) for row in ("attack=ra", "attack=none") for seed in kept
+        ]
+        assert [cell.seed for cell in runs_of(rows, store.cells)] == 2 * sorted(seeds), "what is asked for besides"
+    found = kept_runs(read_grid(written(grid={"attack": ["ra", "none"]})), store.cells)
     assert found == sorted(plan.cells, key=lambda cell: (cell.row != "attack=ra", cell.seed))
     assert store.records(found).keys() == {"attack=ra", "attack=none"}
     assert store.records(found) == store.records()

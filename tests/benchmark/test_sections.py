@@ -13,12 +13,14 @@ from recbole_attack.report.experiment import About
 from recbole_attack.utils.errors import ConfigError
 
 
-def record(seed=1, attacked=None, **config):
+def record(seed=1, attacked=None, share=None, **config):
+    """With as many malicious clients as were asked for, if nothing else is said."""
     shared = {"scenario": "federated", "attack": "ra", "exposure_candidates": "full"}
     metrics = {"hit@10": 0.5, **(attacked or {})}
     return {
         "seed": seed,
         "config": {**shared, **config, "seed": seed},
+        "budget": {"malicious_share": config.get("malicious_ratio", 0.05) if share is None else share},
         "history": {},
         "attacked": {"test_result": metrics},
     }
@@ -80,6 +82,20 @@ def test_the_dose_is_that_of_each_group():
         dose_table(rows, "er@11", ["attack"])
 
 
+def test_a_dose_is_of_the_clients_that_were_malicious():
+    """1 and 9 of 943 where 0.1 and 1 % were asked for: half way on the logarithm is at 3 of them."""
+    rows = {
+        str(ratio): [record(seed, {"er@10": value}, share=clients / 943, malicious_ratio=ratio) for seed in (1, 2)]
+        for ratio, clients, value in ((0.001, 1, 0.1), (0.01, 9, 0.9))
+    }
+    assert lines(dose_table(rows, "er@10", ["attack"])) == [
+        {"malicious share": "0.32 % (0.11 to 0.95 %)", "seeds a share": "2"}
+    ]
+    rows["0.0015"] = [record(1, {"er@10": 0.1}, share=1 / 943, malicious_ratio=0.0015)]
+    with pytest.raises(ConfigError, match="dose: expected one row for each share of a group, found"):
+        dose_table(rows, "er@10", ["attack"])
+
+
 def test_rows_of_one_share_are_no_seeds_of_a_dose():
     rows = {
         rule: [record(1, {"er@10": value}, aggregator=rule, malicious_ratio=share)]
@@ -128,8 +144,29 @@ def test_a_group_with_a_run_missing_is_left_out():
     assert variance_table(rows, "er@10", ["target_items", "seed"]).body == []
     rows["b"].append(record(2, {"er@10": 0.5}, target_items="b"))
     assert len(variance_table(rows, "er@10", ["target_items", "seed"]).body) == 1
-    with pytest.raises(ConfigError, match="factors of a variance must be parameters in which"):
-        variance_table(rows, "er@10", ["attack", "seed"])
+    assert variance_table(rows, "er@10", ["attack", "seed"]).body == [], "no row has another attack so far"
+    with pytest.raises(ConfigError, match=r"unknown parameter of a table 'atack': .*did you mean 'attack'"):
+        variance_table(rows, "er@10", ["atack", "seed"])
+
+
+def test_a_variance_is_of_the_groups_that_were_run_far_enough():
+    def group(share, target, *seeds):
+        values = {"er@10": 0.1 + 0.2 * (target == "b")}
+        return {f"{share}-{target}": [record(s, values, target_items=target, malicious_ratio=share) for s in seeds]}
+
+    def found(*groups):
+        rows = {row: seeds for part in groups for row, seeds in part.items()}
+        table = variance_table(rows, "er@10", ["target_items", "seed"], ["malicious_ratio"])
+        return [line.get("malicious_ratio", "all") for line in lines(table)]
+
+    whole = [group(0.01, "a", 1, 2), group(0.01, "b", 1, 2)]
+    assert found(*whole) == ["all"]
+    assert found(group(0.01, "a", 1), group(0.01, "b", 1)) == [], "one seed so far"
+    assert found(group(0.01, "a", 1, 2)) == [], "one target so far"
+    assert found(*whole, group(0.05, "a", 1), group(0.05, "b", 1)) == ["0.01"]
+    assert found(*whole, group(0.05, "a", 1, 2)) == ["0.01"]
+    twice = {"again": group(0.05, "a", 1)["0.05-a"]}
+    assert found(*whole, group(0.05, "a", 1, 2), group(0.05, "b", 1, 2), twice) == ["0.01"], "one run counted twice"
 
 
 def test_only_what_is_asked_for_and_can_be_said_is_on_the_page():

@@ -256,6 +256,26 @@ def test_epochs_without_their_times_are_never_read(plan, tmp_path, name):
         Store(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["cells.jsonl", "histories.jsonl", "timings.jsonl", "failures.jsonl"])
+def test_two_lines_of_one_arm_are_alike_or_refused(plan, tmp_path, name):
+    """As a merge of two branches may leave them."""
+    arm, other = list(plan.arms.values())[:2]
+    with writing(tmp_path) as store:
+        store.add(arm, made_up(arm))
+        store.fail(other, "it diverged")
+    before = Store(tmp_path)
+    file = tmp_path / name
+    line = json.loads(file.read_text(encoding="utf-8"))
+    lines.write_lines(file, [line, line])
+    assert (Store(tmp_path).cells, Store(tmp_path).failures) == (before.cells, before.failures)
+    changed = {"cells.jsonl": "tested_epoch", "histories.jsonl": "epochs", "timings.jsonl": "seconds"}
+    key = changed.get(name, "error")
+    values = {"tested_epoch": 0, "epochs": [{"epoch": 7}, {"epoch": 8}], "seconds": 0.5, "error": "another"}
+    lines.write_lines(file, [line, {**line, key: values[key]}])
+    with pytest.raises(DataError, match=f"{name}: expected one line for {line['key']}, found two that differ"):
+        Store(tmp_path)
+
+
 def test_bytes_that_are_no_text_are_said_with_their_line(plan, tmp_path):
     with writing(tmp_path) as store:
         for arm in list(plan.arms.values())[:2]:
@@ -420,6 +440,57 @@ def test_of_arms_that_were_stored_before_what_they_hold_is_judged(pretrain, run,
     assert set(record["detection"]["attacked"]) == {"kmeans", "excess_tail", *left}
     for name, quality in record["detection"]["attacked"].items():
         assert quality == whole["detection"]["attacked"][name]
+
+
+def as_kept_without_arrays(store, arms, **beside):
+    """The store as it is when arrays of some arms are left out, and what was found out stands in the attacked line."""
+    (cell,) = store.rows
+    (record,) = store.records()["a"]
+    for arm in arms:
+        (store.folder / "exposure" / f"{cell.arms[arm]}.npz").unlink()
+    found = [json.loads(line) for line in (store.folder / "cells.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = {cell.arms["attacked"]: {"detection": record["detection"]["attacked"], **beside}}
+    lines.write_lines(store.folder / "cells.jsonl", ({**line, **kept.get(line["key"], {})} for line in found))
+    return record["detection"]
+
+
+def test_a_verdict_without_arrays_is_told_of_the_parameters_it_was_made_with_alone(pretrain, run):
+    """The key of an arm leaves out those of detectors, whose verdicts are computed again where there are arrays."""
+    parameters = pretrain(epochs=1, attack="bra", compare_clean=False)
+    other = {"spectral_promoted": 0.3, "margin_index": 0.01, "group_least": 1}
+    store = Store(run(make_plan([Row("a", parameters, None)])))
+    changed = make_plan([Row("a", {**parameters, **other}, None)]).cells
+    assert [cell.arms for cell in changed] == [cell.arms for cell in store.rows]
+    recomputed = store.records(changed)["a"][0]["detection"]
+    said = as_kept_without_arrays(store, ["local", "attacked"])
+    assert recomputed != said
+    kept = Store(store.folder)
+    assert kept.records()["a"][0]["detection"] == said
+    assert set(kept.records(changed)["a"][0]["detection"]["attacked"]) == {"kmeans", "excess_tail"}
+    file = store.folder / "cells.jsonl"
+    found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines.write_lines(file, ({**line, **({"detectors": other} if "detection" in line else {})} for line in found))
+    assert Store(store.folder).records(changed)["a"][0]["detection"] == said, "made with these"
+    assert set(Store(store.folder).records()["a"][0]["detection"]["attacked"]) == {"kmeans", "excess_tail"}
+
+
+@pytest.mark.parametrize("gone", [["local"], ["attacked"]], ids=" ".join)
+def test_a_verdict_counts_where_the_arrays_of_one_arm_are_missing(pretrain, run, gone):
+    store = Store(run(make_plan([Row("a", pretrain(epochs=1, attack="bra", compare_clean=False), None)])))
+    said = as_kept_without_arrays(store, gone)
+    assert Store(store.folder).records()["a"][0]["detection"] == said
+
+
+def test_what_arrays_say_wins_over_what_a_line_says(pretrain, run):
+    store = Store(run(make_plan([Row("a", pretrain(epochs=1, attack="bra", compare_clean=False), None)])))
+    said = as_kept_without_arrays(store, [])
+    file = store.folder / "cells.jsonl"
+    found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for line in found:
+        for quality in line.get("detection", {}).values():
+            quality["auroc"] = -1.0
+    lines.write_lines(file, found)
+    assert Store(store.folder).records()["a"][0]["detection"] == said
 
 
 def test_lists_of_other_users_are_never_compared(pretrain, run):

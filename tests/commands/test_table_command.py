@@ -10,6 +10,7 @@ import yaml
 
 from recbole_attack.benchmark import Store, kept_runs, read_grid
 from recbole_attack.commands.main import main
+from recbole_attack.commands.report import read_records
 from recbole_attack.report.experiment import read_about
 from recbole_attack.utils.errors import ConfigError
 
@@ -79,6 +80,32 @@ def test_seeds_that_a_row_lacks_are_named(tmp_path, small, capsys):
     capsys.readouterr()
     assert main(["table", str(file), store, "--may_differ", "malicious_share"]) == 0
     assert "\n\nNot run yet: a (seeds 1), c.\n" in capsys.readouterr().out
+
+
+def test_a_page_is_of_the_seeds_its_grid_names_as_its_own_commands_make_it(tmp_path, small, capsys):
+    """Whatever else the store holds of its rows."""
+    file, fixed = tmp_path / "grid.yaml", small(epochs=1, attack="ra", compare_clean=False)
+
+    def page(store):
+        capsys.readouterr()
+        assert main(["table", str(file), f"--store={store}"]) == 0
+        return capsys.readouterr().out
+
+    for seeds in ([3], [1, 2]):  # first what somebody else ran
+        parts = {"fixed": fixed, "grid": {"seed": seeds}, "rows": {"a": {}}}
+        file.write_text(yaml.safe_dump(parts), encoding="utf-8")
+        assert main(["grid", str(file), f"--store={tmp_path / 'store'}", "--jobs=1"]) == 0
+    text = page(tmp_path / "store")
+    assert "; seeds 1, 2; " in text and "--seeds" not in text
+    assert main(["grid", str(file), f"--store={tmp_path / 'alone'}", "--jobs=1"]) == 0
+    alone = page(tmp_path / "alone").replace("alone", "store")
+    assert re.sub(r"[\d.]+ min a seed", "", text) == re.sub(r"[\d.]+ min a seed", "", alone)
+    records, _ = read_records(tmp_path / "store", file)
+    assert [record["seed"] for record in records["a"]] == [1, 2], "a report of the grid"
+    file.write_text(yaml.safe_dump({"fixed": fixed, "grid": {"seed": [5, 4]}, "rows": {"a": {}}}), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["table", str(file), f"--store={tmp_path / 'store'}"]) == 2
+    assert "expected one at least of seeds 4, 5; recbole_attack grid trains it" in capsys.readouterr().err
 
 
 def test_a_store_that_holds_none_of_the_rows_has_no_page(experiment, tmp_path, capsys):

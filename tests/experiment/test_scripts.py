@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from recbole_attack import run_recbole_attack
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.experiment import prepare_training
+from recbole_attack.utils.errors import DataError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "analyses"
 
@@ -175,6 +177,37 @@ def test_the_dose_at_which_half_are_reached(script):
     found = module.thresholds(pd.DataFrame(runs))
     assert [each["dose at which er@10 is 50 %"] for each in found] == ["1, 2"]
     assert found[0]["doses tried"] == "0.5 to 4"
+
+
+def test_a_run_with_a_norm_budget_is_held_against_the_one_of_its_own_strength(script, monkeypatch):
+    """As long as it came out there times the norm ratio; the only other one where there is none of that strength."""
+    module = script("inequality")
+
+    def made(ratio, norm_ratio, budget=None, claims=None, target="t"):
+        uploads = {"norm_ratio": norm_ratio, "malicious_weight": 0.004}
+        config = {"attack": "margin", "dataset": "d", "gradient_scale": 1.0, "learner": "adam", "norm_budget": budget}
+        config |= {"malicious_ratio": ratio, "claimed_interactions": claims, "target_items": target}
+        arm = {"uploads": uploads, "test_result": {"er@10": 0.4}}
+        history = {"attacked": [{"er@10": 0.4, "hit@10": 0.1}]}
+        budget = {"malicious_clients": 1, "target_items": ["9"]}
+        return {"config": config, "seed": 1, "dataset": {"items": 999}, "budget": budget, "attacked": arm} | {
+            "history": history
+        }
+
+    def doses(*records):
+        monkeypatch.setattr(module, "kept_runs", lambda rows, cells: [])
+        store = SimpleNamespace(cells={}, records=lambda runs: {"all": records})
+        return [each["dose"] for each in module.lines([], store) if each["norm_budget"]]
+
+    short, longer, claimed = made(0.001, 2.0), made(0.01, 10.0), made(0.001, 5.0, claims="data")
+    for free in permutations([short, longer, claimed]):
+        held = [made(0.001, 1.0, 0.5), made(0.01, 1.0, 0.5), made(0.001, 1.0, 0.5, claims="data")]
+        expected = [module.dose(0.004, 1 / ratio, 999) for ratio in (2.0, 10.0, 5.0)]
+        assert doses(*free, *held) == pytest.approx(expected)
+        with pytest.raises(DataError, match="expected one without beside it, or one of its malicious_ratio"):
+            doses(*free, made(0.005, 1.0, 0.5))
+    assert doses(short, made(0.005, 1.0, 0.5)) == pytest.approx([module.dose(0.004, 1 / 2.0, 999)])
+    assert doses(short, made(0.005, 1.0, 0.5, target="u")) == []
 
 
 def test_more_negatives_and_more_weight_change_the_dose_by_what_they_push(script):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_attack.report.cells import Estimate, cells, estimate, figure
+from recbole_attack.report.record import check_record
 from recbole_attack.utils.errors import DataError
 
 SHARES = st.floats(0, 1, allow_subnormal=False)
@@ -61,6 +62,17 @@ def test_the_accuracy_lost_is_taken_seed_by_seed_from_the_own_clean_arm(made):
     (row,) = cells({"a": records}).rows
     assert [record["seed"] for record in row.records] == [2020, 2021]
     assert row.figures["hit@10 lost"] == estimate([0.5 - 0.4, 0.5 - 0.3])
+
+
+def test_an_arm_may_lack_all_but_its_test_metrics(made):
+    """What a full ranking would say beside a sampled one is undefined then."""
+    record = made(er=0.25, hit=0.3, clean=(0.5, 0.0), exposure_candidates=1000)
+    bare = {arm: {"test_result": record[arm]["test_result"]} for arm in ("clean", "attacked")}
+    check_record({**record, **bare}, "here")
+    sampled, full = cells({"a": [{**record, **bare}]}).rows
+    assert (sampled.ranking, full.ranking) == ("1000 sampled", "full")
+    assert sampled.figures == cells({"a": [record]}).rows[0].figures
+    assert set(full.figures.values()) == {None}
 
 
 def test_a_clean_row_of_the_same_parameters_and_seed_is_the_twin(made):

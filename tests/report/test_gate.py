@@ -20,8 +20,8 @@ NUMBERS = st.floats(-1, 1, allow_nan=False)
 
 def can_fail(gate):
     """Whether a share can meet it: one of an arm lies between 0 and 1, a difference of two between -1 and 1."""
-    least = -1 if gate.what == "delta" else 0
-    return {"<": gate.limit > least, "<=": gate.limit >= least, ">": gate.limit < 1, ">=": True}[gate.sign]
+    least, limit = -1 if gate.what == "delta" else 0, round(gate.limit, 9)
+    return {"<": limit > least, "<=": limit >= least, ">": limit < 1, ">=": True}[gate.sign]
 
 
 GATES = st.builds(
@@ -117,10 +117,23 @@ def fails(text, *records):
 @given(st.sampled_from(["<", "<=", ">", ">="]), NUMBERS, st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_a_gate_fails_where_the_mean_over_seeds_meets_it(sign, limit, values):
     assume(can_fail(Gate(None, "er@10", sign, limit)))
-    mean = math.fsum(values) / len(values)
+    mean, least = round(math.fsum(values) / len(values), 9), round(limit, 9)
     records = [{"attacked": {"test_result": {"er@10": value}}} for value in values]
-    meets = {"<": mean < limit, "<=": mean <= limit, ">": mean > limit, ">=": mean >= limit}[sign]
+    meets = {"<": mean < least, "<=": mean <= least, ">": mean > least, ">=": mean >= least}[sign]
     assert (fails(f"er@10 {sign} {limit!r}", *records) is not None) == meets
+
+
+def test_a_figure_that_is_its_limit_but_for_rounding_is_its_limit():
+    assert 0.18 - 0.20 < -0.02 and sum([0.1] * 3) / 3 > 0.1
+    delta = {"clean": {"test_result": {}}, "attacked": {"test_result": {}}, "delta": {"hit@10": 0.18 - 0.20}}
+    assert fails("delta hit@10 < -2 %", delta) is None
+    assert fails("delta hit@10 <= -2 %", delta)
+    shares = [{"attacked": {"test_result": {"er@10": value}}} for value in (0.1 + 0.2, 0.3)]
+    assert fails("er@10 > 30 %", shares[0]) is None and fails("er@10 > 0.3", *shares) is None
+    assert fails("er@10 >= 0.3", *shares)
+    assert fails("er@10 > 0.299999", *shares), "one user of a million is no rounding"
+    with pytest.raises(ConfigError, match="expected a limit that it can pass"):
+        read_gates("er@10 < 1e-12")
 
 
 def test_the_arm_is_that_the_run_was_for_or_the_one_it_names(made):

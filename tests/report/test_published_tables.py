@@ -49,6 +49,13 @@ def test_a_row_has_one_line_with_ours_and_the_papers_in_a_cell(rows):
     assert (lines["weak"]["hit@10, %"], lines["weak"]["er@10, %"]) == ("30.00 / -", "25.00 / 20.00")
 
 
+def test_an_arm_may_lack_a_full_ranking(rows):
+    (record,) = rows["weak"]
+    bare = {**record, "attacked": {"test_result": record["attacked"]["test_result"]}}
+    other = {**record, "attacked": {**record["attacked"], "test_result_full": None}}
+    assert published_page({"weak": [bare]}, PAPER, COLUMNS) == published_page({"weak": [other]}, PAPER, COLUMNS)
+
+
 def test_rows_of_one_model_each_stand_together(made):
     models = {"pop": made("none", model="Pop"), "bpr": made("none", model="BPR"), "sasrec": made("ra", model="SASRec")}
     found = sections(published_page({name: [record] for name, record in models.items()}, {}, COLUMNS))
