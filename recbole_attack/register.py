@@ -104,7 +104,11 @@ def register_client_defense(
     defaults: Defaults = None,
     options: Options = None,
 ) -> None:
-    """Make a defence on the clients' side known by name; see :func:`register_attack`."""
+    """Make a defence on the clients' side known by name; see :func:`register_attack`.
+
+    One that moves rows of items its client neither holds nor draws says so:
+    :class:`~recbole_attack.defense.client_defenses.Spreading`.
+    """
     _register([CLIENT_DEFENSES, AGGREGATORS], "client_defense", "defense", name, recipe, defaults, options)
 
 

@@ -13,7 +13,7 @@ from pretend_gpu import CPU, GPU, RANDOM, Event, pretend_gpu
 
 from recbole_attack import AttackConfig
 from recbole_attack.experiment import prepare_training
-from recbole_attack.trainer import central
+from recbole_attack.trainer import base, central
 from recbole_attack.utils.rng import torch_stream
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "gpu.md"
@@ -155,6 +155,48 @@ def test_an_epoch_and_an_evaluation_give_the_cpus_numbers(run, on_gpu, name):
         return
     assert all(torch.equal(value, there.weights[key]) for key, value in here.weights.items())
     assert there[1:] == here[1:]
+
+
+@pytest.fixture
+def checkpoints(monkeypatch) -> None:
+    """Checkpoints in memory, for values of a pretended device cannot be written: saved as the host's, read to one."""
+    files: dict[Path, Any] = {}
+
+    def moved(value: Any, device: torch.device) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.detach().to(device, copy=True)
+        if isinstance(value, dict):
+            return {key: moved(each, device) for key, each in value.items()}
+        return [moved(each, device) for each in value] if isinstance(value, list) else value
+
+    monkeypatch.setattr(base, "save_checkpoint", lambda path, state: files.update({path: moved(dict(state), CPU)}))
+    monkeypatch.setattr(base, "load_checkpoint", lambda path, device=CPU: moved(files[path], device))
+
+
+@pytest.mark.parametrize("name", ["watched", "a bank", "a client defence that remembers"])
+def test_an_interrupted_run_goes_on_with_the_same_numbers(small, checkpoints, monkeypatch, tmp_path, name):
+    config = AttackConfig(config_dict={**small(), **RUNS[name], "clients_per_round": 40, "epochs": 2})
+    config.final_config_dict |= {"device": GPU, "checkpoint_dir": str(tmp_path)}
+    with pretend_gpu():
+        experiment = prepare_training(config)
+        whole, resumed = experiment.trainer(config), experiment.trainer(config)
+        whole.fit(experiment.train_data, saved=False, verbose=False)
+        with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+            first = experiment.trainer(config)
+            once = first._train_epoch
+            interrupted.setattr(first, "_train_epoch", lambda data, i, **_: _interrupt() if i else once(data, 0))
+            first.fit(experiment.train_data, verbose=False)
+        resumed.scored = resumed.scored.to(GPU)  # so that what is read is of the type it is compared with
+        resumed.resume_checkpoint(resumed.resume_file)
+        assert resumed.start_epoch == 1
+        resumed.fit(experiment.train_data, verbose=False)
+        weights = [{key: value.cpu() for key, value in t.model.state_dict().items()} for t in (whole, resumed)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert whole.detection() == resumed.detection() and bool(whole.detection()) == (name == "watched")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("name", RUNS)

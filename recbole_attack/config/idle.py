@@ -25,7 +25,9 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
     found = {} if values["shuffle"] else {"shuffle": "every round asks clients in an order of its own"}
     if values["attack"] == "none":
         found |= dict.fromkeys(_OF_UPLOADS, "there is no attack")
-    if not rule.weighted and values["pre_aggregator"] == "none":
+    if values["save_client_weights"] and rule.one_pass:
+        found["save_client_weights"] = f"aggregator '{values['aggregator']}' has fixed weights"
+    if not rule.weighted:
         found |= dict.fromkeys(
             ("client_weighting", "claimed_interactions"),
             f"aggregator '{values['aggregator']}' counts all clients alike",

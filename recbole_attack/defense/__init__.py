@@ -2,7 +2,7 @@
 
 from recbole_attack.defense.aggregator import NEEDS, Aggregate, Aggregator
 from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_aggregator
-from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense, Remembering
+from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense, Remembering, Spreading
 from recbole_attack.defense.client_detection import CLIENT_DETECTORS, Sent
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS
@@ -40,6 +40,7 @@ __all__ = [
     "Mixture",
     "Remembering",
     "Sent",
+    "Spreading",
     "Support",
     "Weighting",
     "WeightingRule",

@@ -65,11 +65,11 @@ class Aggregator:
         additive: Whether a client's weight depends on no other client either; implies ``linear``.
         per_item: Whether each item's embedding is aggregated among the clients that touched it, see :meth:`rows`.
         whole_only: Whether the rule has no meaning per item.
-        weighted: Whether a client counts by its weight.
+        weighted: Whether a client counts by its weight, with the rule or in what is done before it.
         ties: Whether clients that are alike are told apart by their order, which then has to be random.
         mixes: What is done to updates before, in this order; see :mod:`~recbole_attack.defense.mixing`.
         items: The rule for rows of the item embeddings, if it is another than for the other parameters.
-        support: How far such a row may move for how many clients; then rows are aggregated by themselves, too.
+        support: How long such a row's update may be for how many clients; then rows are aggregated by themselves, too.
         bank: Where aggregated rows of the item embeddings wait until they are paid out.
         quota: Which rows of the item embeddings are left out before the rule is applied.
         saved: What is in the bank, ``[V, H]``, or a quota's memory, ``[2, V]``; ``None`` for nothing.
@@ -211,7 +211,7 @@ class Aggregator:
         malicious client that alone touches a target decides its row, whatever the rule. A row is as long as a
         client's, where the mean over a round of N clients, k of them touching, is k / N of that: with plain SGD, rows
         of rare items learn up to N times as fast, so a learning rate chosen for whole updates may be too high. And
-        under a softmax over all items (CE) every client touches every item.
+        under a softmax over all items (CE), or in adversarial training, every client touches (nearly) every item.
 
         Args:
             rows: ``[G, C, H]`` of ``G`` items with ``C`` touching clients each, screened.

@@ -20,7 +20,7 @@ from recbole_attack.defense import bulyan, coordinates, rfa, spectral, trust, un
 from recbole_attack.defense.aggregator import Aggregator
 from recbole_attack.defense.bank import Bank
 from recbole_attack.defense.flame import flame as flame_rule
-from recbole_attack.defense.mixing import PRE_AGGREGATORS
+from recbole_attack.defense.mixing import PRE_AGGREGATORS, Unweighted
 from recbole_attack.defense.quota import Quota
 from recbole_attack.defense.support import Support
 from recbole_attack.defense.weighting import WeightingRule
@@ -158,8 +158,10 @@ def hics(config: Mapping[str, Any]) -> Aggregator:
 
     Only the abstract and a re-implementation could be read, that of PoisonFRS, which clips averages alone, to 3, and
     pays everything out at once. Its updates are steps; ours are gradients of a mean loss and much shorter, so that both
-    bounds are the round's medians unless they are given, and half of the items are applied (our defaults). The
-    bank starts empty, and a resumed run has it as it was.
+    bounds are the round's medians unless they are given, and half of the items are applied (our defaults). What is
+    applied is a gradient for the server's optimiser, where theirs is the step: rows that wait have a gradient of zero,
+    and Adam's momentum (Adam is the default ``learner``) moves them all the same; under SGD they stand still. The bank
+    starts empty, and a resumed run has it as it was.
     """
     support = Support(0.5, "clients", prior=0.0, least=1, bound=config["client_row_norm"])
     return Aggregator(weighting.mean, support=support, bank=Bank(config["mean_row_norm"], config["paid_share"]))
@@ -171,6 +173,9 @@ def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     ``row_rule`` over the clients that touch an item, times ``n_j / (n_j + m0)`` (``per_item``) or, on whole updates,
     times ``n_j / N``: with ``row_rule: mean`` the mean over all clients, every row clipped before. The other parameters
     are aggregated by ``body_rule``, whose weights clients are said to have.
+
+    These factors and the clip are of a row's update. Adam, the default ``learner``, undoes what is the same in every
+    round: with it, or any optimiser that divides by the usual length, only ``support_least`` always holds a row back.
     """
     support = Support(config["row_quantile"], config["row_votes"], config["support_prior"], config["support_least"])
     return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support, weighted=True)
@@ -247,8 +252,8 @@ def configured_aggregator(config: Mapping[str, Any]) -> Aggregator:
             "expected True, found False"
         )
     items = rule.items and replace(rule.items, mixes=(mix, *rule.items.mixes))
-    mixes = (mix, *rule.mixes)
-    return replace(rule, linear=False, additive=False, mixes=mixes, items=items)
+    mixes, weighted = (mix, *rule.mixes), rule.weighted or not isinstance(mix, Unweighted)
+    return replace(rule, linear=False, additive=False, mixes=mixes, items=items, weighted=weighted)
 
 
 def _made(config: Mapping[str, Any]) -> Aggregator:

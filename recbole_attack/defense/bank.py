@@ -18,6 +18,9 @@ class Bank:
     ``B_j <- B_j + min(1, b / |g_j|) g_j``; the rows with the largest ``|B_j|``, a share of the catalogue, are the
     round's update, and their ``B_j`` is zero again.
 
+    All other rows have an update of zero in the round. Under SGD they stay where they are; an optimiser with momentum
+    (Adam, the default ``learner``) moves them all the same, once they have been paid.
+
     Attributes:
         bound: ``b``; ``None`` for the median length of the round's rows that are not zero, the smaller of two.
         share: Rows that are paid out, as a share of all of the table, rounded down and at least one; of equal rows the

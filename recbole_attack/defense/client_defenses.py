@@ -36,6 +36,18 @@ class Remembering(Protocol):
         """
 
 
+@runtime_checkable
+class Spreading(Protocol):
+    """A :data:`ClientDefense` that says whether it has a client's update move rows of items it neither holds nor draws.
+
+    One that does not say so moves none of them.
+    """
+
+    @property
+    def touches_all(self) -> bool:
+        """Whether the update moves (nearly) every item's row."""
+
+
 @dataclass(frozen=True)
 class AdversarialTraining:
     """Train on each user's sequence and on a version of it that was changed to hurt.
@@ -43,7 +55,8 @@ class AdversarialTraining:
     Yue, Zeng, Kou, Shang and Wang, "Defending Substitution-Based Profile Pollution Attacks on Sequential
     Recommenders", RecSys 2022. An item of the sequence is relaxed to a distribution over all items, at first all on
     itself. Each step of gradient ascent on the user's loss moves the distribution by ``step_size`` along the gradient
-    of unit length, cuts off what is negative and normalises the rest. Its embedding is the distribution's mean.
+    of unit length, cuts off what is negative and normalises the rest. Its embedding is the distribution's mean. So the
+    client's update moves the rows of nearly all items, as under a softmax over all of them.
 
     Memory: one row of ``n_items`` for each changed position of a batch.
 
@@ -56,6 +69,11 @@ class AdversarialTraining:
     steps: int
     step_size: float
     ratio: float
+
+    @property
+    def touches_all(self) -> bool:
+        """Whether positions are mixed with other items; a draw may leave all of a short history as it is."""
+        return self.steps > 0 and self.ratio > 0
 
     def __call__(self, model: Any, batch: TrainBatch, draws: torch.Tensor) -> torch.Tensor:
         item_seq = model.inputs(batch)

@@ -16,6 +16,9 @@ from recbole_attack.defense.spectral import projections
 _ROUNDING = 1e-12
 """How far the same float64 numbers may be apart that were summed in another order."""
 
+_SAME = 1e-6
+"""How far below 1 the cosine of equal updates may be, whose products are summed in float32."""
+
 
 class Sent(NamedTuple):
     """What detectors read of ``N`` updates, all of them finite.
@@ -44,12 +47,14 @@ def top_row(sent: Sent) -> torch.Tensor:
 def clone(sent: Sent) -> torch.Tensor:
     """``[N]`` cosine of an update with the most similar other one; 0 of one that is alone or zero.
 
+    Just 1 of copies, of which float32 products leave up to 1e-6 less or more, and so of all who are as similar.
+
     Clients who upload the same are not independent. After FoolsGold (Fung, Yoon and Beschastnikh, RAID 2020), which
     adds updates up over rounds; here each round stands for itself, since few clients are asked twice in a while.
     """
     length = sent.gram.diagonal().sqrt()
     cosine = _share(sent.gram, length[:, None] * length)
-    cosine.fill_diagonal_(-torch.inf)
+    cosine = torch.where(cosine > 1 - _SAME, 1.0, cosine).fill_diagonal_(-torch.inf)
     return cosine.amax(dim=1) if len(cosine) > 1 else torch.zeros_like(length)
 
 

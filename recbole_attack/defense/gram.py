@@ -42,7 +42,8 @@ def _resolved(gram: torch.Tensor) -> bool:
 def squared_distances(gram: torch.Tensor) -> torch.Tensor:
     """``[..., N, N]``: ``|u_i - u_j|^2 = G_ii - 2 G_ij + G_jj``, and 0 where that is no more than rounding.
 
-    So updates count as equal that differ by less than 1e-7 of their length, the resolution of float32. The result is
+    Of float64 products, updates count as equal that differ by less than 1e-7 of their length. Float32 products
+    (:func:`gram_matrix`) are not that exact: there, copies may come out some 5e-4 of their length apart. The result is
     symmetric to the last bit, which products need not be: two that are each other's nearest have the same score.
     """
     squares = gram.diagonal(dim1=-2, dim2=-1)

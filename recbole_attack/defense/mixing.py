@@ -1,4 +1,7 @@
-"""What is done to a round's updates before a rule sees them: pre-aggregators, which compose with any rule.
+"""What is done to a round's updates before a rule sees them: pre-aggregators.
+
+They compose with all rules but those that judge what clients themselves sent (``fl_trust``, ``union``,
+``exposure_quota``); ``support_shrunk`` and ``hics`` have to be ``per_item``.
 
 A pre-aggregator is ``(gram [..., N, N], weights [..., N], places [..., N]) -> Mixture``. It makes ``M`` updates of
 ``N``, each a weighted sum, by a matrix ``A``; inner products of the new ones are ``A G A'``, so rules on the Gram
@@ -34,6 +37,10 @@ class Mixture(NamedTuple):
 
 MixingRule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Mixture]
 """``(gram [..., N, N], weights [..., N], places [..., N]) -> Mixture``; clients' places are in random order."""
+
+
+class Unweighted(partial[Mixture]):
+    """A :data:`MixingRule` that looks at no weights: it hands them on as they are."""
 
 
 def nnm(gram: torch.Tensor, weights: torch.Tensor, places: torch.Tensor, hostile_ratio: float | None = None) -> Mixture:
@@ -122,7 +129,7 @@ def _nothing(config: Mapping[str, Any]) -> MixingRule | None:
 
 def _nnm(config: Mapping[str, Any]) -> MixingRule:
     """Each update becomes the mean of its nearest ones (NNM, Allouah et al. 2023)."""
-    return partial(nnm, hostile_ratio=config["hostile_ratio"])
+    return Unweighted(nnm, hostile_ratio=config["hostile_ratio"])
 
 
 def _bucketing(config: Mapping[str, Any]) -> MixingRule:
@@ -132,7 +139,7 @@ def _bucketing(config: Mapping[str, Any]) -> MixingRule:
 
 def _arc(config: Mapping[str, Any]) -> MixingRule:
     """The longest updates are cut to the length of the others (ARC, Allouah et al. 2025)."""
-    return partial(arc, hostile_ratio=config["hostile_ratio"])
+    return Unweighted(arc, hostile_ratio=config["hostile_ratio"])
 
 
 PRE_AGGREGATORS: dict[str, Callable[[Mapping[str, Any]], MixingRule | None]] = {

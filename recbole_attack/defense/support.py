@@ -1,8 +1,13 @@
-"""How far an item's embedding may move when few clients touch it: clipped rows, shrunk by their support.
+"""How long the update of an item's embedding may be when few clients touch it: clipped rows, shrunk by their support.
 
 A malicious client writes what it likes into a row that hardly any other client touches; no order statistic of one or
-two rows helps, and whole updates hide a loud row among many. Here a row is no louder than rows usually are, and moves
-as far as there are clients behind it.
+two rows helps, and whole updates hide a loud row among many. Here a row is no louder than rows usually are, and its
+update is as long as there are clients behind it.
+
+How far the row moves is up to the server's optimiser. Under SGD it moves as far as its update is long. Adam, the
+default ``learner``, divides by how long the row's updates usually are, so a factor that is the same in every round
+changes nothing: there, the clip and the shrinking act where lengths and support vary from round to round. A row whose
+update is always zero, for want of clients, stays where it is under both.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ def fl_trust(sent: Judged, weights: torch.Tensor, known: Known, key: tuple[int, 
 
     Cao, Fang, Liu and Gong 2021, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
     ``g`` is the server's own update, and ``T_c = max(0, cos(u_c, g))`` how far a client is trusted. ``weights`` do not
-    count: trust is all a client has. Without a client to trust, nothing moves.
+    count: trust is all a client has. Without a client to trust, the update is zero; a server whose optimiser has
+    momentum (Adam, the default ``learner``) moves on all the same.
     """
     root = known.root
     assert root is not None

@@ -65,7 +65,8 @@ def krum(gram: torch.Tensor, weights: torch.Tensor, byzantine_ratio: float | Non
 
     ``argmin_i sum_{j in near(i)} |u_i - u_j|^2``, ``near(i)`` the ``N - f - 2`` other clients nearest to ``i``, at
     least one; ``f`` as in :func:`assumed_hostile`. As in the paper and in Flower; byzfl takes ``N - f - 1`` of them. Of
-    equal scores the first wins. Weights are ignored: one client's update stands for all.
+    equal scores the first wins. Weights are ignored: one client's update stands for all. An update of zeros, such as a
+    BERT4Rec client sends whose draws mask nothing, is near to all others and apt to win.
 
     >>> updates = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 2.0], [9.0, 9.0]], dtype=torch.float64)
     >>> krum(gram_matrix(updates), torch.ones(5)).client_weights @ updates

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import TrainData
 from recbole_attack.data.sequences import Int
+from recbole_attack.defense import CLIENT_DEFENSES, Spreading
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated import ClientPool, client_pool
 from recbole_attack.trainer.client_draws import honest_draws
@@ -73,9 +74,15 @@ def _minorities(
     return found
 
 
+def _touches_all(config: AttackConfig) -> bool:
+    """Whether every client updates every row: by a softmax over all items, or by what clients do against attacks."""
+    defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
+    return config["loss_type"] == "CE" or (isinstance(defense, Spreading) and defense.touches_all)
+
+
 def _touching(config: AttackConfig, data: TrainData, users: Int, targets: Int, period: int) -> Int:
     """``[T]`` how many honest clients update each target's row: it is in their history, or drawn as a negative."""
-    if config["loss_type"] == "CE" or not len(users):  # a softmax over all items touches every row
+    if not len(users) or _touches_all(config):
         return np.full(len(targets), len(users))
     touched = np.zeros((len(users), len(targets)), dtype=bool)
     for step in honest_draws(data, period, config, False, False)(users):

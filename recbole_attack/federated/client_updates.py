@@ -167,8 +167,8 @@ class ClientUpdates:
 
     def is_finite(self) -> torch.Tensor:
         """``[N]`` whether nothing in the client's update is NaN or infinite."""
-        finite = torch.linalg.vector_norm(self.dense, ord=math.inf, dim=1).isfinite()
-        broken = ~torch.linalg.vector_norm(self.rows, ord=math.inf, dim=1).isfinite()
+        finite = _largest(self.dense).isfinite()
+        broken = ~_largest(self.rows).isfinite()
         finite[self.client[broken]] = False
         return finite
 
@@ -285,6 +285,11 @@ def concatenate(parts: Sequence[ClientUpdates], dense: torch.Tensor | None = Non
         torch.cat([part.item for part in parts]),
         torch.cat([part.rows for part in parts]),
     )
+
+
+def _largest(values: torch.Tensor) -> torch.Tensor:
+    """``[K]`` the largest magnitude in each row of ``[K, D]``; 0 of rows without a column."""
+    return torch.linalg.vector_norm(values, ord=math.inf, dim=1) if values.shape[1] else values.new_zeros(len(values))
 
 
 def sum_rows(index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:

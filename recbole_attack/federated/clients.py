@@ -33,9 +33,10 @@ class ClientPool:
         twin take the same steps with the same honest clients, and differ by the attack alone.
 
         There is one exception, by dropout. Under a rule that sums, an attack that crafts its uploads has single updates
-        computed, which its clean twin has not; so has a norm budget, if the clean run is one without (a run's own twin
-        has it as well). SASRec and GRU4Rec with sampled losses draw the same masks either way; twins of other models
-        differ by the masks of honest clients, too.
+        computed, which its clean twin has not; so have a norm budget and client detectors, if the clean run is one
+        without (a run's own twin has them as well). SASRec and GRU4Rec with sampled losses and without a client defence
+        draw the same masks either way; twins of other models, and of any model with a client defence, whose clients
+        are then computed one after the other, differ by the masks of honest clients, too.
 
         Returns:
             Indices into :attr:`users`, one array per round; the last may be shorter.

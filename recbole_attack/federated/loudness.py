@@ -49,18 +49,18 @@ def sample(n_clients: int, malicious: bool, key: tuple[int, ...]) -> Int:
 def measure(model: Any, groups: Sequence[ClientGroup], config: Any, key: tuple[int, ...]) -> Loudness:
     """Compute a :func:`sample` of each group once more, one by one; the model is not changed.
 
-    A norm budget is taken of the sample, too.
+    Where updates are summed, there is no norm budget: that would have single updates computed.
 
     Args:
         model: The global model as distributed.
         groups: The round's clients.
-        config: ``local_epochs``, ``local_learning_rate``, ``gradient_scale`` and ``norm_budget``.
+        config: ``local_epochs``, ``local_learning_rate`` and ``gradient_scale``.
         key: Seed, epoch and round.
     """
     places = [torch.from_numpy(sample(len(g.weights), g.malicious, key)).to(g.weights.device) for g in groups]
     lengths = torch.cat([upload_norms(model, g, chosen, config) for g, chosen in zip(groups, places, strict=True)])
     malicious = [g.malicious for g, chosen in zip(groups, places, strict=True) for _ in range(len(chosen))]
-    return loudness(lengths, torch.tensor(malicious, device=lengths.device), config)
+    return loudness(lengths, torch.tensor(malicious, device=lengths.device), config["gradient_scale"])
 
 
 def upload_norms(model: Any, group: ClientGroup, places: torch.Tensor, config: Any) -> torch.Tensor:
@@ -74,9 +74,9 @@ def upload_norms(model: Any, group: ClientGroup, places: torch.Tensor, config: A
     return torch.stack(norms) if norms else torch.zeros(0, dtype=torch.float64, device=group.weights.device)
 
 
-def loudness(norms: torch.Tensor, malicious: torch.Tensor, config: Any) -> Loudness:
+def loudness(norms: torch.Tensor, malicious: torch.Tensor, scale: float) -> Loudness:
     """What :func:`measure` returns, of norms ``[N]`` that are known, of clients that are ``malicious`` (``[N]``)."""
-    factors = upload_factors(norms, malicious, config["gradient_scale"], config["norm_budget"])
+    factors = upload_factors(norms, malicious, scale, norm_budget=None)
     return medians(norms * factors, malicious)
 
 

@@ -189,7 +189,7 @@ class FlowerTrainer(FederatedTrainer):
         hostile = [asked.hostile[places][asked.measured[places]] for places, _ in came]
         if not sum(map(len, norms)):
             return Loudness(None, None)
-        return loudness(torch.cat(norms), torch.from_numpy(np.concatenate(hostile)), self.config)
+        return loudness(torch.cat(norms), torch.from_numpy(np.concatenate(hostile)), self.config["gradient_scale"])
 
 
 def _read(questions: Mapping[int, Question], node: int, record: RecordDict) -> Answer:

@@ -28,9 +28,14 @@ class BERT4Rec(Victim, RecBoleBERT4Rec):
 
     Training. Every item of a history is chosen with probability ``mask_ratio``. Of the chosen ones, 80 % become the
     mask token, 10 % a random item and 10 % stay as they are, as in the paper and in DV-FSR's released code; RecBole
-    masks all, and always the same number. The loss is the cross-entropy over all items, averaged over the chosen
-    positions. One draw per item settles all of this, so it depends on neither batch, chunk nor backend. A history
-    longer than ``MAX_ITEM_LIST_LENGTH`` counts with its last items.
+    masks all, and takes a loss at the last ``mask_ratio * MAX_ITEM_LIST_LENGTH`` of them at most. The loss is the
+    cross-entropy over all items, averaged over the chosen positions. One draw per item settles all of this, so it
+    depends on neither batch, chunk nor backend. A history longer than ``MAX_ITEM_LIST_LENGTH`` counts with its last
+    items.
+
+    By chance, ``(1 - mask_ratio)^n`` for ``n`` items, none is chosen. RecBole chooses as we do, and there the history
+    is one of a batch. A client is a batch of its own: its loss is 0, which ``train_loss`` averages in, and its update
+    is zero, which ``krum`` is apt to pick, since zeros are near to all other updates.
 
     Scoring. A mask token follows the last item. RecBole makes room for it by dropping the first item of *every*
     history, even where there is room; this holds here too, or its checkpoints would score differently. Aligned to the

@@ -281,6 +281,7 @@ class FederatedTrainer(AttackTrainer):
         if "scored" in self.state:
             clients = sum(int(row["honest"] or 0) + int(row["malicious"] or 0) for row in self.rounds)
             check_like("scored", self.scored, torch.zeros(1 + len(self.detectors), 1).expand(-1, clients))
+            self.scored = self.scored.cpu()  # records are the host's, and checkpoints are read to the device
         self.uploads()
 
     def _save_state(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig, run_recbole_attack
 from recbole_attack.config.idle import idle
-from recbole_attack.defense import AGGREGATORS, configured_aggregator
+from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, configured_aggregator
 from recbole_attack.experiment import arm_parameters, prepare_training
 from recbole_attack.stages import STAGES
 
@@ -53,6 +53,10 @@ def test_every_weighted_rule_shows_it_somewhere() -> None:
         ({"attack": "eb", "aggregator": "median", "client_weighting": "examples"}, "client_weighting"),
         ({"attack": "eb", "aggregator": "support_shrunk", "support_prior": 50.0}, "support_prior"),
         ({"attack": "eb", "shuffle": False}, "shuffle"),
+        (
+            {"attack": "eb", "aggregator": "median", "pre_aggregator": "nnm", "client_weighting": "examples"},
+            "client_weighting",
+        ),
     ],
     ids=str,
 )
@@ -134,6 +138,43 @@ def test_targets_that_are_pushed_down_for_somebody_are_not_idle(pretrain: Callab
     ):
         config = AttackConfig(config_dict=pretrain(attack="bra", **values))
         assert "replacement_negatives" not in idle(config.final_config_dict)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"aggregator": "mean"},
+        {"aggregator": "sum"},
+        {"aggregator": "sum", "per_item": True},
+        {"aggregator": "mean", "per_item": True},
+        {"aggregator": "mean", "pre_aggregator": "arc"},
+        {"aggregator": "median"},
+    ],
+    ids=str,
+)
+def test_weights_of_clients_are_written_unless_it_is_said_that_they_are_not(
+    small: Callable[..., dict[str, Any]], rule: dict[str, Any]
+) -> None:
+    config = AttackConfig(config_dict=small(attack="none", epochs=1, save_client_weights=True, **rule))
+    experiment = prepare_training(config)
+    trainer = experiment.trainer(config)
+    trainer.fit(experiment.train_data, verbose=False, saved=False)
+    said = idle(config.final_config_dict).get("save_client_weights")
+    assert said == (None if trainer.client_weights else f"aggregator '{rule['aggregator']}' has fixed weights")
+
+
+@pytest.mark.parametrize("mixing", [name for name in PRE_AGGREGATORS if name != "none"])
+@pytest.mark.parametrize("aggregator", ["median", "trimmed_mean", "krum", "bulyan", "mean"])
+def test_mixing_that_counts_all_alike_is_said_to(aggregator: str, mixing: str) -> None:
+    """By what other weights give: of unweighted rules, those behind bucketing alone show them."""
+    config = AttackConfig(config_dict={"aggregator": aggregator, "pre_aggregator": mixing}).final_config_dict
+    rule, seen = configured_aggregator(config), []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        updates = torch.randn(9, 12, generator=generator, dtype=torch.float64)
+        weights = 0.2 + torch.rand(9, generator=generator, dtype=torch.float64)
+        seen.append(torch.allclose(rule.apply(updates, weights).update, rule.apply(updates, weights**0).update))
+    assert ("client_weighting" in idle(config)) == all(seen) == (aggregator != "mean" and mixing != "bucketing")
 
 
 def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]]) -> None:

@@ -94,6 +94,21 @@ def test_an_update_of_one_row_scores_one_whatever_its_numbers() -> None:
     assert (client_scores(ClientUpdates.from_stacked(whole), ["top_row"])["top_row"] < 1).all()
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_copies_are_clones_to_the_last_bit_and_what_is_only_alike_is_not(kind: torch.dtype) -> None:
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        whole = {"dense": torch.randn(200, 333, generator=generator, dtype=kind)}
+        whole[ITEM_TABLE] = torch.randn(200, 4, HIDDEN, generator=generator, dtype=kind)
+        whole["dense"][199], whole[ITEM_TABLE][199] = whole["dense"][0], whole[ITEM_TABLE][0]
+        whole["dense"][150], whole[ITEM_TABLE][150] = 3 * whole["dense"][7], 3 * whole[ITEM_TABLE][7]
+        whole["dense"][151] = whole["dense"][8] * (1 + 0.01 * torch.randn(333, generator=generator, dtype=kind))
+        whole[ITEM_TABLE][151] = whole[ITEM_TABLE][8]
+        clones = client_scores(ClientUpdates.from_stacked(whole), ["clone"])["clone"].float()
+        assert (clones >= 1.0).nonzero().flatten().tolist() == [0, 7, 150, 199]
+        assert clones.max() == 1.0 and 0.9999 < clones[8] == clones[151] < 1.0
+
+
 def test_what_no_rule_looks_at_is_most_suspicious_and_hides_nobody() -> None:
     whole = stacked(6, 1, False)
     broken = {name: torch.cat([value, value[:2]]).float() for name, value in whole.items()}

@@ -119,7 +119,7 @@ def test_the_first_part_alone_is_clipped_rows_and_then_the_mean_over_all() -> No
 
 
 @pytest.mark.parametrize("per_item", [False, True])
-def test_a_client_alone_on_an_item_moves_it_little_however_loud_it_is(per_item: bool) -> None:
+def test_the_update_of_a_row_that_one_client_touches_is_short_however_loud_it_is(per_item: bool) -> None:
     updates, _ = stacked(20, 0.5, 5)
     updates[ITEM_TABLE][:, 2] = 0.0
     updates[ITEM_TABLE][4, 2] = 1e6
@@ -129,6 +129,31 @@ def test_a_client_alone_on_an_item_moves_it_little_however_loud_it_is(per_item: 
     assert float(row.norm()) == pytest.approx(bound / (6 if per_item else 20), rel=1e-4)
     row = fast(updates, torch.ones(20), rule(per_item=per_item, support_least=2)).update[ITEM_TABLE][2]
     assert not row.any()
+
+
+def way(learner: Any, **options: Any) -> float:
+    """How far the row goes in ten rounds that one loud client touches alone; honest rows are as long in all rounds."""
+    table = torch.nn.Parameter(torch.zeros(V, H))
+    server = learner([table], lr=0.01)
+    for index in range(10):
+        updates, _ = stacked(20, 0.5, index)
+        rows = torch.nn.functional.normalize(updates[ITEM_TABLE], dim=2)
+        rows[:, 2] = 0.0
+        rows[4, 2] = torch.arange(1.0, H + 1)
+        found = fast({**updates, ITEM_TABLE: rows}, torch.ones(20), rule(per_item=True, **options).in_round(0, index))
+        table.grad = found.update[ITEM_TABLE]
+        server.step()
+    return float(table[2].detach().norm())
+
+
+def test_how_far_a_row_moves_is_the_optimisers_to_say() -> None:
+    """A factor of every round's update is one of SGD's steps, and none of Adam's; a row that is held back stays."""
+    assert way(torch.optim.SGD, support_prior=0.0) == pytest.approx(10 * 0.01, rel=1e-4)
+    for learner, shares in ((torch.optim.SGD, {5.0: 1 / 6, 50.0: 1 / 51}), (torch.optim.Adam, {5.0: 1.0, 50.0: 1.0})):
+        free = way(learner, support_prior=0.0)
+        for prior, share in shares.items():
+            assert way(learner, support_prior=prior) / free == pytest.approx(share, rel=1e-4)
+        assert free > way(learner, support_least=2) == 0.0
 
 
 def test_a_client_that_touches_everything_hardly_moves_the_bound() -> None:

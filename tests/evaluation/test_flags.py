@@ -12,7 +12,7 @@ from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, Aggregator
 from recbole_attack.defense.weighting import Weighting
 from recbole_attack.evaluation.flags import FLAGS, accuracy_flags, blocking, masked_flag, presence_flags, rule_flags
-from recbole_attack.evaluation.presence import Presence, presence
+from recbole_attack.evaluation.presence import Presence, _touching, presence
 from recbole_attack.evaluation.probe import nature
 from recbole_attack.utils.errors import ConfigError
 
@@ -272,6 +272,33 @@ def test_who_touches_a_row_by_counting(config, monkeypatch):
     assert 0 < sum(expected) < len(expected)
     monkeypatch.setitem(run.final_config_dict, "loss_type", "CE")  # touches every row
     assert sum(presence(run, True).outnumbered.values()) < sum(expected)
+
+
+@pytest.mark.parametrize(
+    ("defense", "options"),
+    [
+        ("adversarial_training", {"adversarial_ratio": 0.9}),
+        ("adversarial_training", {"adversarial_ratio": 0.0}),
+        ("popularity_regularization", {}),
+    ],
+    ids=str,
+)
+def test_who_touches_a_row_with_a_defence_of_clients_by_their_updates(config, defense, options):
+    """Each client's own update, and which rows of it are not zero; with every third position left as it is, of all."""
+    from recbole_attack.experiment import prepare_training
+    from recbole_attack.federated.memory import Memory
+    from recbole_attack.federated.rounds import single_updates
+
+    run = config(attack="margin", client_defense=defense, target_items="stratified:3", clients_per_round=12, **options)
+    experiment = prepare_training(run)
+    trainer, data = experiment.trainer(run), experiment.train_data
+    users, targets = data.trainable_users[:12], experiment.threat.targets
+    before = trainer.model.item_embedding.weight.detach() + 1
+    groups = trainer.client_side.grouping(data, 0, before)(users, users[:0])
+    updates, _ = single_updates(trainer.model, groups, run, Memory())
+    touched = [int((updates.without_zero_rows().item == int(item)).sum()) for item in targets]
+    assert _touching(run, data, users, targets, 0).tolist() == touched
+    assert (touched == [12] * 3) == (options == {"adversarial_ratio": 0.9})
 
 
 def test_the_worst_share_over_targets_counts_in_the_mean_over_seeds():

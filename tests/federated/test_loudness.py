@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 import torch
 
 from recbole_attack.data import TrainBatch
+from recbole_attack.defense import AGGREGATORS, configured_aggregator
 from recbole_attack.experiment import prepare_training
-from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, measure, sample
-from recbole_attack.federated.rounds import ClientGroup
+from recbole_attack.federated.budget import upload_factors
+from recbole_attack.federated.loudness import SAMPLE, Loudness, loudness, measure, medians, sample
+from recbole_attack.federated.rounds import ClientGroup, looks_at_updates, round_path
 
-CONFIG = {"local_epochs": 1, "local_learning_rate": 0.1, "gradient_scale": 1.0, "norm_budget": None}
+CONFIG = {"local_epochs": 1, "local_learning_rate": 0.1, "gradient_scale": 1.0}
 KEY = (2020, 1, 0)
 
 
@@ -46,18 +49,22 @@ def test_norms_are_those_of_single_clients(
     assert found.malicious == pytest.approx(scale * median(norms(model, hostile, 3.0)), rel=1e-5)
 
 
-def test_a_norm_budget_holds_malicious_clients_to_the_honest_quantile(
-    victim: Callable[..., Any], clients_of: Callable[..., TrainBatch]
-) -> None:
-    model, honest, hostile = victim(), clients_of([3, 5, 1, 7]), clients_of([4, 4], seed=1)
-    found = measure(model, [group(honest, False), group(hostile, True, 1e3)], {**CONFIG, "norm_budget": 0.5}, KEY)
-    assert found.malicious == pytest.approx(sum(sorted(norms(model, honest))[1:3]) / 2, rel=1e-5)
-    assert found.malicious == pytest.approx(found.honest, rel=1e-12)
+def test_medians_are_of_what_is_sent() -> None:
+    lengths, malicious = torch.tensor([*range(1, 9), 100]).double(), torch.arange(9) == 8
+    assert loudness(lengths, malicious, 3.0) == Loudness(4.5, 300.0)
 
 
 def test_a_budget_at_the_median_is_a_ratio_of_one() -> None:
     lengths, malicious = torch.tensor([*range(1, 9), 100]).double(), torch.arange(9) == 8
-    assert loudness(lengths, malicious, {**CONFIG, "norm_budget": 0.5}) == Loudness(4.5, 4.5)
+    assert medians(lengths * upload_factors(lengths, malicious, 3.0, 0.5), malicious) == Loudness(4.5, 4.5)
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+def test_nothing_is_summed_under_a_norm_budget(config: Callable[..., Any], aggregator: str) -> None:
+    """So that nobody is measured who has one."""
+    settings = config(attack="a_ra", norm_budget=0.5, aggregator=aggregator)
+    victim, rule = SimpleNamespace(per_client=()), configured_aggregator(settings.final_config_dict)
+    assert round_path(victim, rule, 1, looks_at_updates(settings, False)) != "summed"
 
 
 def test_at_most_a_few_of_a_kind_are_measured(

@@ -105,6 +105,20 @@ def test_backends_agree_on_what_is_sent(trained: Any, changes: dict[str, Any]) -
         assert found == pytest.approx(expected, rel=1e-3) and found
 
 
+@pytest.mark.parametrize("backend", ["vectorised", "loop"])
+@pytest.mark.parametrize("changes", [{"aggregator": "krum"}, {"aggregator": "median", "per_item": True}], ids=str)
+def test_clients_that_no_rule_could_bear_are_left_out(trained: Any, changes: dict[str, Any], backend: str) -> None:
+    table, rounds = trained(**changes, gradient_scale=1e30, malicious_ratio=0.2, backend=backend)
+    assert [r["rejected"] for r in rounds] == [r["malicious"] for r in rounds] and any(r["malicious"] for r in rounds)
+    assert table.isfinite().all() and any(r["update_norm"] > 0 for r in rounds)
+
+
+def test_who_is_finite_is_seen_in_the_table_alone() -> None:
+    table = torch.randn(5, 4, 2)
+    table[1, 2, 0], table[3, 0, 1] = torch.nan, -torch.inf
+    assert ClientUpdates.from_stacked({ITEM_TABLE: table}).is_finite().tolist() == [True, False, True, False, True]
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_what_is_beside_the_table_is_nothing_of_its_type(kind: torch.dtype) -> None:
     table = torch.randn(3, 5, 2, dtype=kind)
