@@ -15,8 +15,8 @@ from recbole_attack.data.histories import Profile, frozen, sampled_histories, sp
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
-_BACK = 1.5
-"""What an upload of :class:`Uncounted` takes back, as a multiple of what it gains."""
+_BACK = 0.1
+"""What an upload of :class:`Uncounted` takes back besides what it gains, as a share of that."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ class Uncounted:
 
     Made against rules that ask whether a client's row raises an item, and take for its answer the inner product of the
     row with the slope of the item's share of what users without taste are shown (those of :class:`Covert`). Of each
-    target's row of the loss's gradient, the coordinate with the steepest slope is replaced: it takes back what all
-    others gain, and half of that again, for the rule's users are others than the attacker's. A server that scales every
-    coordinate by itself, as Adam does, raises the target along all others.
+    target's row of the loss's gradient, the coordinates that gain most of that are turned round, as few as take back
+    all that is gained and a tenth besides, for the rule's users are others than the attacker's. A server that scales
+    every coordinate by itself, as Adam does, raises the target along the many others.
 
     Attributes:
         margin: Gives the gradient that is turned.
@@ -136,12 +136,13 @@ class Uncounted:
 
 
 def turned(way: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
-    """Rows ``[T, H]`` whose products with ``slopes`` are at most 0: each changed where its slope is steepest."""
-    steepest = slopes.abs().argmax(dim=1, keepdim=True)
-    rest = way.scatter(1, steepest, 0.0)
-    gain = (rest * slopes).sum(dim=1, keepdim=True).clamp(min=0.0)
-    back = (-_BACK * gain / slopes.gather(1, steepest)).nan_to_num(0.0, 0.0, 0.0)
-    return rest.scatter(1, steepest, back)
+    """``way`` (``[T, H]``) with as few coordinates turned round as bring its products with ``slopes`` below 0."""
+    gains = way * slopes
+    most = gains.sort(dim=1, descending=True, stable=True)
+    enough = (1 + _BACK) / 2 * gains.sum(dim=1, keepdim=True)
+    before = most.values.cumsum(dim=1) - most.values
+    back = torch.zeros_like(way, dtype=torch.bool).scatter(1, most.indices, before < enough)
+    return way.where(~back, -way)
 
 
 def _without_taste(model: Any, count: int, user: int, context: AttackContext) -> Pool:

@@ -84,9 +84,11 @@ class Quota:
     random order. The lengths of three quarters of them are spread evenly from 1 to the longest the model reads, and the
     rest are that long, as active users' are: some attacks write positions. ``q_j`` is the mean softmax share of item
     ``j`` among what the global model would show them next, in the part in which it is largest (:data:`PARTS`). A client
-    votes for an item if the server's step along the row it sent raises ``q_j``; the item's share of all votes given,
-    each item having one to begin with, is ``p_j``, with those of this round among them. Where ``q_j > kappa p_j``, rows
-    that raise ``q_j`` further are left out, of all clients alike, and the others bring it down.
+    votes for an item if a plain step against the row it sent raises ``q_j``; the item's share of all votes given, each
+    item having one to begin with, is ``p_j``, with those of this round among them. Where ``q_j > kappa p_j``, rows that
+    raise ``q_j`` further are left out, of all clients alike, and the others bring it down. A server whose optimiser
+    scales every coordinate by itself, as Adam does, makes another step, along which a row may raise ``q_j`` that has no
+    vote; ``attack: uncounted`` is made of that.
 
     Why it bounds exposure: with ``pi`` the smallest softmax share of an item in somebody's top K, at most ``q_j / pi``
     of the users have item ``j`` there (Markov's inequality), and ``q_j`` stays near ``kappa p_j``. A malicious client
