@@ -50,11 +50,12 @@ def covert(config: Mapping[str, Any]) -> Attack:
 
 
 def uncounted(config: Mapping[str, Any]) -> Attack:
-    """Uncounted: ``margin``, turned so that no vote is counted; for an attacker who knows of ``exposure_quota`` (ours).
+    """Uncounted: ``margin``, turned so that few votes are counted; for one who knows of ``exposure_quota`` (ours).
 
     That rule takes a client for one that raises an item, and leaves its row out where too few do, if a plain step along
     the row would show the item to more users made up of popular items. A server with Adam makes another step. The
-    attacker needs the popularity of the items, to make up such users.
+    attacker needs the popularity of the items, to make up such users; they are not those of the rule, which counts a
+    vote now and then.
     """
     return Attack(keep, Uncounted(_margin(config)), weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
 

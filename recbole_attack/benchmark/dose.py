@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from recbole_attack.benchmark.intervals import NAN
+from recbole_attack.utils.errors import DataError
 
 _DIGITS = 12
 """Decimals of an exposure; what differs in later ones differs by rounding."""
@@ -153,12 +154,21 @@ def doses(
     Returns:
         Columns ``by`` and the numbers of :class:`Dose`, a row for each group in the order of the frame; none where
         runs do not differ in ``share``.
+
+    Raises:
+        DataError: Runs do not say their share, or several configured ratios of a group come to as many clients.
     """
     columns = list(by)
     if share not in frame:
         return pd.DataFrame([], columns=[*columns, *Dose._fields])
     wanted = (frame["arm"] == arm) & (frame["protocol"] == protocol) & (frame["metric"] == metric)
-    attacked = frame[wanted & (frame[share] > 0)]
+    attacked = frame[wanted & ~(frame[share] <= 0)]
+    if attacked[share].isna().any():
+        raise DataError(f"a dose needs the {share} of every attacked run: found runs that do not say it")
+    if "malicious_ratio" in attacked and (attacked.groupby([*columns, share])["malicious_ratio"].nunique() > 1).any():
+        raise DataError(
+            f"a dose needs one malicious_ratio for each {share}: found several that come to as many clients"
+        )
     groups = attacked.groupby(columns, sort=False, dropna=False) if columns else [((), attacked)]
     rows = [[*group, *dose_for(part[share], part["value"], level)] for group, part in groups]
     return pd.DataFrame(rows, columns=[*columns, *Dose._fields])

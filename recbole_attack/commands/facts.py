@@ -74,7 +74,7 @@ USES = {
     "profile": "--scenario=recbole --attack={}",
     "platform": "--scenario=pretrain --platform={}",
     "aggregator": "--aggregator={}",
-    "pre_aggregator": "--pre_aggregator={}, before an --aggregator that does not judge what clients themselves sent",
+    "pre_aggregator": "--pre_aggregator={}, before most rules (docs/parts.md)",
     "client_defense": "--client_defense={}",
     "client_detector": "--client_detectors='{{{}: <the score it flags from>}}'",
     "detector": "in scenario pretrain, as all are; recbole_attack inspect <file> --detector={} decides by this one",

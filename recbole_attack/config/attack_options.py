@@ -75,7 +75,7 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "approximated_users": Option("most known users in a step", int, low=1, high=MANY),
     "paired_items": Option("best items of a known user a target is to beat", int, low=1, high=MANY),
     "uploaded_rows": Option("rows kappa a malicious client changes in a local step", int, low=1, high=MANY),
-    "row_limit": Option("longest row it uploads", float, above=0.0),
+    "row_limit": Option("longest gradient of a row in a local step", float, above=0.0),
     "ipm_scale": Option("factor tau on the mean of honest updates", float, above=0.0),
     "alie_deviations": Option("standard deviations z from their mean", float),
     "perturbation": Option("direction away from their mean", str, PERTURBATIONS),

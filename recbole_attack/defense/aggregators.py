@@ -175,7 +175,8 @@ def support_shrunk(config: Mapping[str, Any]) -> Aggregator:
     are aggregated by ``body_rule``, whose weights clients are said to have.
 
     These factors and the clip are of a row's update. Adam, the default ``learner``, undoes what is the same in every
-    round: with it, or any optimiser that divides by the usual length, only ``support_least`` always holds a row back.
+    round: with it, or any optimiser that divides by the usual length, a row is held back for certain only where it
+    never has the ``support_least`` clients.
     """
     support = Support(config["row_quantile"], config["row_votes"], config["support_prior"], config["support_least"])
     return replace(PARTS[config["body_rule"]], items=PARTS[config["row_rule"]], support=support, weighted=True)

@@ -16,6 +16,7 @@ import hashlib
 import inspect
 import json
 import math
+import pickle
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -104,13 +105,23 @@ def _own_code(model: type) -> list[str]:
 
 
 def _code_of(detector: Callable[..., Any]) -> list[str]:
-    """The same of a detector: nothing of one of this package; one that is no function has no source to be read."""
-    if not isinstance(detector, FunctionType):
-        return _sources([detector])
-    if _is_installed(detector.__globals__.get("__name__", "")):  # a wrapper may call itself what it wraps
+    """The same of a detector, with all of the file it stands in, whose other functions it may call.
+
+    Nothing of one of this package; one that is no function, or stands in no file, has no source to be read.
+    """
+    space = getattr(detector, "__globals__", {})
+    if _is_installed(space.get("__name__", "")):  # a wrapper may call itself what it wraps
         return []
-    defaults = repr((detector.__defaults__, detector.__kwdefaults__))
-    return [*_sources([detector.__code__]), _enclosed(detector), defaults]
+    if not isinstance(detector, FunctionType) or "__file__" not in space:
+        return [secrets.token_hex()]
+    whole = read_text(Path(space["__file__"]))
+    return [
+        whole,
+        *_sources([detector.__code__]),
+        _enclosed(detector),
+        _pickled(detector.__defaults__),
+        _pickled(detector.__kwdefaults__),
+    ]
 
 
 def _is_installed(module: str) -> bool:
@@ -126,8 +137,17 @@ def _sources(parts: Sequence[Any]) -> list[str]:
 
 
 def _enclosed(function: Callable[..., Any]) -> str:
-    """What a function was given where it was defined."""
-    return repr(sorted(inspect.getclosurevars(function).nonlocals.items()))
+    """What a function was given where it was defined; the class whose method it is, is there by its source."""
+    given = inspect.getclosurevars(function).nonlocals
+    return _pickled(sorted((name, value) for name, value in given.items() if name != "__class__"))
+
+
+def _pickled(value: Any) -> str:
+    """What tells a value from others, or is never the same again where it cannot be written."""
+    try:
+        return pickle.dumps(value).hex()
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return secrets.token_hex()
 
 
 def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str, Floats]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_attack.benchmark import dose as module
 from recbole_attack.benchmark.dose import Dose, dose_for, doses
+from recbole_attack.utils.errors import DataError
 
 SHARES = [0.001, 0.005, 0.01, 0.05]
 RUNS = st.lists(
@@ -148,6 +149,21 @@ def test_doses_of_a_frame():
     assert list(found.columns) == list(Dose._fields)
     assert found.loc["eb"].tolist() == pytest.approx(dose_for(*repeated([0, 0, 1, 1], [0, 0, 1, 1])))
     assert found.loc["ra", "estimate"] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [
+        ("malicious_share", [0.001, 0.001, np.nan], "runs that do not say it"),
+        ("malicious_ratio", [0.001, 0.0015, 0.01], "several that come to as many clients"),
+    ],
+)
+def test_shares_that_are_not_known_or_not_one_are_refused(column, values, found):
+    frame = pd.DataFrame({"value": [0.1, 0.2, 0.9], "arm": "attacked", "protocol": "configured", "metric": "er@10"})
+    frame = frame.assign(attack="eb", malicious_share=[0.001, 0.001, 0.01], malicious_ratio=[0.001, 0.001, 0.01])
+    assert len(doses(frame)) == 1
+    with pytest.raises(DataError, match=found):
+        doses(frame.assign(**{column: values}))
 
 
 def test_examples():

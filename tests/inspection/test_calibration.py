@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
@@ -230,6 +231,17 @@ def edited(scale):
     return detector
 
 
+def of_an_array(scale):
+    """Of which most does not show in what is printed of it."""
+    weights = np.ones(5000)
+    weights[2500] = scale
+
+    def detector(evidence, seed):
+        return Detection(weights[: len(evidence.pretrained)] * evidence.pretrained[:, 0], evidence.pretrained[:, 0] > 5)
+
+    return detector
+
+
 def wrapper(scale):
     """Of a detector of this package, by whose name it goes."""
 
@@ -248,14 +260,33 @@ def test_what_is_kept_of_a_detector_is_not_that_of_another_of_its_name(platform,
             patch.setitem(DETECTORS, "mine", detector)
             return cache_folder(config)
 
-    first, again = ([make(n) for make in (enclosed, by_default, edited, wrapper) for n in (1, 2)] for _ in range(2))
+    first, again = (
+        [make(n) for make in (enclosed, by_default, edited, of_an_array, wrapper) for n in (1, 2)] for _ in range(2)
+    )
     folders = [folder(detector) for detector in first]
     assert len({*folders, cache_folder(config), folder(excess_tail)}) == len(first) + 2
     assert [folder(detector) for detector in again] == folders and folder(excess_tail) == folder(excess_tail)
     unread = {}
+    assert folder(enclosed(lambda: 1)) != folder(enclosed(lambda: 1)), "nor can what is inside be compared"
     exec("def detector(evidence, seed): ...", unread)
     for other in (unread["detector"], partial(enclosed(1), seed=1)):
         assert folder(other) != folder(other), "it has no source that could be compared"
+
+
+def test_what_is_kept_of_a_detector_is_not_that_of_another_helper_in_its_file(platform, monkeypatch, tmp_path):
+    config = platform().config
+
+    def folder(limit):
+        file = tmp_path / "own.py"
+        file.write_text(f"LIMIT = {limit}\ndef detector(evidence, seed):\n    return evidence.pretrained > LIMIT\n")
+        space = {"__name__": "own", "__file__": str(file)}
+        exec(compile(file.read_text(), str(file), "exec"), space)
+        linecache.checkcache(str(file))
+        with monkeypatch.context() as patch:
+            patch.setitem(DETECTORS, "mine", space["detector"])
+            return cache_folder(config)
+
+    assert folder(5) == folder(5) != folder(9)
 
 
 def test_pushes_are_asked_of_users_that_are_evaluated(platform, monkeypatch):
