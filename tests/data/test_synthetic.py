@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from recbole_attack.commands import main as command_line
 from recbole_attack.data import split_users
-from recbole_attack.data.synthetic import PRESETS, Synthetic, ensure_synthetic, generate, write_synthetic
+from recbole_attack.data.synthetic import (
+    PRESETS,
+    Synthetic,
+    ensure_synthetic,
+    generate,
+    synthetic_size,
+    write_synthetic,
+)
 from recbole_attack.data.synthetic.generate import CHAIN, TASTE
 from recbole_attack.experiment import create_dataset, prepare_training
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -241,6 +248,11 @@ def test_each_size_has_its_files_and_they_are_written_once(tmp_path):
     other = ensure_synthetic(replace(SMALL, seed=3), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first, other])
     assert (tmp_path / other / f"{other}.inter").read_bytes() != file.read_bytes()
+
+
+def test_a_whole_number_and_the_same_fraction_are_one_size(tmp_path):
+    sizes = [{"users": 40, "items": 30, "categories": 6, "mean_length": length} for length in (12, 12.0)]
+    assert len({ensure_synthetic(synthetic_size(size), tmp_path) for size in sizes}) == 1
 
 
 def test_another_process_may_have_written_it_meanwhile(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def synthetic_size(value: Any) -> Synthetic:
         lookup(fields, name, "field of synthetic_size")
         if isinstance(given, bool) or not isinstance(given, (int, type(fields[name]))):
             raise ConfigError(f"synthetic_size {name} must be a number like {fields[name]}: found {given!r}")
-    return Synthetic(**value)
+    return Synthetic(**{name: type(fields[name])(given) for name, given in value.items()})
 
 
 def ensure_synthetic(size: Synthetic, data_path: Path) -> str:
