@@ -18,7 +18,8 @@ from recbole_attack.attack import ATTACKS, BACKDOORS, Attack
 from recbole_attack.config.checks import Option
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
 from recbole_attack.config.options import OPTIONS
-from recbole_attack.config.registered import REGISTERED, REGISTERED_OPTIONS
+from recbole_attack.config.own_code import code_hash
+from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
 from recbole_attack.data.batches import Poison
 from recbole_attack.defense import (
     AGGREGATORS,
@@ -140,6 +141,7 @@ def register_model(model: type[Any], defaults: Defaults = None, options: Options
         ConfigError: As :func:`register_attack`; or the model cannot be attacked.
     """
     _register([MODELS], "model", "model", model.__name__, find_model(model), defaults, options)
+    _note_code(f"model/{model.__name__}", model)  # what was registered may be an adapter
 
 
 def _register(
@@ -164,6 +166,11 @@ def _register(
     tables[0][name] = part
     REGISTERED[key] = given
     REGISTERED_OPTIONS[key] = dict(options or {})
+    _note_code(key, part)
+
+
+def _note_code(key: str, part: Any) -> None:
+    REGISTERED_CODE[key] = (str(getattr(part, "__module__", "")), code_hash(part))
 
 
 def _check_option(key: str, parameter: str, option: Option, defaults: Mapping[str, Any]) -> None:

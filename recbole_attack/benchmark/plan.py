@@ -12,7 +12,7 @@ from recbole_attack.benchmark.grid import Parameters, Row
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.options import OPTIONS
-from recbole_attack.config.plugins import plugin_hashes
+from recbole_attack.config.own_code import code_of_names, own_code
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -62,7 +62,7 @@ class Arm:
         if data != self.data:
             raise DataError(f"dataset '{self.parameters['dataset']}' changed: expected {self.data}, found {data}")
         code = self.parameters.get("plugins") or {}
-        here = plugin_hashes(code)
+        here = code_of_names(code)
         if here != code:
             raise DataError(f"plug-ins changed, or are others on this machine: expected {code}, found {here}")
 
@@ -134,13 +134,15 @@ def deciding(parameters: Mapping[str, Any]) -> Parameters:
 
 
 def arm_contents(config: AttackConfig) -> dict[str, Parameters]:
-    """Arm -> the parameters that decide how it ends, with the code of plug-ins that are named in place of their names.
+    """Arm -> the parameters that decide how it ends, with the code of parts from outside in place of plug-ins' names.
 
-    See :func:`~recbole_attack.experiment.arm_parameters` and :func:`~recbole_attack.config.plugins.plugin_hashes`.
+    See :func:`~recbole_attack.experiment.arm_parameters` and :func:`~recbole_attack.config.own_code.own_code`.
     """
-    named = config["plugins"]
-    code = {"plugins": plugin_hashes(named)} if named else {}
-    return {name: {**parameters, **code} for name, parameters in arm_parameters(config).items()}
+    contents = {}
+    for name, parameters in arm_parameters(config).items():
+        code = own_code({**config.final_config_dict, **parameters, "plugins": config["plugins"]})
+        contents[name] = {**parameters, **({"plugins": code} if code else {})}
+    return contents
 
 
 def anywhere(config: AttackConfig) -> Parameters:

@@ -60,12 +60,15 @@ def _convert(arguments: argparse.Namespace, given: dict[str, str]) -> Any:
 
     if given:
         raise ConfigError(f"--{next(iter(given))} is for 'convert csv': found it with '{arguments.name_or_csv}'")
-    columns = dict(_read_columns(text) for text in arguments.columns)
+    columns: dict[str, list[str]] = {}
+    for file, names in map(_read_columns, arguments.columns):
+        if file in columns:
+            raise ConfigError(f"--columns must name a file once: found '{file}' twice")
+        columns[file] = names
     return convert(arguments.name_or_csv, arguments.raw, arguments.out, columns)
 
 
 def _convert_csv(arguments: argparse.Namespace, given: dict[str, str]) -> tuple[str, Any]:
-    from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
     from recbole_attack.data.convert import convert_csv
 
     missing = [f"--{key}=<column>" for key in ("user", "item", "time") if key not in given]
@@ -73,7 +76,6 @@ def _convert_csv(arguments: argparse.Namespace, given: dict[str, str]) -> tuple[
         found = "--columns" if arguments.columns else "none"
         raise ConfigError(f"convert csv: expected {' '.join(missing) or 'the names of columns'}, found {found}")
     name = given.pop("name", arguments.raw.stem)
-    OPTIONS_OF_RECBOLE["dataset"].check("name", name)
     return name, convert_csv(arguments.raw, arguments.out, name, **given)
 
 

@@ -18,7 +18,7 @@ from recbole_attack.config.checks import (
     names_form,
     of_fields,
 )
-from recbole_attack.data.names import as_name, as_names, in_text
+from recbole_attack.data.names import as_name, as_names, in_text, is_folder_name
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
 ATOMIC_FILES = ("inter", "user", "item", "kg", "link")
@@ -44,10 +44,6 @@ def _are_gpus(value: str) -> bool:
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
-
-
-def _is_folder(value: str) -> bool:
-    return value not in ("", ".", "..") and not re.search(r"[/\\\r\n]", value) and len(value.encode()) <= 200
 
 
 def _is_encoding(value: str) -> bool:
@@ -142,7 +138,7 @@ _FIELDS = ["USER_ID", "ITEM_ID", "RATING", "TIME", "LABEL", "ITEM_LIST_LENGTH", 
 _FIELDS += ["HEAD_ENTITY_ID", "TAIL_ENTITY_ID", "RELATION_ID", "ENTITY_ID"]
 
 OPTIONS_OF_RECBOLE: dict[str, Option] = {
-    "dataset": _text("dataset", "the dataset", "the name of a folder below data_path", _is_folder, read=as_name),
+    "dataset": _text("dataset", "the dataset", "the name of a folder below data_path", is_folder_name, read=as_name),
     "data_path": Option("folder of the datasets", str),
     "gpu_id": _text("gpu_id", "GPUs", "numbers of GPUs, such as '0' or '0,1'", _are_gpus, read=_gpus),
     "worker": Option("processes that load evaluation data", int, low=0, high=64),

@@ -13,6 +13,10 @@ REGISTERED_OPTIONS: dict[str, dict[str, Option]] = {}
 """What these parameters may hold, by the same names."""
 
 
+REGISTERED_CODE: dict[str, tuple[str, str]] = {}
+"""The module each part is of, and the hash of its code when it was registered, by the same names."""
+
+
 def registered_options() -> dict[str, Option]:
     """Every registered parameter with a check; parts that share one have the same check for it."""
     return {name: option for options in REGISTERED_OPTIONS.values() for name, option in options.items()}

@@ -2,7 +2,7 @@
 
 from recbole_attack.data.batches import CentralEpoch, TrainBatch, TrainData
 from recbole_attack.data.categories import SimilarTargets, item_categories, similar_targets
-from recbole_attack.data.dataset import RaggedSequentialDataset, located
+from recbole_attack.data.dataset import HISTORY_LENGTH, RaggedSequentialDataset, located
 from recbole_attack.data.groups import parse_group, user_group
 from recbole_attack.data.negatives import NonInteracted
 from recbole_attack.data.prefixes import TRAIN_ROWS
@@ -12,6 +12,7 @@ from recbole_attack.data.split import LEAVE_ONE_OUT_MODES, EvaluationRows, Split
 from recbole_attack.data.targets import SELECTORS, each_target, resolve_targets
 
 __all__ = [
+    "HISTORY_LENGTH",
     "LEAVE_ONE_OUT_MODES",
     "SELECTORS",
     "TRAIN_ROWS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from recbole_attack.data.sequences import UserSequences, from_pairs
 from recbole_attack.data.split import EvaluationRows, Split, leave_one_out
 from recbole_attack.data.synthetic import ensure_synthetic, synthetic_size
 from recbole_attack.utils.errors import DataError, did_you_mean
+
+HISTORY_LENGTH = "history_length"
+"""Column of evaluation rows: how many interactions stand before the one that is asked for."""
 
 _FILTERS = (
     "val_interval",
@@ -100,6 +103,8 @@ class RaggedSequentialDataset(SequentialDataset):
         wanted = ((set(file.fields) if loaded is None else loaded) - (left_out or set())) | set(keys)
         kinds = {field: kind for field, kind in file.fields.items() if field in wanted}
         self._refuse_shared(file, [field for field in kinds if field not in keys])
+        if source != FeatureSource.INTERACTION:
+            self._refuse_made(file, kinds)
         ids = [field for field, kind in keys.items() if kind == FeatureType.TOKEN]
         texts = rows_with_ids(file, file.read(list(kinds)), ids)
         feat = pd.DataFrame({field: file.parse(texts[field], kind) for field, kind in kinds.items()})
@@ -127,6 +132,17 @@ class RaggedSequentialDataset(SequentialDataset):
             raise DataError(
                 f"{file.path}: expected fields that no other loaded file has, found '{shared[0]}'; "
                 "rename it, or leave it out of load_col"
+            )
+
+    def _refuse_made(self, file: AtomicFile, fields: Iterable[str]) -> None:
+        """RecBole joins what it knows of users and items to every row, by name, and would replace what the row has."""
+        given = (self.config["ITEM_LIST_LENGTH_FIELD"], f"{self.iid_field}{self.config['LIST_SUFFIX']}")
+        made = (*given, f"{self.config['NEG_PREFIX']}{self.iid_field}", HISTORY_LENGTH)
+        taken = [field for field in fields if field in made]
+        if taken:
+            raise DataError(
+                f"{file.path}: expected fields with other names than columns of rows ({', '.join(map(str, made))}), "
+                f"found '{taken[0]}'; rename it, or leave it out of load_col"
             )
 
     def _set_property(self, values: pd.Series, kind: FeatureType, source: Any) -> pd.Series:
@@ -212,7 +228,7 @@ class RaggedSequentialDataset(SequentialDataset):
             Three copies of this dataset. The training copy's ``inter_feat`` holds the training interactions; the
             other two hold one row per evaluated user: user, item to predict, the items before it (the last
             ``MAX_ITEM_LIST_LENGTH``, padded on the right), their number, and the number of all items before it
-            (``history_length``).
+            (:data:`HISTORY_LENGTH`).
         """
         sequences = self.sequences() if sequences is None else sequences
         self.split = leave_one_out(sequences, self.config["eval_args"]["split"]["LS"])
@@ -243,7 +259,7 @@ class RaggedSequentialDataset(SequentialDataset):
             self.iid_field: full.items[full.offsets[users] + history].astype(np.int64),
             self.iid_field + self.config["LIST_SUFFIX"]: item_seq,
             self.item_list_length_field: lengths,
-            "history_length": history,
+            HISTORY_LENGTH: history,
         }
         return Interaction({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in values.items()})
 

@@ -14,12 +14,19 @@ RESERVED = {"ml-100k": "RecBole always reads its own", "synthetic": "it is made 
 _SPACE = re.compile(r"\s*")
 
 
+def is_folder_name(value: str) -> bool:
+    """Whether a text can name a folder inside another one, and its files, on any system."""
+    return value not in ("", ".", "..") and not re.search(r"[/\\\r\n]", value) and len(value.encode()) <= 200
+
+
 def check_free(name: str) -> None:
-    """Refuse a name that is :data:`RESERVED` for a dataset that is to be written.
+    """Refuse a name for a dataset that is to be written that is :data:`RESERVED`, or no folder's.
 
     Raises:
         ConfigError: It is.
     """
+    if not is_folder_name(name):
+        raise ConfigError(f"dataset name must be the name of a folder, at most 200 bytes long: found {shown(name)}")
     if name in RESERVED:
         raise ConfigError(f"dataset name '{name}': expected another one, as {RESERVED[name]}")
 

@@ -10,7 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 
-from recbole_attack.data.dataset import RaggedSequentialDataset
+from recbole_attack.data.dataset import HISTORY_LENGTH, RaggedSequentialDataset
 from recbole_attack.data.sequences import Int, UserSequences
 from recbole_attack.data.split import EvaluationRows
 
@@ -29,7 +29,7 @@ class InteractionRows(RaggedSequentialDataset):
     def _rows(self, rows: EvaluationRows) -> Interaction:
         full = self.split.full
         truth = full.items[full.offsets[rows.users] + rows.history]
-        return _interaction({self.uid_field: rows.users, self.iid_field: truth, "history_length": rows.history})
+        return _interaction({self.uid_field: rows.users, self.iid_field: truth, HISTORY_LENGTH: rows.history})
 
 
 class PrefixRows(RaggedSequentialDataset):
@@ -53,7 +53,7 @@ class PrefixRows(RaggedSequentialDataset):
     def _rows(self, rows: EvaluationRows) -> Interaction:
         full = self.split.full
         found = self._prefixes(full, full.offsets[rows.users] + rows.history)
-        return _interaction({**found, "history_length": rows.history})
+        return _interaction({**found, HISTORY_LENGTH: rows.history})
 
     def _prefixes(self, sequences: UserSequences, places: Int) -> dict[str, Int]:
         """Rows whose items to predict stand at ``places`` in ``sequences.items``."""

@@ -14,7 +14,7 @@ from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.reading import read_text, read_value
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, PRE_AGGREGATORS
-from recbole_attack.evaluation.ensemble import Ensemble, Parameters
+from recbole_attack.evaluation.ensemble import Ensemble, Parameters, written
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 
 RECIPES: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -52,7 +52,7 @@ class Case(NamedTuple):
     @property
     def row(self) -> str:
         """Name of its row."""
-        return f"{self.board}, {self.ratio:g}, {self.attack}, {self.target}"
+        return f"{self.board}, {written(self.ratio)}, {self.attack}, {self.target}"
 
 
 @dataclass(frozen=True)

@@ -89,16 +89,25 @@ def _lines(
         if printed is None or isinstance(printed, Mapping):
             continue
         config = records[0]["config"]
-        full = config["exposure_candidates"] == "full"
+        full = _is_full(records)
         line = [
             row,
             f"{config['model']} on {config['dataset']}{_defence(config)}",
             *(_attack(config), rounded(100 * config["malicious_ratio"], 3), percent(printed)),
             percent(None if full else _mean(records, "test_result")),
-            percent(_mean(records, "test_result" if full else "test_result_full")),
-            percent(_mean(trained.get(_key(records), ()), "test_result")),
+            percent(_full(records)),
+            percent(_full(trained.get(_key(records), ()))),
         ]
         yield digest_of([effective(record) for record in records]), printed, line
+
+
+def _full(records: Records) -> float | None:
+    """Mean exposure under full ranking; ``None`` without records."""
+    return _mean(records, "test_result" if _is_full(records) else "test_result_full")
+
+
+def _is_full(records: Records) -> bool:
+    return all(record["config"]["exposure_candidates"] == "full" for record in records)
 
 
 def _mean(records: Records, part: str) -> float | None:
@@ -123,8 +132,17 @@ _PLAIN = ("mean", "sum")
 """Rules without a defence: one step is the other's with another learning rate."""
 
 
+_SAME: dict[str, Any] = {
+    **dict.fromkeys(
+        ("scenario", "model", "dataset", "attack", "malicious_ratio", "norm_budget", "claimed_interactions")
+    ),
+    **{"upload_search_gradient": False, "upload": "computed", "gradient_scale": 1.0},
+    **{"per_item": False, "pre_aggregator": "none"},
+}
+"""What rows of the same attack have in common -> what a record means that does not say."""
+
+
 def _key(records: Records) -> tuple[Any, ...]:
     """What makes two rows the same attack on the same data."""
     config = records[0]["config"]
-    parts = ("model", "dataset", "attack", "malicious_ratio", "norm_budget")
-    return (*(config.get(part) for part in parts), bool(config.get("upload_search_gradient")), _defence(config))
+    return (*(config.get(part, value) for part, value in _SAME.items()), _defence(config))

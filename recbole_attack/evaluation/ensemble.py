@@ -116,6 +116,11 @@ def read_ensemble(version: str) -> Ensemble:
     )
 
 
+def written(value: float | str) -> str:
+    """A budget or a target as rows and figures name it; two budgets that are written alike would be one."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def _board(parts: Mapping[str, Any]) -> Board:
     return Board(parts["norm_budget"], tuple(parts["malicious_ratio"]), tuple(parts["targets"]))
 
@@ -128,14 +133,17 @@ def _check(parts: Mapping[str, Any], file: Path) -> None:
     if unknown:
         known = f"expected {', '.join(_SHAPE)}, found {shown(unknown[0])}{did_you_mean(unknown[0], _SHAPE)}"
         raise DataError(f"{file} is no evaluation: {known}")
-    missing = [name for name in parts["chosen"] if name not in parts["attacks"]]
-    if missing:
-        known = ", ".join(parts["attacks"])
-        near = did_you_mean(missing[0], parts["attacks"])
-        raise DataError(f"{file} is no evaluation: chosen must be among {known}; found {shown(missing[0])}{near}")
+    for key in ("chosen", "data_only"):
+        missing = [name for name in parts[key] if name not in parts["attacks"]]
+        if missing:
+            known = ", ".join(parts["attacks"])
+            near = did_you_mean(missing[0], parts["attacks"])
+            raise DataError(f"{file} is no evaluation: {key} must be among {known}; found {shown(missing[0])}{near}")
     lists = {"seeds": parts["seeds"], "chosen": parts["chosen"], "boards": parts["boards"]}
     lists |= {
-        f"{name}.{key}": of[key] for name, of in parts["boards"].items() for key in ("malicious_ratio", "targets")
+        f"{name}.{key}": [written(value) for value in of[key]]
+        for name, of in parts["boards"].items()
+        for key in ("malicious_ratio", "targets")
     }
     for name, values in lists.items():
         if not values or len(set(values)) < len(values):

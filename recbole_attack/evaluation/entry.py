@@ -95,6 +95,10 @@ def read_entry(file: Path) -> dict[str, Any]:
     wrong = misfit(found, SHAPE)
     if wrong:
         raise DataError(f"{file} is no entry of a board: expected {wrong}")
+    places = [key for key in PLACE if key in found["setting"]]
+    if places:
+        known = "a setting that is the same on any machine"
+        raise DataError(f"{file} is no entry of a board: expected {known}, found {shown(places[0])} in it")
     for name in found["flags"]:
         lookup(FLAGS, name, f"flag in {file}")
     for board, of in found["figures"]["boards"].items():

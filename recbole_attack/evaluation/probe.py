@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 import recbole_attack
+from recbole_attack.attack import ATTACKS, BACKDOORS, UPLOADS
 from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.registered import REGISTERED
 from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, Known, configured_aggregator
@@ -108,8 +109,8 @@ class Nature(NamedTuple):
             of a rule that is not random.
         sees_updates: Whether the server needs single updates, and not their weighted sum alone.
         per_item: Whether the clients that touch an item decide its row, and all others have no say.
-        assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` that the rule or the
-            client defence read, with their values.
+        assumed: Parameters that say how many clients are malicious, and those of :data:`THREAT` and of attacks that the
+            rule or the client defence read, with their values.
         needs: Words of :data:`~recbole_attack.defense.aggregator.NEEDS`; ``None`` for a rule from outside that does not
             say.
         changes_clients: Whether honest clients train otherwise.
@@ -143,13 +144,14 @@ def nature(config: Mapping[str, Any]) -> Nature:
             _check_sparse(config, read)
     with _mistakes_named(f"client_defense '{config['client_defense']}' cannot be made"):
         CLIENT_DEFENSES[config["client_defense"]](_Watched(config, read))
+    threat = [key for key in (*THREAT, *_of_attackers()) if key in read and key not in _read_by(config)]
     assumed = {key: config[key] for key in SHARES if config.get(key) is not None and key in _read_by(config)}
     return Nature(
         random=random,
         by_order=by_order,
         sees_updates=not rule.linear or bool(config["client_detectors"]),
         per_item=rule.per_item,
-        assumed=assumed | {key: config[key] for key in THREAT if key in read},
+        assumed=assumed | {key: config.get(key) for key in threat},
         needs=frozenset() if rule.needs is None and not foreign else rule.needs,
         changes_clients=config["client_defense"] != "none",
     )
@@ -168,6 +170,12 @@ def _mistakes_named(what: str) -> Iterator[None]:
         raise ConfigError(
             f"{what}: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
         ) from error
+
+
+def _of_attackers() -> list[str]:
+    """Parameters of the attacks there are, and of how their clients upload."""
+    recipes = [*(f"attack/{name}" for name in (*ATTACKS, *BACKDOORS)), *(f"upload/{name}" for name in UPLOADS)]
+    return sorted({key for recipe in recipes for key in load_defaults(recipe)})
 
 
 def _read_by(config: Mapping[str, Any]) -> set[str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from recbole_attack.benchmark.intervals import bootstrap_interval
 from recbole_attack.evaluation.cases import CLEAN, MEAN, Case
+from recbole_attack.evaluation.ensemble import written
 from recbole_attack.utils.errors import DataError
 
 EXPOSURE, ACCURACY = "er@10", ("hit@10", "ndcg@10")
@@ -102,7 +103,9 @@ def boards(of: Sequence[Measured]) -> dict[str, Any]:
         ratios = dict.fromkeys(each.case.ratio for each in own)
         found[name] = {
             "worst": worst(own),
-            "budgets": {f"{ratio:g}": _budget([each for each in own if each.case.ratio == ratio]) for ratio in ratios},
+            "budgets": {
+                written(ratio): _budget([each for each in own if each.case.ratio == ratio]) for ratio in ratios
+            },
         }
     return found
 
@@ -137,8 +140,9 @@ def clean_figures(records: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
 def seconds_a_round(records: Sequence[Mapping[str, Any]]) -> float:
     """Median seconds of an epoch over its rounds, evaluations and all but the rounds left out as far as they can be."""
     record = records[0]
-    config, users = record["config"], record["dataset"]["users"]
-    rounds = config["rounds_per_epoch"] or ceil(users / config["clients_per_round"])
+    config, data = record["config"], record["dataset"]
+    clients = data.get("train_users", data["users"])  # arms of older stores do not say how many users can train
+    rounds = config["rounds_per_epoch"] or ceil(clients / config["clients_per_round"])
     return median(epoch["seconds"] for each in records for epoch in each["history"]["clean"]) / rounds
 
 

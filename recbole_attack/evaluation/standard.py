@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from recbole_attack.benchmark import Plan, Store, default_jobs, describe_plan, make_plan, run_grid
 from recbole_attack.config.plugins import load_plugins
+from recbole_attack.data import LEAVE_ONE_OUT_MODES
 from recbole_attack.evaluation.cases import Subject, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import Ensemble, read_ensemble
 from recbole_attack.evaluation.entry import ENTRY, EVALUATION, result_of
@@ -16,7 +17,7 @@ from recbole_attack.evaluation.flags import nature_of
 from recbole_attack.evaluation.texts import page, terminal
 from recbole_attack.quick_start import train_arm
 from recbole_attack.utils.errors import ConfigError, TrainingError
-from recbole_attack.utils.files import write_json, write_text, write_yaml
+from recbole_attack.utils.files import digest_of, write_json, write_text, write_yaml
 from recbole_attack.utils.yaml_files import load_yaml
 
 TEMPLATE = {"authors": "", "link": "", "remarks": ""}
@@ -102,9 +103,21 @@ def prepare(version: str, store: Path | str | None, jobs: int | None, plugins: A
     modules = load_plugins(plugins)
     ensemble, subject = read_ensemble(version), read_subject(parameters)
     plan = make_plan(rows_of(ensemble, subject, modules))
+    _check_measured(plan.cells[0].config)
     nature_of(ensemble, subject, modules)  # what fails on updates made up should not fail after hours
     folder = Path(store) if store else Path("saved") / f"evaluate-{subject.slug}-{ensemble.name}"
     return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules)
+
+
+def _check_measured(config: Mapping[str, Any]) -> None:
+    """That a victim of one's own is measured as a score asks for, which would fail after everything is trained."""
+    wanted, metrics = ("Hit", "NDCG", "ER"), {metric.lower() for metric in config["metrics"]}
+    if not {metric.lower() for metric in wanted} <= metrics or 10 not in config["topk"]:
+        found = f"{', '.join(config['metrics'])} at {', '.join(map(str, config['topk']))}"
+        raise ConfigError(f"victim of an evaluation: expected metrics {', '.join(wanted)} at 10, found {found}")
+    split = config["eval_args"]["split"]["LS"]
+    if not all(LEAVE_ONE_OUT_MODES[split]):
+        raise ConfigError(f"victim of an evaluation: expected a split with validation and test data, found {split}")
 
 
 def described(of: Prepared) -> str:
@@ -124,12 +137,20 @@ def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     write_json(of.folder / EVALUATION, record)
     write_text(of.folder / "evaluation.md", page(record))
     entry = {key: value for key, value in record.items() if key != "cases"}
-    write_yaml(of.folder / ENTRY, {**_said(of.folder / ENTRY, entry), **entry})
+    write_yaml(of.folder / ENTRY, {**_said(of.folder, entry), **entry})
     return Evaluation(record, of.folder)
 
 
-def _said(file: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What its author has said, if an entry of the same is there already."""
+def _said(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What its author has said, if an entry of the same is there already; that of another one is put aside."""
+    file, aside = folder / ENTRY, folder / _aside(entry)
     before = load_yaml(file) if file.is_file() else {}
-    same = all(before.get(key) == entry[key] for key in ("kind", "name"))
-    return {key: before.get(key, empty) if same else empty for key, empty in TEMPLATE.items()}
+    if before and _aside(before) != aside.name:
+        file.replace(folder / _aside(before))
+        before = load_yaml(aside) if aside.is_file() else {}
+    return {key: before.get(key, empty) for key, empty in TEMPLATE.items()}
+
+
+def _aside(entry: Mapping[str, Any]) -> str:
+    """Where an entry lies while the store's is of something else."""
+    return f"{Path(ENTRY).stem}-{digest_of([entry.get('kind'), entry.get('name')])[:8]}.yaml"

@@ -154,7 +154,7 @@ class Experiment(ABC):
         """What the attacker promotes, knows and controls."""
 
     def describe_data(self) -> dict[str, Any]:
-        """Counts and hashes that identify the data: users and items without padding."""
+        """Counts and hashes that identify the data: users and items without padding; ``train_users`` can train."""
         split = self.dataset.split
         return {
             "name": self.dataset.dataset_name,
@@ -162,6 +162,7 @@ class Experiment(ABC):
             "items": split.full.n_items - 1,
             "interactions": len(split.full.items),
             "train_interactions": len(split.train.items),
+            "train_users": int((split.train.lengths > 1).sum()),
             "valid_users": len(split.valid.users),
             "test_users": len(split.test.users),
             "sha256": atomic_hashes(Path(self.dataset.dataset_path), self.config["additional_feat_suffix"] or ()),

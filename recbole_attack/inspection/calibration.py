@@ -13,15 +13,11 @@ has ``p <= a`` is at most ``a``, whatever their number and however their scores 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
-import pickle
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -31,6 +27,7 @@ from tqdm.auto import tqdm
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
+from recbole_attack.config.own_code import code_of_class, code_of_function
 from recbole_attack.config.plugins import plugin_hashes
 from recbole_attack.defense import DETECTORS, Evidence
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -45,8 +42,6 @@ from recbole_attack.utils.rng import stream
 Floats = NDArray[np.float64]
 
 _SEEDS = 2**32
-
-_INSTALLED = frozenset({"recbole_attack", "recbole", "torch", "builtins", "abc", "typing"})
 
 _SCORES = 5
 """Of what detectors call a score, of whom they ask, and of how the platform's own model is trained; what is kept of
@@ -86,68 +81,11 @@ def cache_folder(config: AttackConfig) -> Path:
         "parameters": arm_parameters(config)["clean"],
         "detectors": {name: load_defaults(f"detector/{name}") for name in DETECTORS},
         "plugins": plugin_hashes(config["plugins"] or ()),
-        "code": _own_code(config.model_class),
-        "code of detectors": {name: _code_of(detector) for name, detector in DETECTORS.items()},
+        "code": code_of_class(config.model_class),
+        "code of detectors": {name: code_of_function(detector) for name, detector in DETECTORS.items()},
     }
     name = digest_of(key)[:16]
     return Path(config["checkpoint_dir"]) / "inspection" / name
-
-
-def _own_code(model: type) -> list[str]:
-    """What a model's classes are made of that are of no installed package: a class may be changed and keep its name.
-
-    Their source, and what their methods were given where they were defined. Where a class has no source that could be
-    read, nothing that was kept is ever found again.
-    """
-    own = [cls for cls in model.__mro__ if not _is_installed(cls.__module__)]
-    methods = [method for cls in own for method in vars(cls).values() if inspect.isfunction(method)]
-    return [*_sources(own), *map(_enclosed, methods)]
-
-
-def _code_of(detector: Callable[..., Any]) -> list[str]:
-    """The same of a detector, with all of the file it stands in, whose other functions it may call.
-
-    Nothing of one of this package; one that is no function, or stands in no file, has no source to be read.
-    """
-    space = getattr(detector, "__globals__", {})
-    if _is_installed(space.get("__name__", "")):  # a wrapper may call itself what it wraps
-        return []
-    if not isinstance(detector, FunctionType) or "__file__" not in space:
-        return [secrets.token_hex()]
-    whole = read_text(Path(space["__file__"]))
-    return [
-        whole,
-        *_sources([detector.__code__]),
-        _enclosed(detector),
-        _pickled(detector.__defaults__),
-        _pickled(detector.__kwdefaults__),
-    ]
-
-
-def _is_installed(module: str) -> bool:
-    return module.partition(".")[0] in _INSTALLED
-
-
-def _sources(parts: Sequence[Any]) -> list[str]:
-    """Their source, or what is never the same again where one has none."""
-    try:
-        return [inspect.getsource(part) for part in parts]
-    except (OSError, TypeError):
-        return [secrets.token_hex()]
-
-
-def _enclosed(function: Callable[..., Any]) -> str:
-    """What a function was given where it was defined; the class whose method it is, is there by its source."""
-    given = inspect.getclosurevars(function).nonlocals
-    return _pickled(sorted((name, value) for name, value in given.items() if name != "__class__"))
-
-
-def _pickled(value: Any) -> str:
-    """What tells a value from others, or is never the same again where it cannot be written."""
-    try:
-        return pickle.dumps(value).hex()
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return secrets.token_hex()
 
 
 def clean_maxima(platform: Platform, given: GivenModel, count: int) -> dict[str, Floats]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_attack.config import AttackConfig
-from recbole_attack.data import RaggedSequentialDataset
+from recbole_attack.data import HISTORY_LENGTH, RaggedSequentialDataset
 from recbole_attack.data.sequences import Int
 from recbole_attack.defense import CUTOFFS, Evidence
 from recbole_attack.evaluator import ItemExposure, ModelWatch, RankingProtocol
@@ -161,7 +161,7 @@ class Platform:
         if not torch.isfinite(scores[:, known]).all():
             raise DataError("a score of the model is not finite: expected weights that give numbers")
         scores = torch.where(known, scores, -torch.inf)
-        users, history = (interaction[name].cpu().numpy() for name in (self.dataset.uid_field, "history_length"))
+        users, history = (interaction[name].cpu().numpy() for name in (self.dataset.uid_field, HISTORY_LENGTH))
         return self._protocol.restrict(scores, users, history, positives.to(scores.device))
 
     @cached_property

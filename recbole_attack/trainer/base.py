@@ -14,7 +14,7 @@ from recbole.trainer import Trainer
 from recbole.utils import early_stopping
 from torch.utils.tensorboard import SummaryWriter
 
-from recbole_attack.data import Split
+from recbole_attack.data import HISTORY_LENGTH, Split
 from recbole_attack.evaluator import AttackCollector, ItemExposure, ListEvaluator, RankingProtocol, score_of
 from recbole_attack.threat import Threat
 from recbole_attack.trainer import resuming
@@ -244,7 +244,7 @@ class AttackTrainer(Trainer):
         if not torch.isfinite(scores[:, 1:]).all():
             raise TrainingError("a score is not finite: training diverged")
         users = interaction[self.config["USER_ID_FIELD"]].cpu().numpy()
-        history = interaction["history_length"].cpu().numpy()
+        history = interaction[HISTORY_LENGTH].cpu().numpy()
         scores = self.protocol.restrict(scores, users, history, positive_i.to(scores.device))
         return interaction, scores, positive_u, positive_i
 

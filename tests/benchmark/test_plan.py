@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from recbole_attack import AttackConfig
+from recbole_attack import AttackConfig, register_aggregator
 from recbole_attack.benchmark import plan as plans
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.plan import arm_key, make_plan
+from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
+from recbole_attack.defense import AGGREGATORS, Aggregator
 from recbole_attack.utils.errors import ConfigError, DataError
 
 DATASETS = Path(__file__).resolve().parents[2] / "dataset"
@@ -43,6 +47,54 @@ def test_a_row_is_run_once_with_each_of_its_seeds(planned):
     assert [(cell.row, cell.seed, cell.config["seed"]) for cell in plan.cells] == [("attack=ra", s, s) for s in (4, 5)]
     assert len(plan.arms) == 4 and {arm.parameters["seed"] for arm in plan.arms.values()} == {4, 5}
     assert [cell.seed for cell in planned(rows={"a": {"attack": "none"}}).cells] == [2020]
+
+
+def by_closure(factor, folder, monkeypatch):
+    return lambda config: Aggregator(combine=lambda values, weights: factor * values.mean(0))
+
+
+def by_global(factor, folder, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", factor)
+    return lambda config: Aggregator(combine=lambda values, weights: FACTOR * values.mean(0))
+
+
+def by_file(factor, folder, monkeypatch):
+    file = folder / "script.py"
+    rule = f"Aggregator(combine=lambda values, weights: {factor} * values.mean(0))"
+    file.write_text(f"def own(config):\n    return made()\n\n\ndef made():\n    return {rule}\n", encoding="utf-8")
+    space = {"__file__": str(file), "__name__": "__main__", "Aggregator": Aggregator}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), space)
+    return space["own"]
+
+
+FACTOR = 1.0
+
+
+@pytest.mark.parametrize("made", [by_closure, by_global, by_file])
+def test_a_part_of_this_process_is_known_by_its_code(planned, monkeypatch, tmp_path, made):
+    """No plug-in is named: what an earlier rule of the same name came to is not this one's."""
+
+    def arms(factor):
+        register_aggregator("own", made(factor, tmp_path, monkeypatch))
+        plan = planned(rows={"own": {"attack": "ra", "aggregator": "own"}, "mean": {"attack": "ra"}})
+        return {cell.row: cell.arms for cell in plan.cells}
+
+    first, again, other = arms(1.0), arms(1.0), arms(2.0)
+    assert first == again and first["mean"] == other["mean"]
+    assert {*first["own"].values()}.isdisjoint(other["own"].values())
+    for table in (AGGREGATORS, REGISTERED, REGISTERED_OPTIONS, REGISTERED_CODE):
+        table.pop("own", table.pop("defense/own", None))
+
+
+def test_a_part_whose_code_cannot_be_read_is_never_another_ones(planned):
+    def keys():
+        register_aggregator("own", partial(lambda _, config: Aggregator(combine=lambda values, weights: values[0]), 1.0))
+        return {key for _ in range(2) for key in planned(rows={"a": {"attack": "none", "aggregator": "own"}}).arms}
+
+    first, again = keys(), keys()
+    assert len(first) == len(again) == 1 and first != again
+    for table in (AGGREGATORS, REGISTERED, REGISTERED_OPTIONS, REGISTERED_CODE):
+        table.pop("own", table.pop("defense/own", None))
 
 
 def test_a_key_is_of_parameters_data_and_the_evaluators_version(planned, monkeypatch):

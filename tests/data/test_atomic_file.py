@@ -151,6 +151,26 @@ def test_headers_of_users_and_items_are_checked_too(load, suffix, header, fields
         load(text_of(ROWS), **{suffix: header + "\n" + rows}, load_col=columns(suffix, *fields))
 
 
+MADE = ("item_id_list", "item_length", "history_length", "neg_item_id")
+
+
+@pytest.mark.parametrize("field", MADE)
+@pytest.mark.parametrize("suffix", ["user", "item"])
+def test_no_field_of_users_or_items_replaces_a_column_of_rows(load, suffix, field):
+    """RecBole joins such fields to every batch by name: histories would be masked as the file says."""
+    text = f"{suffix}_id:token\t{field}:token\n" + "".join(f"{n}\t1\n" for n in range(3))
+    with pytest.raises(DataError, match=rf"made\.{suffix}: expected fields with other names .*, found '{field}'"):
+        load(text_of(ROWS), **{suffix: text}, load_col=columns(suffix, f"{suffix}_id", field))
+    load(text_of(ROWS), **{suffix: text})
+
+
+def test_those_are_all_columns_of_evaluation_rows(load):
+    dataset = load(text_of(ROWS))
+    dataset.build()
+    columns = dataset.evaluation_rows(dataset.split.test, 5).interaction
+    assert columns.keys() - {"user_id", "item_id"} == {*MADE} - {"neg_item_id"}
+
+
 def test_a_key_is_read_though_load_col_leaves_it_out(load):
     users = text_of([(user, user[1:]) for user in in_file_order(ROWS)], ("user_id:token", "age:float"))
     dataset = load(text_of(ROWS), users, load_col=columns("user", "age"))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig
 from recbole_attack.commands import main as command_line
-from recbole_attack.data.convert import CONVERSIONS, Counts, convert
+from recbole_attack.data.convert import CONVERSIONS, Counts, convert, convert_csv
+from recbole_attack.data.synthetic import Synthetic, write_synthetic
 from recbole_attack.experiment import create_dataset
 from recbole_attack.utils.errors import ConfigError, DataError
 
@@ -355,12 +356,39 @@ def test_columns_with_another_name_and_more_of_them(tmp_path, raw):
     [
         ({"users.csv": ["user"]}, "given for 'users.csv': expected one of .*did you mean 'user.csv'"),
         ({"user.csv": ["user", "gender", "years", "power"]}, "expected a column 'age', found user, gender, years"),
-        ({"user.csv": ["user", "gender", "age", "power", "city"]}, "line 0: expected the columns user, .*city, found "),
+        ({"user.csv": ["user", "gender", "age", "power", "city"]}, "line 1: expected 5 fields .*city.*, found 4"),
     ],
 )
 def test_columns_that_do_not_fit(tmp_path, raw, columns, message):
     with pytest.raises((ConfigError, DataError), match=message):
         convert("cikm", raw("cikm"), tmp_path / "out", columns)
+
+
+def test_a_file_without_a_header_may_have_more_columns_than_published(tmp_path, raw):
+    more = "".join(f"{line},x\n" for line in RAW["cikm"]["user.csv"].split())
+    columns = {"user.csv": ["user", "gender", "age", "power", "tier"]}
+    convert("cikm", raw("cikm", **{"user.csv": more}), tmp_path / "out", columns)
+    assert contents(tmp_path / "out" / "cikm") == ATOMIC["cikm"]
+
+
+def test_columns_of_a_file_are_named_once(tmp_path, raw, capsys):
+    twice = ["--columns=user.csv=user,gender,age,power", "--columns=user.csv=user,age,gender,power"]
+    assert main(["cikm", str(raw("cikm")), str(tmp_path / "out"), *twice]) == 2
+    assert "--columns must name a file once: found 'user.csv' twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "x" * 300, ""])
+def test_a_dataset_is_named_like_a_folder(tmp_path, name):
+    out = tmp_path / "out"
+    (tmp_path / "log.csv").write_text("u,i,t\na,b,1\n", encoding="utf-8")
+    own = {"user": "u", "item": "i", "time": "t"}
+    for write in (
+        lambda: write_synthetic(Synthetic(users=20, items=10, categories=2, mean_length=12), out, name),
+        lambda: convert_csv(tmp_path / "log.csv", out, name, **own),
+    ):
+        with pytest.raises(ConfigError, match="dataset name must be the name of a folder"):
+            write()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv"]
 
 
 def test_an_interruption_leaves_nothing(tmp_path, raw, monkeypatch, capsys):

@@ -80,15 +80,52 @@ def test_two_rows_on_strong_victims_that_are_the_same_attack_are_refused(tmp_pat
         claims_section(tmp_path, [TABLE1], [Path("strong")])
 
 
-def record(exposure):
+def test_a_strong_victim_is_shown_under_full_ranking(tmp_path, monkeypatch):
+    sampled = record(0.4, exposure_candidates=20)
+    sampled["attacked"]["test_result_full"] = {"er@10": 0.1}
+    assert cells_of(tmp_path, monkeypatch, sampled)[-1] == "10.00"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"upload": "adaptive"}, {"per_item": True}, {"pre_aggregator": "nnm"}, {"gradient_scale": 10.0}),
+        *({"claimed_interactions": 50}, {"scenario": "central"}, {"norm_budget": 0.5}),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_attack_on_a_strong_victim_is_not_the_same(tmp_path, monkeypatch, other):
+    assert cells_of(tmp_path, monkeypatch, record(0.4))[-1] == "40.00"
+    assert cells_of(tmp_path, monkeypatch, record(0.4, **other))[-1] == "-"
+
+
+def cells_of(folder, monkeypatch, strong):
+    """The line of one printed row, beside a run on a strong victim."""
+    rows = {"printed": {"row": [record(0.2)]}, "strong": {"row": [strong]}}
+    about = type("About", (), {"paper": {"row": {"attacked": {"er@10": 0.9}}}})
+    monkeypatch.setattr("recbole_attack.evaluation.claims.read_about", lambda grid: about)
+    monkeypatch.setattr("recbole_attack.evaluation.claims._records", lambda grid, kept: rows[grid.name])
+    return claims_section(folder, [Path("printed")], [Path("strong")]).table.body[0]
+
+
+def record(exposure, **others):
     config = {
+        "scenario": "federated",
+        "malicious_ratio": 0.01,
+        "exposure_candidates": "full",
         "model": "SASRec",
         "dataset": "steam-200k",
         "attack": "eb",
         "aggregator": "mean",
         "client_defense": "none",
     }
-    return {"config": config, "attacked": {"test_result": {"er@10": exposure}}}
+    config |= others
+    return {
+        "config": config,
+        "dataset": {},
+        "budget": {"malicious_share": 0.01},
+        "attacked": {"test_result": {"er@10": exposure}},
+    }
 
 
 def test_a_store_without_the_rows_is_refused(tmp_path):

@@ -53,16 +53,21 @@ def test_a_version_has_a_hash_of_all_that_decides_its_figures(written):
     assert len({read_ensemble(version).sha256 for version in VERSIONS}) == len(VERSIONS)
 
 
+_ALIKE = {"norm_budget": None, "malicious_ratio": [0.1234567, 0.1234568], "targets": ["stratified:3:2"]}
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
         ({"chosen": ["margni"]}, "chosen must be among .* found 'margni'; did you mean 'margin'?"),
+        ({"data_only": ["bandwagonn"]}, "data_only must be among .* found 'bandwagonn'; did you mean 'bandwagon'?"),
+        ({"boards": {"a": _ALIKE}}, "nothing twice: found ['0.123457', '0.123457']"),
         ({"seeds": []}, "expected seeds to hold something, nothing twice: found []"),
         ({"chosen": ["margin", "margin"]}, "nothing twice: found ['margin', 'margin']"),
         ({"bords": {}}, "found 'bords'; did you mean 'boards'?"),
         ({"boards": {"norm": {"norm_budget": 0.5, "targets": ["a"]}}}, "'boards.norm.malicious_ratio'"),
     ],
-    ids=["attack", "no seed", "twice", "part", "board"],
+    ids=["attack", "data", "written alike", "no seed", "twice", "part", "board"],
 )
 def test_a_file_that_is_no_evaluation_is_refused(parts, words, written):
     with pytest.raises(DataError) as error:

@@ -106,6 +106,17 @@ def test_a_rule_that_reads_what_attackers_do(registered, later):
     assert raised(aggregator="foreign", malicious_ratio=0.2)["knows attackers"] == "malicious_ratio 0.2"
 
 
+@pytest.mark.parametrize("key", ["attack_weight", "row_scale", "tried_lengths", "hard_user_pool"])
+def test_a_rule_that_reads_what_only_an_attack_has(registered, key):
+    """It could stop training under attack, and be as accurate as ever without."""
+
+    def made(config):
+        return Aggregator(combine=lambda values, _: values.mean(0) * (config.get(key) is None))
+
+    AGGREGATORS[registered(None)] = made
+    assert key in raised(aggregator="foreign")["knows attackers"]
+
+
 @pytest.mark.parametrize(
     "copied", [lambda config: {**config}, lambda config: dict(config.items())], ids=["**", "items"]
 )

@@ -106,6 +106,13 @@ def test_costs_are_points_of_accuracy_and_what_an_older_store_lacks_is_missing()
     assert seconds_a_round(records[CLEAN]) == 1.0  # 3 seconds for 3 rounds, of 64, 64 and 1 users
 
 
+def test_a_round_is_of_users_who_can_train():
+    made = record(1, 0.3, 0.1)
+    made["dataset"] = {"users": 300, "train_users": 59}
+    made["config"] = {"rounds_per_epoch": None, "clients_per_round": 16}
+    assert seconds_a_round([made]) == 3.0 / 4
+
+
 def test_an_attack_cannot_be_chosen_without_validation():
     case = Case("norm", 0.01, "a", "t")
     arm = {"best_valid_result": None, "test_result": {"er@10": 0.3}}

@@ -128,6 +128,48 @@ def test_an_attack_is_evaluated_from_python(written, tmp_path):
 _BOARD = {"norm_budget": None, "malicious_ratio": [0.1], "targets": ["stratified:3:2"]}
 
 
+def test_what_an_author_said_outlasts_an_evaluation_of_something_else_in_the_same_store(written, tmp_path):
+    def said(rule, **words):
+        evaluate(version, store=tmp_path / "store", jobs=1, tell=lambda line: None, aggregator=rule)
+        entry = tmp_path / "store" / "entry.yaml"
+        found = yaml.safe_load(entry.read_text(encoding="utf-8"))
+        entry.write_text(yaml.safe_dump({**found, **words}), encoding="utf-8")
+        return found["name"], found["remarks"]
+
+    version = written(chosen=["margin"], boards={"free": _BOARD})
+    assert said("mean", remarks="of the mean") == ("mean", "")
+    assert said("sum", remarks="of the sum") == ("sum", "")
+    assert said("mean") == ("mean", "of the mean")
+    assert said("sum") == ("sum", "of the sum")
+
+
+@pytest.mark.parametrize(
+    ("victim", "words"),
+    [
+        ({"metrics": ["NDCG", "ER"]}, "expected metrics Hit, NDCG, ER at 10, found NDCG, ER at "),
+        ({"topk": [5], "valid_metric": "NDCG@5"}, "at 10, found .* at 5"),
+        (
+            {"eval_args": {"split": {"LS": "test_only"}}},
+            "expected a split with validation and test data, found test_only",
+        ),
+    ],
+    ids=["metrics", "topk", "split"],
+)
+def test_a_victim_that_gives_no_score_is_refused_before_anything_is_trained(written, parts, tmp_path, victim, words):
+    version = written(victim={**parts["victim"], **victim})
+    with pytest.raises(ConfigError, match=words):
+        evaluate(version, store=tmp_path / "store", jobs=1, tell=lambda line: None)
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_entry_says_nothing_of_a_place(deaf, tmp_path):
+    entry = yaml.safe_load((deaf / "store" / "entry.yaml").read_text(encoding="utf-8"))
+    entry["setting"] = {"model": "SASRec", "dataset": "synthetic", "data_path": str(tmp_path / "new")}
+    (tmp_path / "entry.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
+    assert main(["validate", str(tmp_path / "entry.yaml"), f"--evaluation={deaf / 'own.yaml'}"]) == 2
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_failed_arm_is_no_score(written, monkeypatch):
     monkeypatch.setattr("recbole_attack.evaluation.standard.train_arm", lambda *arguments: 1 / 0)
     with pytest.raises(TrainingError, match="2 of 2 arms failed, and a score of the others would flatter"):

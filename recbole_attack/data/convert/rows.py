@@ -89,7 +89,7 @@ class RawRows:
 
     def _arranged(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Rows with their fields in the order of ``columns``."""
-        header = [name.strip() for name in next(rows, [])] if self.layout.header else self.columns
+        header = [name.strip() for name in next(rows, [])] if self.layout.header else list(self.names or self.columns)
         names = list(self.names or header)
         for column in self.columns:
             if column not in names:
