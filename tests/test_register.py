@@ -30,7 +30,8 @@ from recbole_attack.attack.recipes import ra
 from recbole_attack.commands.catalogue import listing
 from recbole_attack.commands.parts import parts_called
 from recbole_attack.commands.usage import usage
-from recbole_attack.config.registered import REGISTERED, REGISTERED_OPTIONS
+from recbole_attack.config.knowledge import knowledge_levels
+from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
 from recbole_attack.defense import AGGREGATORS, CLIENT_DEFENSES, DETECTORS
 from recbole_attack.defense.aggregators import mean
 from recbole_attack.defense.client_defenses import adversarial_training
@@ -44,7 +45,7 @@ from recbole_attack.utils.errors import ConfigError
 def tidy():
     """What a test registers is gone after it."""
     tables = [ATTACKS, BACKDOORS, PROVIDERS, AGGREGATORS, CLIENT_DEFENSES, DETECTORS, MODELS]
-    tables += [REGISTERED, REGISTERED_OPTIONS]
+    tables += [REGISTERED, REGISTERED_OPTIONS, REGISTERED_CODE]
     before = [dict(table) for table in tables]
     yield
     for table, values in zip(tables, before, strict=True):
@@ -168,6 +169,33 @@ def test_a_client_defence_of_ones_own_runs_under_its_name(small):
     )
     plain = run_recbole_attack(config_dict=settings, saved=False)
     assert one["clean"] == same["clean"] != plain["clean"]
+
+
+def test_a_part_that_forgets_to_return_is_no_run_without_it(small, pretrain):
+    def forgot(*given):
+        """Says nothing."""
+
+    register_attack("mute", forgot)
+    register_client_defense("idle", forgot)
+    register_backdoor("shut", forgot)
+    for run in (small(attack="mute"), small(attack="none", client_defense="idle"), pretrain(attack="shut")):
+        with pytest.raises(ConfigError, match=r"'(mute|idle|shut)' must return .*: found None"):
+            run_recbole_attack(config_dict=run, saved=False)
+
+
+def test_an_attack_that_is_not_made_with_default_parameters_is_listed_all_the_same():
+    register_attack(
+        "picky", lambda config: ATTACKS["ra"](config) if config["malicious_clients"] == "compromise" else 1 / 0
+    )
+    assert knowledge_levels()["picky"] is None and "picky" in listing()
+
+
+@pytest.mark.parametrize(("scenario", "base"), [("federated", SASRec), ("recbole", SequentialRecommender)])
+def test_a_class_with_the_name_of_a_model_is_not_taken_for_it(scenario, base):
+    own = type("SASRec", (base,), {"__module__": "mine"})
+    with pytest.raises(ConfigError, match=r"model mine\.SASRec: expected another name"):
+        AttackConfig(model=own, config_dict={"scenario": scenario})
+    assert AttackConfig(model=SASRec).model_class is SASRec
 
 
 def test_a_backdoor_of_ones_own_runs_under_its_name_in_its_stages(pretrain):

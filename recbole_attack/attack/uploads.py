@@ -17,7 +17,7 @@ import torch
 from recbole_attack.attack.attack import LEVELS, Attack, Upload, Uploading
 from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.data.histories import sampled_histories
-from recbole_attack.utils.errors import ConfigError
+from recbole_attack.utils.errors import ConfigError, shown
 from recbole_attack.utils.rng import stream, without_dropout
 
 _TIE = 1e-4
@@ -140,8 +140,10 @@ def configured_attack(config: Mapping[str, Any]) -> Attack | None:
         ConfigError: It says itself what is uploaded.
     """
     attack, upload = ATTACKS[config["attack"]](config), UPLOADS[config["upload"]](config)
-    if attack is None:
+    if attack is None and config["attack"] == "none":
         return None
+    if not isinstance(attack, Attack):
+        raise ConfigError(f"attack '{config['attack']}' must return an Attack: found {shown(attack)}")
     if upload is None:
         return attack if attack.upload is None else _knowing(attack, attack.upload)
     if attack.upload is not None:

@@ -24,7 +24,7 @@ from recbole_attack.config.values import plain_values
 from recbole_attack.config.victims import check_victim
 from recbole_attack.data import parse_group
 from recbole_attack.evaluator import register_metrics, result_keys
-from recbole_attack.model import Victim, base_name, find_model, find_recbole_model
+from recbole_attack.model import Victim, base_name, victim_class
 from recbole_attack.utils.errors import ConfigError, did_you_mean, lookup, shown
 from recbole_attack.utils.yaml_files import YamlLoader, load_yaml
 
@@ -136,8 +136,7 @@ class AttackConfig(Config):
         model = model or self.external_config_dict.get("model", "SASRec")
         dataset = self.external_config_dict.get("dataset", "ml-100k")
         OPTIONS_OF_RECBOLE["dataset"].check("dataset", dataset)
-        find = find_recbole_model if self.external_config_dict.get("scenario") == "recbole" else find_model
-        model_class = find(model)
+        model_class = victim_class(model, self.external_config_dict.get("scenario"))
         return model_class.__name__, model_class, dataset
 
     def _update_internal_config_dict(self, file: str) -> Any:

@@ -2,7 +2,13 @@
 
 from recbole_attack.defense.aggregator import NEEDS, Aggregate, Aggregator
 from recbole_attack.defense.aggregators import AGGREGATORS, PARTS, configured_aggregator
-from recbole_attack.defense.client_defenses import CLIENT_DEFENSES, ClientDefense, Remembering, Spreading
+from recbole_attack.defense.client_defenses import (
+    CLIENT_DEFENSES,
+    ClientDefense,
+    Remembering,
+    Spreading,
+    configured_client_defense,
+)
 from recbole_attack.defense.client_detection import CLIENT_DETECTORS, Sent
 from recbole_attack.defense.coordinates import CoordinateRule
 from recbole_attack.defense.detection import CUTOFFS, DETECTORS
@@ -45,6 +51,7 @@ __all__ = [
     "Weighting",
     "WeightingRule",
     "configured_aggregator",
+    "configured_client_defense",
     "gram_matrix",
     "refusal",
     "screen",

@@ -14,6 +14,7 @@ import torch
 
 from recbole_attack.data.batches import TrainBatch
 from recbole_attack.defense.regularization import PopularityRegularization
+from recbole_attack.utils.errors import ConfigError
 from recbole_attack.utils.rng import without_dropout
 
 ClientDefense = Callable[[Any, TrainBatch, torch.Tensor], torch.Tensor]
@@ -154,6 +155,21 @@ CLIENT_DEFENSES: dict[str, Callable[[Mapping[str, Any]], ClientDefense | Remembe
     "popularity_regularization": popularity_regularization,
 }
 """Defences on the clients' side by the name ``--client_defense`` takes."""
+
+_OWN = frozenset(CLIENT_DEFENSES)
+
+
+def configured_client_defense(config: Mapping[str, Any]) -> ClientDefense | Remembering | None:
+    """The defence that ``client_defense`` names; ``None`` where it changes nothing.
+
+    Raises:
+        ConfigError: One from outside returns nothing.
+    """
+    name = config["client_defense"]
+    defense = CLIENT_DEFENSES[name](config)
+    if defense is None and name not in _OWN:
+        raise ConfigError(f"client_defense '{name}' must return what clients do: found None")
+    return defense
 
 
 def _mixed(own: torch.Tensor, changed: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:

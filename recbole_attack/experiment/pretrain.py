@@ -36,6 +36,7 @@ from recbole_attack.experiment.suspects import suspects
 from recbole_attack.model import PromptSASRec, SASRec
 from recbole_attack.stages import LOCAL_TRAIN, Party, Stage, plans
 from recbole_attack.trainer import AttackTrainer, StageTrainer
+from recbole_attack.utils.errors import ConfigError, shown
 from recbole_attack.utils.rng import stream, torch_stream
 
 _FLAGS = "excess_tail"
@@ -112,7 +113,10 @@ class PretrainExperiment(Experiment):
 
     def _poison(self, config: AttackConfig) -> Poison | None:
         """What the attacking provider does to its training examples."""
-        return BACKDOORS[config["attack"]](config.final_config_dict, self.similar, self.target_users)
+        poison = BACKDOORS[config["attack"]](config.final_config_dict, self.similar, self.target_users)
+        if not callable(poison):
+            raise ConfigError(f"attack '{config['attack']}' must return what is done to a batch: found {shown(poison)}")
+        return poison
 
     def _run(
         self,

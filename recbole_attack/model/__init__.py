@@ -2,7 +2,7 @@
 
 from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
-from recbole_attack.model.lookup import HOSTS, MODELS, base_name, find_model
+from recbole_attack.model.lookup import HOSTS, MODELS, base_name, find_model, victim_class
 from recbole_attack.model.prompt import PromptSASRec, user_attributes
 from recbole_attack.model.recbole_models import NEEDS, RECBOLE_MODELS, find_recbole_model
 from recbole_attack.model.sasrec import SASRec
@@ -23,4 +23,5 @@ __all__ = [
     "find_model",
     "find_recbole_model",
     "user_attributes",
+    "victim_class",
 ]

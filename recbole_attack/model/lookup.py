@@ -13,7 +13,7 @@ from recbole_attack.model.bert4rec import BERT4Rec
 from recbole_attack.model.gru4rec import GRU4Rec
 from recbole_attack.model.host import sequential_recommender
 from recbole_attack.model.prompt import PromptSASRec
-from recbole_attack.model.recbole_models import RECBOLE_MODELS
+from recbole_attack.model.recbole_models import RECBOLE_MODELS, find_recbole_model
 from recbole_attack.model.sasrec import SASRec
 from recbole_attack.model.victim import Victim
 from recbole_attack.utils.errors import ConfigError, did_you_mean
@@ -31,6 +31,20 @@ MODELS: dict[str, type[Any]] = {
 }
 """Victims by the name ``--model`` takes."""
 """Models that can be attacked, by RecBole's name: our own, and all of RecBole's that pass the adapter's check."""
+
+
+def victim_class(model: Any, scenario: str | None) -> type[Any]:
+    """The class of a run's model, see :func:`find_model` and :func:`find_recbole_model`.
+
+    Raises:
+        ConfigError: There is no such model; or a class has the name of another one, which a resumed run, a checkpoint
+            or a store would take for it.
+    """
+    table, find = (RECBOLE_MODELS, find_recbole_model) if scenario == "recbole" else (MODELS, find_model)
+    name = getattr(model, "__name__", None)
+    if isinstance(model, type) and name in table and model not in table[name].__mro__:
+        raise ConfigError(f"model {model.__module__}.{name}: expected another name, as '{name}' is a model of its own")
+    return find(model)
 
 
 def find_model(model: Any) -> type[Any]:

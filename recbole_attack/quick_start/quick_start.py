@@ -58,7 +58,8 @@ def run_recbole_attack(
         dataset: Dataset name; default ml-100k.
         config_file_list: YAML files.
         config_dict: Parameters; win over files.
-        saved: Write the run folder. Without it nothing is left behind.
+        saved: Write the run folder. Without it nothing is left behind, and the model of the last epoch is tested, as by
+            RecBole, not that of the best one.
         resume: A run folder left by an interrupted run; no argument that configures may be given with it.
         prepared: What makes the experiment of the configuration, where it is not to be computed in this process.
 
@@ -130,7 +131,8 @@ def objective_function(
     Args:
         config_dict: Parameters of the trial.
         config_file_list: YAML files.
-        saved: Write checkpoints below ``checkpoint_dir``.
+        saved: Write checkpoints below ``checkpoint_dir``. Without them the model of the last epoch is tested, not that
+            of the best one.
 
     Returns:
         RecBole's four result keys and ``model``.

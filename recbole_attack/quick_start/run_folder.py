@@ -39,8 +39,11 @@ def run_folder(config: AttackConfig, saved: bool, resume: str | None) -> Iterato
         resume: The folder of an interrupted run.
 
     Raises:
+        ConfigError: A run is to be resumed and not kept.
         DataError: Another process works in the folder, or it holds a link.
     """
+    if resume is not None and not saved:
+        raise ConfigError(f"a resumed run continues its folder: expected saved=True with {resume}, found False")
     if not saved:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)

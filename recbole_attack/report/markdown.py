@@ -10,7 +10,7 @@ from recbole_attack.report.detectors import detection_tables
 from recbole_attack.report.matrices import matrices
 from recbole_attack.report.texts import WORST, Section, Table, full_table, matrix_table, threat_table
 from recbole_attack.report.threats import shared_facts
-from recbole_attack.report.words import caption, markdown
+from recbole_attack.report.words import caption, markdown, of_all
 from recbole_attack.utils.words import printable
 
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "~": "&#126;", "$": "&#36;"}
@@ -73,7 +73,7 @@ def render_sections(title: str, sections: Sequence[Section]) -> str:
 def captions(cells: Cells) -> dict[str, str]:
     """Row -> what was run."""
     rows = [row for row in cells.rows if row.configured]
-    return {row.name: f"{caption(row.records[0]).rpartition(';')[0]}; seeds {_seeds(row.records)}" for row in rows}
+    return {row.name: f"{caption(of_all(row.records)).rpartition(';')[0]}; seeds {_seeds(row.records)}" for row in rows}
 
 
 def _seeds(records: Sequence[Mapping[str, object]]) -> str:

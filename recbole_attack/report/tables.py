@@ -9,7 +9,7 @@ from typing import Any
 from recbole_attack.report.numbers import number, percent, rounded
 from recbole_attack.report.pictures import Panel
 from recbole_attack.report.settings import label
-from recbole_attack.report.words import ARMS, caption, exposure_course, markdown
+from recbole_attack.report.words import ARMS, caption, exposure_course, markdown, of_all
 from recbole_attack.utils.errors import ConfigError
 
 COLUMNS = ("hit@10", "ndcg@10", "er@5", "er@10", "er@20", "er@30")
@@ -27,7 +27,7 @@ def captions(records: Mapping[str, Sequence[Mapping[str, Any]]], paper: Mapping[
     for row, seeds in records.items():
         minutes = sum(sum(record["timing"].values()) for record in seeds) / len(seeds) / 60
         all_seeds = ", ".join(str(record["seed"]) for record in seeds)
-        about = f"- `{row}`: {caption(seeds[0]).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
+        about = f"- `{row}`: {caption(of_all(seeds)).rpartition(';')[0]}; seeds {all_seeds}; {minutes:.1f} min a seed"
         reason = paper.get(row, {}).get("reason")
         lines.append(f"{about}. {reason}" if reason else about)
     return "\n".join(lines)
@@ -57,7 +57,7 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             [f"{percent(course.peak)} ({course.epoch})" if course else _short(None) for course in courses],
             [percent(course.last if course else None) for course in courses],
         )
-        lines.append([row, *(", ".join(values) for values in cells)])
+        lines.append([_harmless(row), *(", ".join(values) for values in cells)])
     head = [
         "row",
         "weight, %",
@@ -68,6 +68,11 @@ def course_table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         "er@10, %, last epoch",
     ]
     return markdown(head, lines) if lines else ""
+
+
+def _harmless(text: str) -> str:
+    """A name that ends no cell and begins no tag, and else as it is."""
+    return text.replace("|", r"\|").replace("<", "&lt;")
 
 
 def _short(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_attack.report.cells import Cells, Row, estimate
 from recbole_attack.report.numbers import rounded
 from recbole_attack.report.settings import Record
-from recbole_attack.report.words import clients_asked, fake_users, rule, sampled_users, selected
+from recbole_attack.report.words import clients_asked, fake_users, of_all, rule, sampled_users, selected
 from recbole_attack.utils.words import counted
 
 TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm ratio")
@@ -17,7 +17,7 @@ TERMS = ("knows", "controls", "promotes", "budget", "weight share, %", "norm rat
 
 def threat(row: Row) -> dict[str, str]:
     """A row's threat card: :data:`TERMS` -> words; a dash for what was not recorded or does not apply."""
-    record = row.records[0]
+    record = of_all(row.records)
     budget, config = record["budget"], record["config"]
     values = (
         _knows(budget),
@@ -50,7 +50,7 @@ def _controls(budget: Mapping[str, Any]) -> str:
 
 def _promotes(budget: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     items = budget["target_items"]
-    what = f"item {items[0]}" if len(items) == 1 else counted(len(items), "item")
+    what = f"item {items[0]}" if len(items) == 1 and items[0] else counted(len(items), "item")
     group = budget.get("target_group")
     return f"{what} ({selected(config['target_items'])})" + (f" to users {group}" if group else "")
 

@@ -27,7 +27,7 @@ def caption(record: Mapping[str, Any]) -> str:
     """
     config, budget, data = record["config"], record["budget"], record["dataset"]
     targets = budget["target_items"]
-    promoted = f"target item {targets[0]}" if len(targets) == 1 else counted(len(targets), "target item")
+    promoted = f"target item {targets[0]}" if len(targets) == 1 and targets[0] else counted(len(targets), "target item")
     candidates = config["exposure_candidates"]
     ranking = "full ranking" if candidates == "full" else f"{candidates} sampled candidates"
     parts = [
@@ -39,6 +39,20 @@ def caption(record: Mapping[str, Any]) -> str:
     if config["attack"] != "none":
         parts.append(", ".join([f"attack {config['attack']}" + _attackers(budget), *_uploads(config)]))
     return printable("; ".join([*parts, f"seed {config['seed']}"]))
+
+
+def of_all(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first of some seeds' records, with what they differ in as a range; targets that differ have no name."""
+    first, budgets = records[0], [record["budget"] for record in records]
+    counts = [key for key in ("malicious_interactions", "fake_interactions") if key in first["budget"]]
+    merged = {**first["budget"], **{key: _range([budget[key] for budget in budgets]) for key in counts}}
+    if any(budget["target_items"] != first["budget"]["target_items"] for budget in budgets):
+        merged["target_items"] = [None] * len(first["budget"]["target_items"])
+    return {**first, "budget": merged}
+
+
+def _range(counts: Sequence[int]) -> int | str:
+    return f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else counts[0]
 
 
 def rule(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recbole_attack.attack import Attack, AttackContext, Profile, configured_attack
 from recbole_attack.data import TrainData
 from recbole_attack.data.sequences import Int
-from recbole_attack.defense import CLIENT_DEFENSES, Aggregator, ClientDefense, Remembering
+from recbole_attack.defense import Aggregator, ClientDefense, Remembering, configured_client_defense
 from recbole_attack.federated import ClientGroup
 from recbole_attack.federated.budget import claimed
 from recbole_attack.federated.crafting import Crafting
@@ -40,7 +40,7 @@ class ClientSide:
         self.config, self.model = config, model
         self.seed, self.device = int(config["seed"]), config["device"]
         self.attack = configured_attack(config.final_config_dict)
-        self.defense = CLIENT_DEFENSES[config["client_defense"]](config.final_config_dict)
+        self.defense = configured_client_defense(config.final_config_dict)
         self.targets, self.malicious = torch.from_numpy(threat.targets).to(self.device), threat.malicious_users
 
     @property

@@ -88,7 +88,9 @@ def test_a_part_of_this_process_is_known_by_its_code(planned, monkeypatch, tmp_p
 
 def test_a_part_whose_code_cannot_be_read_is_never_another_ones(planned):
     def keys():
-        register_aggregator("own", partial(lambda _, config: Aggregator(combine=lambda values, weights: values[0]), 1.0))
+        register_aggregator(
+            "own", partial(lambda _, config: Aggregator(combine=lambda values, weights: values[0]), 1.0)
+        )
         return {key for _ in range(2) for key in planned(rows={"a": {"attack": "none", "aggregator": "own"}}).arms}
 
     first, again = keys(), keys()

@@ -523,6 +523,11 @@ def test_resuming_takes_no_other_argument(finished, more):
         run_recbole_attack(resume=str(finished.folder), **more)
 
 
+def test_a_resumed_run_is_kept(finished):
+    with pytest.raises(ConfigError, match=r"continues its folder: expected saved=True with .*, found False"):
+        run_recbole_attack(resume=str(finished.folder), saved=False)
+
+
 def test_what_is_no_run_folder_cannot_be_resumed(finished, tmp_path):
     with pytest.raises(DataError, match="is not a run folder"):
         run_recbole_attack(resume=str(tmp_path))

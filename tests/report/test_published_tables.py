@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recbole_attack.report.published import published_cells, published_page
+from recbole_attack.report.tables import captions, course_table
 
 COLUMNS = ("hit@10", "ndcg@10", "er@10")
 
@@ -47,6 +48,26 @@ def test_a_row_has_one_line_with_ours_and_the_papers_in_a_cell(rows):
     }
     assert lines["weak"]["seeds"] == "one seed"
     assert (lines["weak"]["hit@10, %"], lines["weak"]["er@10, %"]) == ("30.00 / -", "25.00 / 20.00")
+
+
+def test_captions_speak_of_all_seeds(made):
+    seeds = [made("ra", seed=seed, targets=targets) for seed, targets in ((1, ("i8",)), (2, ("i34",)))]
+    for record, count in zip(seeds, (1169, 871), strict=True):
+        budget = {key: value for key, value in record["budget"].items() if not key.startswith("malicious_")}
+        record["budget"] = {**budget, "fake_users": 9, "malicious_share": 0.01, "fake_interactions": count}
+    text = captions({"row": seeds}, {})
+    assert (
+        "; 1 target item (" in text and "i8" not in text and "9 fake users (1 % of the users) with 871 to 1169 " in text
+    )
+    assert "; target item i8 (" in captions({"row": seeds[:1]}, {}) and "with 1169 interactions" in captions(
+        {"row": seeds[:1]}, {}
+    )
+
+
+def test_a_name_ends_no_cell_of_the_table_of_courses(made):
+    page = course_table({"krum|mean <b>": [made(course=(0.1, 0.2))]})
+    head, _, line = page.splitlines()
+    assert "<b>" not in page and line.replace(r"\|", "").count("|") == head.count("|")
 
 
 def test_an_arm_may_lack_a_full_ranking(rows):
