@@ -52,15 +52,29 @@ class Row:
 
 class _GridLoader(YamlLoader):
     def parameters(self, root: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
-        """Those of all parts, of each row and of each combination."""
+        """Those of all parts, of each row and of each combination, and of each value that brings parameters with it."""
         yield root
         for key, part in root.value:
             nodes = [part]
+            if key.value == "grid" and isinstance(part, yaml.MappingNode):
+                nodes += [value for axis, values in part.value for value in _brings(axis.value, values)]
             if key.value == "rows" and isinstance(part, yaml.MappingNode):
                 nodes = [row for _, row in part.value]
             elif key.value == "exclude" and isinstance(part, yaml.SequenceNode):
                 nodes = part.value
             yield from (node for node in nodes if isinstance(node, yaml.MappingNode))
+
+    def values(self, key: str, value: yaml.Node) -> list[yaml.Node]:
+        """All but what a value of a list brings with it, which are parameters of their own."""
+        brought = _brings(key, value)
+        return [each for each in value.value if each not in brought] if brought else [value]
+
+
+def _brings(axis: str, values: yaml.Node) -> list[yaml.Node]:
+    """The values of a list that name the axis among other parameters."""
+    given = values.value if isinstance(values, yaml.SequenceNode) else ()
+    mappings = (each for each in given if isinstance(each, yaml.MappingNode))
+    return [each for each in mappings if any(key.value == axis for key, _ in each.value)]
 
 
 def read_grid(path: Path, seeds: Sequence[int] | None = None, changes: Mapping[str, Any] | None = None) -> list[Row]:

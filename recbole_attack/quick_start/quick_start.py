@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.idle import idle
-from recbole_attack.config.plugins import check_saved_plugins
+from recbole_attack.config.plugins import check_saved_plugins, plugin_hashes
 from recbole_attack.config.reading import config_loader
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
 from recbole_attack.experiment import ArmResult, Experiment, prepare
@@ -96,7 +96,8 @@ def run_recbole_attack(
 def _run(experiment: Experiment, data: Mapping[str, Any], folder: Path, saved: bool) -> Result:
     """Train the arms and report on them."""
     if saved:
-        check_same_data(folder / "dataset.json", data)
+        code = plugin_hashes(experiment.config["plugins"] or ())
+        check_same_data(folder / "dataset.json", {**data, **({"plugins": code} if code else {})})
     arms, failed = _train(experiment, folder, saved)
     found = experiment.findings(arms)
     for name, table in found.suspects.items() if saved else ():

@@ -116,12 +116,16 @@ def saved_config(folder: Path) -> Path:
     return file
 
 
+_LATER = ("train_users", "plugins")
+"""What folders of earlier versions do not say."""
+
+
 def check_same_data(file: Path, data: Mapping[str, Any]) -> None:
-    """Remember what a new run is trained on; a resumed one has to find the same.
+    """Remember what a new run is trained on, and the code of its plug-ins; a resumed one has to find the same.
 
     Args:
         file: ``dataset.json`` of the run.
-        data: Counts and hashes of the data as they are now.
+        data: Counts and hashes of the data as they are now, and ``plugins`` -> hashes of their code.
 
     Raises:
         DataError: They are others than the run was started with, or the file does not say what it was started with, or
@@ -141,9 +145,10 @@ def check_same_data(file: Path, data: Mapping[str, Any]) -> None:
         raise DataError(f"{file} must hold a JSON object: found {type(before).__name__}")
     now = plain(data)
     for key in [*now, *(before.keys() - now.keys())]:
-        if before.get(key) != now.get(key):
+        if before.get(key) != now.get(key) and (key in before or key not in _LATER):
+            other = "with other code" if key == "plugins" else "on other data"
             raise DataError(
-                f"{file.parent} was trained on other data: expected {key} {before.get(key)}, found {now.get(key)}"
+                f"{file.parent} was trained {other}: expected {key} {before.get(key)}, found {now.get(key)}"
             )
 
 

@@ -47,12 +47,17 @@ class YamlLoader(yaml.SafeLoader):
         for node in self.parameters(root) if isinstance(root, yaml.MappingNode) else ():
             for key, value in node.value:
                 if key.value in self.text_keys and value.tag != _NULL:
-                    _as_text(value)
+                    for own in self.values(key.value, value):
+                        _as_text(own)
         return root
 
     def parameters(self, root: yaml.MappingNode) -> Iterable[yaml.MappingNode]:
         """The mappings whose keys are parameters: the document itself."""
         return [root]
+
+    def values(self, key: str, value: yaml.Node) -> Iterable[yaml.Node]:
+        """What stands below a key and is its own: all of it."""
+        return [value]
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

@@ -103,6 +103,21 @@ def test_a_value_may_bring_parameters_that_go_with_it(tmp_path):
     ]
 
 
+def test_what_a_value_brings_may_be_a_list_or_a_mapping(tmp_path):
+    file = write(
+        tmp_path,
+        """
+        grid:
+          attack: [ra, {attack: a_ra, client_detectors: {clone: 0.9}}, {attack: margin, tried_lengths: [1.0, 2]}]
+          target_items: ['012', {target_items: 012, topk: [5, 10]}]
+        """,
+    )
+    rows = [row.parameters for row in read_grid(file)]
+    assert [row.get("client_detectors") for row in rows] == [None, None, {"clone": 0.9}, {"clone": 0.9}, None, None]
+    assert [row.get("tried_lengths") for row in rows][4:] == [[1.0, 2], [1.0, 2]]
+    assert [(row["target_items"], row.get("topk")) for row in rows[:2]] == [("012", None), ("012", [5, 10])]
+
+
 def test_a_list_of_mappings_that_is_one_parameter_stays_one(tmp_path):
     values = [{"split": {"LS": "valid_and_test"}}, {"split": {"LS": "test_only"}}]
     file = write(tmp_path, yaml.safe_dump({"grid": {"eval_args": values}}))

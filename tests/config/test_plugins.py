@@ -191,6 +191,20 @@ def test_a_run_names_no_path_and_is_continued_and_loaded_once_its_plugin_is_give
     assert main([f"--resume={folder}", "--plugins", str(mine)]) == 0
 
 
+def test_a_run_is_not_continued_with_other_code(mine, small, capsys):
+    result = run_recbole_attack(config_dict=small(plugins=str(mine), attack="own", epochs=1, compare_clean=False))
+    folder = Path(result["result_file"]).parent
+    kept, text = (folder / "result.json").read_bytes(), mine.read_text(encoding="utf-8")
+    mine.write_text(text + "\nLOUDER = True\n", encoding="utf-8")
+    forget()
+    assert main(["resume", str(folder), f"--plugins={mine}"]) == 2
+    assert "was trained with other code: expected plugins {'mine': " in capsys.readouterr().err
+    assert (folder / "result.json").read_bytes() == kept
+    mine.write_text(text, encoding="utf-8")
+    forget()
+    assert main(["resume", str(folder), f"--plugins={mine}"]) == 0
+
+
 def test_what_is_installed_is_imported_again_by_itself(mine, small, monkeypatch):
     monkeypatch.syspath_prepend(str(mine.parent))
     result = run_recbole_attack(config_dict=small(plugins="mine", attack="own", epochs=1, compare_clean=False))
