@@ -6,7 +6,8 @@ import inspect
 import pickle
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -44,13 +45,19 @@ def own_code(parameters: Mapping[str, Any]) -> dict[str, str]:
         parameters: Of the run; its ``plugins`` are modules that were imported.
     """
     plugins = list(parameters.get("plugins") or ())
-    covered = {name.partition(".")[0] for name in (*plugins, *(entry.module for entry in entry_points(group=GROUP)))}
-    chosen = {f"{folder}/{parameters.get(key)}" for key, folder in _FOLDERS.items()}
-    outside = [key for key, (module, _) in REGISTERED_CODE.items() if module.partition(".")[0] not in covered]
-    return code_of_names([*plugins, *sorted(chosen.intersection(outside))])
+    chosen = [f"{folder}/{parameters.get(key)}" for key, folder in _FOLDERS.items()]
+    covered = {name.partition(".")[0] for name in (*plugins, *_installed())}
+    own = [key for key in chosen if key in REGISTERED_CODE and REGISTERED_CODE[key][0].partition(".")[0] not in covered]
+    return code_of_names([*plugins, *sorted(own)])
 
 
-def code_of_names(names: Iterable[str]) -> dict[str, str]:
+@cache
+def _installed() -> tuple[str, ...]:
+    """Modules of plug-ins that installed packages offer."""
+    return tuple(entry.module for entry in entry_points(group=GROUP))
+
+
+def code_of_names(names: Collection[str]) -> dict[str, str]:
     """Hashes of what :func:`own_code` named, as the code is in this process; without parts that are not registered."""
     parts = {name: REGISTERED_CODE[name][1] for name in names if name in REGISTERED_CODE}
     return {**plugin_hashes(name for name in names if "/" not in name), **parts}
