@@ -26,7 +26,7 @@ def check_free(name: str) -> None:
         ConfigError: It is.
     """
     if not is_folder_name(name):
-        raise ConfigError(f"dataset name must be the name of a folder, at most 200 bytes long: found {shown(name)}")
+        raise ConfigError(f"dataset must be the name of a folder, at most 200 bytes long: found {shown(name)}")
     if name in RESERVED:
         raise ConfigError(f"dataset name '{name}': expected another one, as {RESERVED[name]}")
 

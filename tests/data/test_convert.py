@@ -386,7 +386,7 @@ def test_a_dataset_is_named_like_a_folder(tmp_path, name):
         lambda: write_synthetic(Synthetic(users=20, items=10, categories=2, mean_length=12), out, name),
         lambda: convert_csv(tmp_path / "log.csv", out, name, **own),
     ):
-        with pytest.raises(ConfigError, match="dataset name must be the name of a folder"):
+        with pytest.raises(ConfigError, match="dataset must be the name of a folder"):
             write()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv"]
 
