@@ -34,8 +34,7 @@ MODELS: dict[str, type[Any]] = {
 
 
 def victim_class(model: Any, scenario: str | None) -> type[Any]:
-    """The class of a run's model, see :func:`find_model` and, in the scenario ``recbole``,
-    :func:`~recbole_attack.model.recbole_models.find_recbole_model`.
+    """The class of a run's model; see :func:`find_model`, and ``find_recbole_model`` for the scenario ``recbole``.
 
     Raises:
         ConfigError: There is no such model; or a class has the name of another one, which a resumed run, a checkpoint
