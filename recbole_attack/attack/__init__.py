@@ -10,7 +10,7 @@ from recbole_attack.attack.attack import (
     Upload,
     Uploading,
 )
-from recbole_attack.attack.backdoors import BACKDOORS
+from recbole_attack.attack.backdoors import BACKDOORS, configured_backdoor
 from recbole_attack.attack.recipes import ATTACKS
 from recbole_attack.attack.replacement import NEGATIVES, Replacement
 from recbole_attack.attack.shilling import PROFILES, FakeUsers, Log
@@ -36,4 +36,5 @@ __all__ = [
     "Upload",
     "Uploading",
     "configured_attack",
+    "configured_backdoor",
 ]

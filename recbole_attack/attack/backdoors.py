@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_attack.attack.replacement import Replacement
+from recbole_attack.data.batches import Poison
 from recbole_attack.data.categories import SimilarTargets
+from recbole_attack.utils.errors import ConfigError, shown
 
 
 def none(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]) -> None:
@@ -49,3 +51,17 @@ def pea(config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArra
 
 BACKDOORS: dict[str, Callable[..., Replacement | None]] = {"none": none, "bra": bra, "pea": pea}
 """Attacks by the name ``--attack`` takes, where the provider of a pre-trained model is the attacker."""
+
+
+def configured_backdoor(
+    config: Mapping[str, Any], similar: SimilarTargets, target_users: NDArray[np.bool_]
+) -> Poison | None:
+    """What the provider that ``attack`` names does to its training examples; ``None`` for no attack.
+
+    Raises:
+        ConfigError: A recipe from outside returns nothing that can be done to a batch.
+    """
+    poison = BACKDOORS[config["attack"]](config, similar, target_users)
+    if not callable(poison) and config["attack"] != "none":
+        raise ConfigError(f"attack '{config['attack']}' must return what is done to a batch: found {shown(poison)}")
+    return poison

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_attack.attack import BACKDOORS
+from recbole_attack.attack import configured_backdoor
 from recbole_attack.config import AttackConfig
 from recbole_attack.data import (
     ProviderSplit,
     SimilarTargets,
     TrainData,
 )
-from recbole_attack.data.batches import Poison
 from recbole_attack.defense import CUTOFFS
 from recbole_attack.evaluator import ItemExposure, ModelView, score_of
 from recbole_attack.experiment.arms import LOCAL
@@ -36,7 +35,6 @@ from recbole_attack.experiment.suspects import suspects
 from recbole_attack.model import PromptSASRec, SASRec
 from recbole_attack.stages import LOCAL_TRAIN, Party, Stage, plans
 from recbole_attack.trainer import AttackTrainer, StageTrainer
-from recbole_attack.utils.errors import ConfigError, shown
 from recbole_attack.utils.rng import stream, torch_stream
 
 _FLAGS = "excess_tail"
@@ -107,16 +105,10 @@ class PretrainExperiment(Experiment):
             # Of each party's own, as its first weights are.
             with torch_stream(config["device"], config["seed"], f"prompts of the {stage.party}"):
                 model.generator.reset_parameters()
-        poison = self._poison(config) if stage.poisoned else None
+        known = (config.final_config_dict, self.similar, self.target_users)
+        poison = configured_backdoor(*known) if stage.poisoned else None
         rows = None if flagged is None else drawn_anew(config, self.dataset, model, flagged)
         return StageTrainer(config, model, self.threat, self.dataset.split, stage.trained, poison, rows)
-
-    def _poison(self, config: AttackConfig) -> Poison | None:
-        """What the attacking provider does to its training examples."""
-        poison = BACKDOORS[config["attack"]](config.final_config_dict, self.similar, self.target_users)
-        if not callable(poison):
-            raise ConfigError(f"attack '{config['attack']}' must return what is done to a batch: found {shown(poison)}")
-        return poison
 
     def _run(
         self,
