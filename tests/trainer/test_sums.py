@@ -99,8 +99,9 @@ def ran(small: Callable[..., dict[str, Any]], tmp_path: Any) -> Callable[..., di
     return run
 
 
-@pytest.mark.parametrize("changes", [{}, {"aggregator": "krum"}, {"norm_budget": 0.5}, {"local_epochs": 2}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"aggregator": "krum"}, {"norm_budget": 0.47}, {"local_epochs": 2}], ids=str)
 def test_both_backends_see_the_same_clients(ran: Any, changes: dict[str, Any]) -> None:
+    """A budget of 0.5 is one client's very length where their number is odd: rounding says who is longer."""
     no_dropout = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
     fast, slow = ran(**no_dropout, **changes), ran(**no_dropout, **changes, backend="loop")
     for arm, (rounds, detection) in fast.items():
