@@ -8,7 +8,7 @@ from recbole_attack.benchmark.plan import Plan, make_plan
 from recbole_attack.benchmark.run import run_grid
 from recbole_attack.benchmark.sections import sections
 from recbole_attack.benchmark.store import Store
-from recbole_attack.benchmark.words import describe_plan
+from recbole_attack.benchmark.words import describe_plan, idle_lines
 from recbole_attack.benchmark.workers import default_jobs
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "default_jobs",
     "default_store",
     "describe_plan",
+    "idle_lines",
     "kept_runs",
     "make_plan",
     "read_grid",

@@ -11,6 +11,7 @@ from typing import Any
 from recbole_attack.benchmark.grid import Parameters, Row
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import load_defaults
+from recbole_attack.config.idle import without_effect
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.own_code import code_of_names, own_code
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -91,10 +92,13 @@ class Plan:
     Attributes:
         cells: The runs.
         arms: Key -> arm, in the order of the runs.
+        idle: Parameter that does nothing in any of the rows that give it another value than its default -> why in
+            the first of them.
     """
 
     cells: tuple[Cell, ...]
     arms: dict[str, Arm]
+    idle: dict[str, str] = field(default_factory=dict)
 
 
 def make_plan(rows: Iterable[Row]) -> Plan:
@@ -107,15 +111,21 @@ def make_plan(rows: Iterable[Row]) -> Plan:
     cells: list[Cell] = []
     arms: dict[str, Arm] = {}
     hashes: dict[str, dict[str, str]] = {}
+    reasons: dict[str, list[str | None]] = {}
     for row in rows:
         try:
-            for cell, own in _runs(row, hashes):
+            config = AttackConfig(config_dict=row.parameters)
+            for cell, own in _runs(row, config, hashes):
                 cells.append(cell)
                 for arm in own:
                     arms.setdefault(arm.key, arm)
         except (ConfigError, DataError) as error:
             raise type(error)(f"row '{row.name}': {error}") from error
-    return Plan(tuple(cells), arms)
+        idle = without_effect(config)
+        for key in config.changed():
+            reasons.setdefault(key, []).append(idle.get(key))
+    idle_everywhere = {key: found[0] for key, found in reasons.items() if found[0] and None not in found}
+    return Plan(tuple(cells), arms, idle_everywhere)
 
 
 def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
@@ -150,9 +160,8 @@ def anywhere(config: AttackConfig) -> Parameters:
     return {**config.to_dict(), "data_path": config.internal_config_dict["data_path"]}
 
 
-def _runs(row: Row, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, list[Arm]]]:
+def _runs(row: Row, config: AttackConfig, hashes: dict[str, dict[str, str]]) -> Iterator[tuple[Cell, list[Arm]]]:
     """A row's runs with their arms; ``hashes`` remembers those of datasets that were read."""
-    config = AttackConfig(config_dict=row.parameters)
     if config["log_wandb"]:
         raise ConfigError("log_wandb must be False in a grid, whose runs share arms: found True")
     values, data = config.to_dict(), _data(config, hashes)

@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         default_jobs,
         default_store,
         describe_plan,
+        idle_lines,
         make_plan,
         read_grid,
         run_grid,
@@ -67,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
         return
+    for line in idle_lines(plan):
+        _log(f"warning: {line}")
     failed = run_grid(plan, folder, train_arm, jobs, arguments.scheduler, arguments.memory_gb, tell=_log)
     for line in failed:
         _log(f"failed: {line}")

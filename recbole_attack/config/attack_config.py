@@ -16,7 +16,7 @@ from recbole.utils import argument_list
 from recbole_attack.config.columns import needed_columns
 from recbole_attack.config.defaults import RECIPES, chosen_recipes, fitted, load_defaults, parsed, readers, recipe_files
 from recbole_attack.config.host_options import OPTIONS_OF_RECBOLE
-from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT, check_options
+from recbole_attack.config.options import check_options
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.config.reading import config_loader, find_option, read_text, read_value, with_floats
 from recbole_attack.config.recbole_training import complete_training
@@ -259,13 +259,6 @@ class AttackConfig(Config):
         defaults = {**self.internal_config_dict, **{key: recipes[key] for key in RECIPES}}
         given = sorted(self.external_config_dict.items())
         return {key: value for key, value in given if key not in defaults or value != defaults[key]}
-
-    def without_effect(self) -> list[str]:
-        """Those of them that the scenario does not read."""
-        values = self.final_config_dict
-        compromised = values["scenario"] != "pretrain" and values["malicious_clients"] == "compromise"
-        read = WHO_IS_HONEST if compromised else frozenset()
-        return sorted((WITHOUT_EFFECT[values["scenario"]] - read) & self.changed().keys())
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters that were given or defaulted, none that RecBole derives from them.

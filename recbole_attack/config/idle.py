@@ -5,26 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recbole_attack.data import parse_group
+from recbole_attack.config.attack_config import AttackConfig
+from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT
+from recbole_attack.data import draws_targets, parse_group
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.stages import STAGES, plans
 
-_OF_UPLOADS = ("upload", "claimed_interactions", "gradient_scale")
+_OF_UPLOADS = ("upload", "claimed_interactions", "gradient_scale", "norm_budget")
+
+
+def without_effect(config: AttackConfig) -> dict[str, str]:
+    """Parameter that was given another value than its default, and does nothing -> why."""
+    values, changed = config.final_config_dict, config.changed()
+    unread = dict.fromkeys(_unread(values), f"the scenario '{values['scenario']}' does not read it")
+    return {key: reason for key, reason in sorted({**idle(values), **unread}.items()) if key in changed}
+
+
+def _unread(values: Mapping[str, Any]) -> frozenset[str]:
+    unread = WITHOUT_EFFECT[values["scenario"]]
+    return unread - WHO_IS_HONEST if _compromised(values) else unread
+
+
+def _compromised(values: Mapping[str, Any]) -> bool:
+    """Whether malicious users count as such without an attack: they are not evaluated."""
+    return values["scenario"] != "pretrain" and values["malicious_clients"] == "compromise"
 
 
 def idle(values: Mapping[str, Any]) -> dict[str, str]:
-    """Parameter -> why it does nothing.
+    """Parameter of the run's scenario -> why it does nothing beside the others.
 
     Args:
         values: All parameters of a run, checked.
     """
+    scenarios = {"federated": _in_federation, "pretrain": _in_pretraining}
+    found = {} if draws_targets(values["target_items"]) else {"target_seed": "nothing draws these target items"}
+    if values["lr_decay_step"] is None:
+        found["lr_decay_gamma"] = "there is no lr_decay_step"
+    if values["attack"] == "none" and not _compromised(values):
+        found |= dict.fromkeys(WHO_IS_HONEST, "there is no attack")
     if values["scenario"] != "federated":
-        found = {"save_client_weights": "there are no clients"} if values["save_client_weights"] else {}
-        return found | (_in_pretraining(values) if values["scenario"] == "pretrain" else {})
+        found["save_client_weights"] = "there are no clients"
+    return found | (scenarios[values["scenario"]](values) if values["scenario"] in scenarios else {})
+
+
+def _in_federation(values: Mapping[str, Any]) -> dict[str, str]:
     rule = configured_aggregator(values)
     found = {} if values["shuffle"] else {"shuffle": "every round asks clients in an order of its own"}
     if values["attack"] == "none":
         found |= dict.fromkeys(_OF_UPLOADS, "there is no attack")
+    if values["local_epochs"] == 1:
+        found["local_learning_rate"] = "the only local step is the upload"
     if values["save_client_weights"] and rule.one_pass:
         found["save_client_weights"] = f"aggregator '{values['aggregator']}' has fixed weights"
     if not rule.weighted:

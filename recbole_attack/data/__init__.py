@@ -9,7 +9,7 @@ from recbole_attack.data.prefixes import TRAIN_ROWS
 from recbole_attack.data.provider import ProviderSplit, parse_platform_users, split_users
 from recbole_attack.data.sequences import UserSequences
 from recbole_attack.data.split import LEAVE_ONE_OUT_MODES, EvaluationRows, Split
-from recbole_attack.data.targets import SELECTORS, each_target, resolve_targets
+from recbole_attack.data.targets import SELECTORS, draws_targets, each_target, resolve_targets
 
 __all__ = [
     "HISTORY_LENGTH",
@@ -26,6 +26,7 @@ __all__ = [
     "TrainBatch",
     "TrainData",
     "UserSequences",
+    "draws_targets",
     "each_target",
     "item_categories",
     "located",

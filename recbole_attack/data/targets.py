@@ -61,6 +61,10 @@ SELECTORS: dict[str, Selector] = {
 }
 
 
+_DRAWN = ("random", "random_stratified")
+"""Selectors that draw."""
+
+
 def as_tokens(value: Any) -> list[str] | None:
     """The item tokens ``value`` lists, or ``None`` when it is a selector.
 
@@ -93,6 +97,15 @@ def _check_selector(value: str, name: str, count: str, number: str | None) -> No
         )
     if number is not None and (len(number) > _DIGITS or not 1 <= int(number) <= int(count)):
         raise ConfigError(f"target selector {shown(value)} ends in the number of an item: expected 1 to {count}")
+
+
+def draws_targets(value: Any) -> bool:
+    """Whether a value of ``target_items`` depends on a seed.
+
+    >>> draws_targets("random:3:1"), draws_targets("stratified:3"), draws_targets("012")
+    (True, False, False)
+    """
+    return as_tokens(value) is None and value.split(":")[0] in _DRAWN
 
 
 def each_target(value: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_attack.benchmark import Plan, Store, default_jobs, describe_plan, make_plan, run_grid
+from recbole_attack.benchmark import Plan, Store, default_jobs, describe_plan, idle_lines, make_plan, run_grid
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.data import LEAVE_ONE_OUT_MODES
 from recbole_attack.evaluation.cases import Subject, read_subject, rows_of
@@ -127,6 +127,8 @@ def described(of: Prepared) -> str:
 
 def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     """Train what is left, and write what comes of it; see :func:`evaluate`."""
+    for line in idle_lines(of.plan, {**of.subject.rule, **of.subject.attack}):
+        tell(f"warning: {line}")
     failed = run_grid(of.plan, of.folder, train_arm, of.jobs, tell=tell)
     if failed:
         raise TrainingError(

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from recbole_attack import __version__
 from recbole_attack.config import AttackConfig
-from recbole_attack.config.idle import idle
+from recbole_attack.config.idle import without_effect
 from recbole_attack.config.plugins import check_saved_plugins, plugin_hashes
 from recbole_attack.config.reading import config_loader
 from recbole_attack.evaluator.version import EVALUATOR_VERSION
@@ -241,11 +241,8 @@ def _announce(logger: logging.Logger, experiment: Experiment, folder: Path | Non
     every = f" (all parameters: {folder / 'config.yaml'})" if folder else ""
     logger.info(f"{config['model']} on {config['dataset']}; other than the defaults: {others}{every}")
     logger.info(experiment.dataset)
-    for key, reason in idle(config.final_config_dict).items():
-        if key in config.changed():
-            logger.warning(f"{key} has no effect: {reason}; found {config[key]!r}")
-    for key in config.without_effect():
-        logger.warning(f"{key} has no effect in the scenario '{config['scenario']}': found {config[key]!r}")
+    for key, reason in without_effect(config).items():
+        logger.warning(f"{key} has no effect: {reason}; found {config[key]!r}")
     asked = config.external_config_dict.get("use_gpu") and not resumed  # a run's parameters do not say who gave them
     if asked and config["device"].type == "cpu":
         logger.warning(f"use_gpu found no GPU (gpu_id '{config['gpu_id']}'): all of it is computed on the CPU")

@@ -24,8 +24,10 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX that sets it as it is, in one line."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
+    """Text as LaTeX that sets it as it is, in one line; also after the end of a row, which takes a star or brackets."""
+    line = " ".join(text.split())
+    apart = "{}" if line.startswith(("[", "*")) else ""
+    return apart + "".join(_SPECIAL.get(letter, letter) for letter in line)
 
 
 def table(of: Table) -> str:

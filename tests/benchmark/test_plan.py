@@ -14,6 +14,7 @@ from recbole_attack import AttackConfig, register_aggregator
 from recbole_attack.benchmark import plan as plans
 from recbole_attack.benchmark.grid import Row
 from recbole_attack.benchmark.plan import arm_key, make_plan
+from recbole_attack.benchmark.words import idle_lines
 from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
 from recbole_attack.defense import AGGREGATORS, Aggregator
 from recbole_attack.utils.errors import ConfigError, DataError
@@ -144,6 +145,23 @@ def test_no_parameter_of_a_grid_names_a_place_of_this_machine(planned):
 def test_every_row_is_checked_and_the_message_names_it(small, row, message):
     with pytest.raises(ConfigError, match=message):
         make_plan([Row("a", small(), None), Row("b", small(**row), None)])
+
+
+def test_what_does_nothing_in_any_row_that_gives_it_is_found(planned):
+    plan = planned(
+        fixed={"local_learning_rate": 0.5},
+        grid={"attack": ["ra", "none"], "aggregator": ["mean", "median"], "malicious_ratio": [0.1, 0.2]},
+        rows={"examples": {"attack": "ra", "aggregator": "median", "client_weighting": "examples"}},
+    )
+    assert plan.idle == {
+        "client_weighting": "aggregator 'median' counts all clients alike",
+        "local_learning_rate": "the only local step is the upload",
+    }
+    assert idle_lines(plan, ["client_weighting"]) == [
+        "client_weighting has no effect in any row that gives it: aggregator 'median' counts all clients alike"
+    ]
+    weighted = {"attack": "ra", "client_weighting": "examples"}
+    assert "client_weighting" not in planned(rows={"a": weighted, "b": {**weighted, "aggregator": "median"}}).idle
 
 
 def test_seeds_and_datasets_are_checked_too(small):

@@ -18,6 +18,7 @@ from recbole.utils import argument_list
 from recbole_attack import AttackConfig
 from recbole_attack.config.attack_config import DERIVED_KEYS
 from recbole_attack.config.defaults import properties
+from recbole_attack.config.idle import without_effect
 from recbole_attack.config.options import UNSUPPORTED
 from recbole_attack.config.values import parse_value
 from recbole_attack.model import SASRec
@@ -544,6 +545,7 @@ def test_a_parameter_of_another_recipe_says_whose_it_is(given, words):
             {
                 "scenario": "recbole",
                 "model": "BPR",
+                "attack": "ra",
                 "malicious_ratio": 0.5,
                 "norm_budget": 0.5,
                 "train_rows": "prefixes",
@@ -556,8 +558,8 @@ def test_a_parameter_of_another_recipe_says_whose_it_is(given, words):
 )
 def test_what_a_scenario_does_not_read_is_found(given, expected):
     config = AttackConfig(config_dict=given)
-    assert config.without_effect() == expected
-    assert AttackConfig(config_dict=config.to_dict()).without_effect() == expected
+    assert list(without_effect(config)) == expected
+    assert list(without_effect(AttackConfig(config_dict=config.to_dict()))) == expected
 
 
 @pytest.mark.parametrize(

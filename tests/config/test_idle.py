@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_attack import AttackConfig, run_recbole_attack
-from recbole_attack.config.idle import idle
+from recbole_attack.config.idle import idle, without_effect
+from recbole_attack.data import SELECTORS, draws_targets, resolve_targets
 from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, configured_aggregator
 from recbole_attack.experiment import arm_parameters, prepare_training
 from recbole_attack.stages import STAGES
@@ -53,6 +55,15 @@ def test_every_weighted_rule_shows_it_somewhere() -> None:
         ({"attack": "eb", "aggregator": "median", "client_weighting": "examples"}, "client_weighting"),
         ({"attack": "eb", "aggregator": "support_shrunk", "support_prior": 50.0}, "support_prior"),
         ({"attack": "eb", "shuffle": False}, "shuffle"),
+        ({"attack": "none", "malicious_ratio": 0.3}, "malicious_ratio"),
+        ({"attack": "none", "malicious_seed": 5}, "malicious_seed"),
+        ({"attack": "none", "norm_budget": 0.5, "aggregator": "median"}, "norm_budget"),
+        ({"attack": "margin", "local_learning_rate": 3.0}, "local_learning_rate"),
+        ({"attack": "fed_rec_attack", "local_learning_rate": 3.0}, "local_learning_rate"),
+        ({"attack": "dvfsr", "norm_budget": 0.5, "local_learning_rate": 3.0}, "local_learning_rate"),
+        ({"attack": "eb", "epochs": 2, "lr_decay_step": None, "lr_decay_gamma": 0.001}, "lr_decay_gamma"),
+        ({"attack": "eb", "target_items": "stratified:3:2", "target_seed": 9}, "target_seed"),
+        ({"attack": "eb", "target_items": ["i3"], "target_seed": 9}, "target_seed"),
         (
             {"attack": "eb", "aggregator": "median", "pre_aggregator": "nnm", "client_weighting": "examples"},
             "client_weighting",
@@ -64,11 +75,11 @@ def test_what_is_idle_changes_no_figure(
     small: Callable[..., dict[str, Any]], given_: dict[str, Any], parameter: str
 ) -> None:
     def rounds(**values: Any) -> Any:
-        config = AttackConfig(config_dict=small(epochs=1, **values))
+        config = AttackConfig(config_dict=small(**{"epochs": 1, **values}))
         experiment = prepare_training(config)
         trainer = experiment.trainer(config)
         trainer.fit(experiment.train_data, verbose=False, saved=False)
-        return [row["update_norm"] for row in trainer.rounds]
+        return [row["update_norm"] for row in trainer.rounds], trainer.evaluate(experiment.test_data, False)
 
     assert parameter in idle(AttackConfig(config_dict=small(**given_)).final_config_dict)
     assert rounds(**given_) == rounds(**{key: value for key, value in given_.items() if key != parameter})
@@ -177,11 +188,34 @@ def test_mixing_that_counts_all_alike_is_said_to(aggregator: str, mixing: str) -
     assert ("client_weighting" in idle(config)) == all(seen) == (aggregator != "mean" and mixing != "bucketing")
 
 
-def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]]) -> None:
-    for values in (
+@pytest.mark.parametrize(
+    "values",
+    [
         {"attack": "eb", "client_weighting": "examples"},
         {"attack": "eb", "aggregator": "support_shrunk", "per_item": True},
         {"attack": "eb", "aggregator": "median", "pre_aggregator": "bucketing", "client_weighting": "examples"},
-        {"scenario": "central"},
-    ):
-        assert idle(AttackConfig(config_dict=small(**values)).final_config_dict) == {}
+        {"attack": "eb", "malicious_ratio": 0.3, "malicious_seed": 5, "norm_budget": 0.5, "gradient_scale": 5.0},
+        {"attack": "none", "malicious_ratio": 0.3, "malicious_clients": "compromise", "malicious_seed": 5},
+        {"attack": "none", "local_epochs": 2, "local_learning_rate": 0.3},
+        {"scenario": "central", "lr_decay_step": 1, "lr_decay_gamma": 0.1},
+        {"attack": "eb", "target_items": "random:3:2", "target_seed": 9},
+        {"scenario": "central", "attack": "none", "target_items": "random_stratified:3", "target_seed": 9},
+    ],
+    ids=str,
+)
+def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]], values: dict[str, Any]) -> None:
+    assert not without_effect(AttackConfig(config_dict=small(**values))).keys() & values.keys()
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+@given(value=st.integers(1, 9), number=st.integers(1, 9), seeds=st.tuples(st.integers(0, 99), st.integers(0, 99)))
+def test_what_draws_no_targets_has_the_same_with_every_seed(
+    selector: str, value: int, number: int, seeds: tuple[int, int]
+) -> None:
+    for target in (f"{selector}:{value}", f"{selector}:{value}:{min(number, value)}"):
+        tokens, popularity = np.array(["[PAD]", *map(str, range(30))]), np.arange(31) % 7
+        first, second = (
+            resolve_targets(target, tokens, popularity, np.random.default_rng(seed)).tolist() for seed in seeds
+        )
+        assert first == second or draws_targets(target)
+        assert draws_targets(target) == selector.startswith("random")
