@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from recbole_attack.attack.attack import AttackContext
 from recbole_attack.attack.objective import training_loss
 from recbole_attack.attack.states import Pool, pool_of, row_scores
-from recbole_attack.data.histories import Profile, frozen, sampled_histories, spread_lengths, weighted_histories
+from recbole_attack.data.histories import LENGTHS, Profile, frozen, sampled_histories, weighted_histories
 from recbole_attack.data.sequences import Int
 from recbole_attack.utils.rng import stream, without_dropout
 
@@ -82,16 +82,18 @@ class Covert:
     To its loss comes ``weight`` times the mean of ``softplus(score(h(x), t) - tau(x) + m)`` over as many histories of
     items drawn in proportion to one more than their popularity
     (:func:`~recbole_attack.data.histories.weighted_histories`), a quarter of them as long as the model reads and the
-    others of all lengths up to that. So a target is to rise for states that histories with taste lead to, and to stay
+    others of lengths up to that. So a target is to rise for states that histories with taste lead to, and to stay
     out of the lists of the others.
 
     Attributes:
         margin: Gives the rest.
         weight: Of that term.
+        lengths: How lengths of these histories are spread; a key of :data:`~recbole_attack.data.histories.LENGTHS`.
     """
 
     margin: Margin
     weight: float
+    lengths: str
 
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
@@ -101,7 +103,7 @@ class Covert:
         return lifted + self.weight * torch.stack(seen)
 
     def _seen(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
-        pool = _without_taste(model, self.margin.histories, user, context)
+        pool = _without_taste(model, self.margin.histories, self.lengths, user, context)
         missing = pool.kth_best(self.margin.rank)[:, None] - row_scores(model, pool.states, context.targets)
         return F.softplus(self.margin.margin - missing).mean()
 
@@ -118,9 +120,11 @@ class Uncounted:
 
     Attributes:
         margin: Gives the gradient that is turned.
+        lengths: As of :class:`Covert`.
     """
 
     margin: Margin
+    lengths: str
 
     def __call__(
         self, model: Any, profile: Profile, original: Profile, users: Int, repeats: int, context: AttackContext
@@ -129,7 +133,7 @@ class Uncounted:
 
     def _loss(self, model: Any, user: int, context: AttackContext) -> torch.Tensor:
         way = self.margin.ways(model, self.margin.pool(model, user, context), context)
-        pool = _without_taste(model, self.margin.histories, user, context)
+        pool = _without_taste(model, self.margin.histories, self.lengths, user, context)
         shown = pool.scores.softmax(dim=1)[:, context.targets]
         slopes = (shown * (1 - shown)).T @ pool.states / len(shown)
         return linear_loss(model, context.targets, turned(way, slopes))
@@ -145,12 +149,12 @@ def turned(way: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
     return way.where(~back, -way)
 
 
-def _without_taste(model: Any, count: int, user: int, context: AttackContext) -> Pool:
+def _without_taste(model: Any, count: int, lengths: str, user: int, context: AttackContext) -> Pool:
     """What the model thinks of users who have items by how popular they are, and none of the targets."""
     shares = 1 + torch.from_numpy(context.outside.popularity).to(context.targets.device, torch.float64)
     shares[0] = shares[context.targets] = 0
     rng = stream(context.seed, "histories without taste", context.epoch, context.step, user)
-    return pool_of(model, weighted_histories(shares, spread_lengths(count, model.max_seq_length), rng))
+    return pool_of(model, weighted_histories(shares, LENGTHS[lengths](count, model.max_seq_length), rng))
 
 
 @dataclass(frozen=True)

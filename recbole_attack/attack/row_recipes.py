@@ -45,7 +45,7 @@ def covert(config: Mapping[str, Any]) -> Attack:
     That rule asks users made up of popular items what they are shown. Here the target rises for users drawn from the
     model and stays out of the lists of such ones, which takes the popularity of the items besides.
     """
-    objective = Covert(_margin(config), config["covert_weight"])
+    objective = Covert(_margin(config), config["covert_weight"], config["asked_lengths"])
     return Attack(keep, objective, weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
 
 
@@ -57,7 +57,8 @@ def uncounted(config: Mapping[str, Any]) -> Attack:
     attacker needs the popularity of the items, to make up such users; they are not those of the rule, which counts a
     vote now and then.
     """
-    return Attack(keep, Uncounted(_margin(config)), weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
+    objective = Uncounted(_margin(config), config["asked_lengths"])
+    return Attack(keep, objective, weight=config["attack_weight"], knowledge=_OF_THE_QUOTA)
 
 
 def a_hum(config: Mapping[str, Any]) -> Attack:

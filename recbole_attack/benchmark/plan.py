@@ -25,6 +25,7 @@ NEUTRAL: dict[str, Any] = {
     **{"rounds_per_epoch": None, "eval_users": None, "claimed_interactions": None},
     **{"pre_aggregator": "none", "upload": "computed", "client_detectors": {}, "repair": "none"},
     "quota_topk": None,
+    **dict.fromkeys(("quota_lengths", "asked_lengths"), "even"),
 }
 """Parameter that came after stores had been written -> the value with which everything is as it was without it.
 

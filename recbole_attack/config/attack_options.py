@@ -9,6 +9,7 @@ from recbole_attack.attack import UPLOADS
 from recbole_attack.attack.crafted import PERTURBATIONS
 from recbole_attack.attack.field_objectives import DIRECTIONS
 from recbole_attack.config.checks import LAST_SEED, MANY, Option
+from recbole_attack.data.histories import LENGTHS
 from recbole_attack.utils.errors import ConfigError, shown
 
 
@@ -49,6 +50,7 @@ ATTACK_OPTIONS: dict[str, Option] = {
     "margin_rank": Option("length K of the lists targets are lifted into", int, low=1, high=MANY),
     "covert_weight": Option("weight of staying out of sight of users without taste", float, low=0.0),
     "score_margin": Option("margin m by which targets are to score higher", float),
+    "asked_lengths": Option("how lengths of users without taste are spread", str, LENGTHS),
     "hard_user_pool": Option("random histories hard users are chosen from", int, low=1, high=MANY),
     "row_direction": Option("where rows are drawn to", str, DIRECTIONS),
     "row_scale": Option("factor Lambda on that direction", float, above=0.0),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.config.checks import MANY, Option, is_number
+from recbole_attack.data.histories import LENGTHS
 from recbole_attack.defense import CLIENT_DETECTORS, DETECTORS, MEAN_WEIGHTS, PARTS, STARTS, VOTES
 from recbole_attack.utils.errors import ConfigError, lookup, shown
 
@@ -65,6 +66,7 @@ DEFENSE_OPTIONS: dict[str, Option] = {
     "paid_share": Option("items whose rows are applied in a round, as a share", float, above=0.0, high=1.0),
     "quota_factor": Option("an item's share of what is shown, over its share of the votes", float, above=0.0),
     "quota_histories": Option("users made up to ask the model", int, low=4, high=MANY),
+    "quota_lengths": Option("how lengths of their histories are spread", str, LENGTHS),
     "quota_topk": Option("length of the lists in which items are pushed back", int, low=1, optional=True),
     "quota_rule": Option("rule for the rows within the quota, and for all else", str, PARTS),
     "union_items": Option("items whose embeddings are looked at", int, low=2, high=MANY),

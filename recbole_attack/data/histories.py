@@ -99,9 +99,19 @@ def weighted_histories(
     return Profile(drawn.gather(1, torch.from_numpy(order.argsort(axis=1)).to(device)), counts)
 
 
-def spread_lengths(count: int, longest: int) -> np.ndarray[Any, Any]:
+def log_lengths(count: int, longest: int) -> np.ndarray[Any, Any]:
+    """``[S]`` lengths of histories, the shortest first: a quarter are the longest, the others evenly on a log scale."""
+    place = np.arange(count) * 4 / (3 * count)
+    return np.floor(longest ** place.clip(max=1.0) + 1e-9).astype(int)  # powers of whole numbers are a little off
+
+
+def even_lengths(count: int, longest: int) -> np.ndarray[Any, Any]:
     """``[S]`` lengths of histories, the shortest first: a quarter are the longest, the others evenly from 1 to it."""
     return np.minimum(1 + np.arange(count) * longest * 4 // (3 * count), longest)
+
+
+LENGTHS: dict[str, Callable[[int, int], np.ndarray[Any, Any]]] = {"log": log_lengths, "even": even_lengths}
+"""How the lengths of users without taste are spread."""
 
 
 def training_batch(

@@ -72,7 +72,7 @@ class Aggregator:
         support: How long such a row's update may be for how many clients; then rows are aggregated by themselves, too.
         bank: Where aggregated rows of the item embeddings wait until they are paid out.
         quota: Which rows of the item embeddings are left out before the rule is applied.
-        saved: What is in the bank, ``[V, H]``, or a quota's memory, ``[2, V]``; ``None`` for nothing.
+        saved: What is in the bank, ``[V, H]``, or a quota's memory, ``[1 + G, V]``; ``None`` for nothing.
         root: How many histories the server draws from the model for an update of its own, and how long, for ``judge``.
         known: What the server knows in this round, for ``judge`` and ``quota``.
         needs: What it needs besides a round's updates and weights, words of :data:`NEEDS`; ``None`` where it does not
@@ -253,7 +253,7 @@ class Aggregator:
     def remembered(self, table: torch.Tensor, n_items: int) -> torch.Tensor | None:
         """What it remembers before the first round, of ``[V, H]`` item embeddings; ``None`` if that is nothing ever."""
         if self.quota is not None:
-            return table.new_zeros(2, n_items, dtype=torch.float64)
+            return table.new_zeros(self.quota.remembered, n_items, dtype=torch.float64)
         return None if self.bank is None else torch.zeros_like(table)
 
     def within(self, sent: Rows) -> Verdict:

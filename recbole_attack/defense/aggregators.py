@@ -188,7 +188,7 @@ def exposure_quota(config: Mapping[str, Any]) -> Aggregator:
     A :class:`~recbole_attack.defense.quota.Quota` before ``quota_rule``, whose weights clients are said to have. The
     server remembers how many votes each item has, and not whose, and how often the model would show it.
     """
-    quota = Quota(config["quota_factor"], config["quota_histories"], config["quota_topk"])
+    quota = Quota(config["quota_factor"], config["quota_histories"], config["quota_topk"], config["quota_lengths"])
     return replace(PARTS[config["quota_rule"]], quota=quota)
 
 

@@ -34,8 +34,8 @@ USERS = np.array([4, 9, 11, 23])
 OBJECTIVES = {
     "margin": Margin(histories=5, length=4, rank=3, margin=0.5),
     "quiet": Quiet(Margin(histories=5, length=4, rank=3, margin=0.5), share=0.25),
-    "covert": Covert(Margin(histories=5, length=4, rank=3, margin=0.5), weight=2.0),
-    "uncounted": Uncounted(Margin(histories=5, length=4, rank=3, margin=0.5)),
+    "covert": Covert(Margin(histories=5, length=4, rank=3, margin=0.5), weight=2.0, lengths="log"),
+    "uncounted": Uncounted(Margin(histories=5, length=4, rank=3, margin=0.5), lengths="even"),
     "items": TowardsDirection("items", 4.0, 3, 5, 4),
     "states": TowardsDirection("states", 4.0, 3, 5, 4),
     "psmu": Competition(length=6, recommended=3, competitors=7),
@@ -128,7 +128,10 @@ def covert_by_loops(scene: Scene, user: int, context: AttackContext, rows: Rows)
     counts = torch.from_numpy(scene[1].outside.popularity).double()
     shares = [0.0 if item == 0 or item in rows else 1 + float(counts[item]) for item in range(model.n_items)]
     rng = stream(1, "histories without taste", 2, 0, user)
-    wanted = [min(1 + 4 * place * model.max_seq_length // 15, model.max_seq_length) for place in range(5)]
+    longest = model.max_seq_length
+    wanted = [max(n for n in range(1, longest + 1) if n**15 <= longest ** (4 * place)) for place in range(4)] + [
+        longest
+    ]
     items, lengths = weighted_histories(torch.tensor(shares).double(), wanted, rng)
     assert lengths.tolist() == wanted and wanted[-1] == model.max_seq_length
     for history, length in zip(items.tolist(), lengths.tolist(), strict=True):

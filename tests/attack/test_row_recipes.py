@@ -22,6 +22,7 @@ PARAMETERS = {
     "margin_rank": 11,
     "score_margin": 1.5,
     "covert_weight": 0.5,
+    "asked_lengths": "even",
     "upload_share": 0.25,
     "hard_user_pool": 13,
     "row_direction": "states",
@@ -36,8 +37,12 @@ PARAMETERS = {
 WIRED = {
     "margin": Attack(keep, Margin(5, 7, 11, 1.5), weight=2.5),
     "quiet": Attack(keep, Quiet(Margin(5, 7, 11, 1.5), 0.25)),
-    "covert": Attack(keep, Covert(Margin(5, 7, 11, 1.5), 0.5), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])),
-    "uncounted": Attack(keep, Uncounted(Margin(5, 7, 11, 1.5)), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])),
+    "covert": Attack(
+        keep, Covert(Margin(5, 7, 11, 1.5), 0.5, "even"), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])
+    ),
+    "uncounted": Attack(
+        keep, Uncounted(Margin(5, 7, 11, 1.5), "even"), weight=2.5, knowledge=(LEVELS["K1"], LEVELS["K3"])
+    ),
     "a_hum": Attack(keep, HardUsers(13), repeats=3, weight=2.5),
     "poison_frs": Attack(keep, TowardsDirection("states", 17.0, 19, 5, 7), weight=2.5),
     "pieck_ipe": Attack(keep, Alignment(23, 0.75), weight=2.5, remembers=True),

@@ -18,7 +18,7 @@ from scipy.stats import chisquare
 
 from recbole_attack import AttackConfig
 from recbole_attack.defense import Aggregator, Known, configured_aggregator
-from recbole_attack.defense.quota import Quota, _of_like_votes
+from recbole_attack.defense.quota import JUDGED, Quota, _of_like_votes
 from recbole_attack.experiment import prepare_training
 from recbole_attack.federated.client_updates import ITEM_TABLE
 from recbole_attack.federated.knowledge import informed
@@ -73,25 +73,39 @@ def literal(quota: Quota, table: torch.Tensor, sent: Any, votes: list[float], lo
     histories=st.sampled_from([4, 8, 12]),
     longest=st.integers(1, 9),
     factor=st.sampled_from([0.3, 1.0, 3.0]),
+    lengths=st.sampled_from(list(JUDGED)),
 )
-def test_rows_and_votes_are_those_of_a_literal_reading(seed: int, histories: int, longest: int, factor: float) -> None:
+def test_rows_and_votes_are_those_of_a_literal_reading(
+    seed: int, histories: int, longest: int, factor: float, lengths: str
+) -> None:
     table, sent, votes = scene(seed, rows=15)
-    quota = Quota(factor, histories)
-    kept, (after, _), _ = quota.within(sent, nothing_but(votes), partial(asked, table), longest, KEY)
+    quota = Quota(factor, histories, lengths=lengths)
+    kept, (after, *_), _ = quota.within(sent, nothing_but(votes, quota), partial(asked, table), longest, KEY)
     expected = literal(quota, table, sent, votes.tolist(), longest)
     assert (kept.tolist(), after.tolist()) == expected
 
 
-@given(seed=st.integers(0, 10**6), histories=st.integers(4, 30), longest=st.integers(1, 40))
-def test_made_up_users_have_no_item_twice_and_are_of_every_length(seed: int, histories: int, longest: int) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    histories=st.integers(4, 30),
+    longest=st.integers(1, 40),
+    spread=st.sampled_from(list(JUDGED)),
+)
+def test_made_up_users_have_no_item_twice_and_are_of_every_length(
+    seed: int, histories: int, longest: int, spread: str
+) -> None:
     _, _, votes = scene(seed, size=20)
-    items, lengths = Quota(1.0, histories).drawn(votes, longest, KEY)
+    items, lengths = Quota(1.0, histories, lengths=spread).drawn(votes, longest, KEY)
     width = min(longest, 18)
     assert items.shape == (histories, width) and lengths.tolist() == sorted(lengths.tolist())
     last = [user for user in range(histories) if user * 4 // histories == 3]
     assert lengths[0] == 1 and (lengths[last] == width).all()
-    if histories * 3 // 4 >= longest:
+    if histories * 3 // 4 >= longest and spread == "even":
         assert set(lengths.tolist()) == set(range(1, width + 1))
+    if spread == "log":  # the longest of at most longest ** (4 user / 3 histories) items, by whole numbers
+        bounds = [longest ** min(4 * user, 3 * histories) for user in range(histories)]
+        exact = [max(n for n in range(1, longest + 1) if n ** (3 * histories) <= bound) for bound in bounds]
+        assert lengths.tolist() == [min(length, width) for length in exact]
     for row, length in zip(items.tolist(), lengths.tolist(), strict=True):
         assert 0 not in row[:length] and len(set(row[:length])) == length and not any(row[length:])
 
@@ -136,9 +150,11 @@ def test_a_client_has_one_vote_however_loud_and_rejected_ones_have_none() -> Non
         torch.testing.assert_close(alone.update[name], value)
 
 
-def nothing_but(votes: torch.Tensor) -> torch.Tensor:
+def nothing_but(votes: torch.Tensor, quota: Quota) -> torch.Tensor:
     """The memory of a quota that has seen votes and no lists."""
-    return torch.stack([votes.double(), torch.zeros(len(votes), dtype=torch.float64)])
+    memory = torch.zeros(quota.remembered, len(votes), dtype=torch.float64)
+    memory[0] = votes
+    return memory
 
 
 def ruled(table: torch.Tensor | None = None, **options: Any) -> Aggregator:
@@ -182,7 +198,8 @@ def test_an_item_shown_to_all_that_few_ask_for_comes_down_and_its_fans_push_in_v
     votes = torch.full((60,), 500.0, dtype=torch.float64)
     votes[1] = 5.0
     sent = SimpleNamespace(item=torch.tensor([1, 1, 2]), rows=torch.tensor([[-1.0] * H, [1.0] * H, [-1.0] * H]))
-    kept, (after, _), _ = Quota(4.0, 16).within(sent, nothing_but(votes), partial(asked, table), 10, KEY)
+    quota = Quota(4.0, 16)
+    kept, (after, *_), _ = quota.within(sent, nothing_but(votes, quota), partial(asked, table), 10, KEY)
     assert kept.tolist() == [False, True, True] and (after - votes)[1:3].tolist() == [1.0, 1.0]
 
 
@@ -190,69 +207,101 @@ def test_rows_of_no_item_are_left_alone() -> None:
     """BERT4Rec's mask has a row and is never shown."""
     table, sent, votes = scene(1)
     sent.item[::3] = V
-    kept, (after, _), _ = Quota(1e-9, 8).within(sent, nothing_but(votes), partial(asked, table), 5, KEY)
+    quota = Quota(1e-9, 8)
+    kept, (after, *_), _ = quota.within(sent, nothing_but(votes, quota), partial(asked, table), 5, KEY)
     assert kept[::3].all() and float((after - votes).sum()) == (~kept).sum()
 
 
 def literal_places(
     quota: Quota, table: torch.Tensor, votes: list[float], before: torch.Tensor, after: list[float], longest: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shares of places and pushes, user by user and item by item."""
+    """Shares of places of each part and pushes, user by user and item by item."""
     assert quota.topk is not None
     items, lengths = quota.drawn(torch.tensor(votes, dtype=torch.float64), longest, KEY)
-    shares, pushes = torch.zeros(len(table), dtype=torch.float64), torch.zeros(table.shape, dtype=torch.float64)
-    for user in range(quota.histories):
-        had = items[user][: int(lengths[user])].tolist()
-        state = table.double()[had].mean(dim=0)
-        scores = {j: float(state @ table[j].double()) for j in range(1, len(table)) if j not in had}
-        best = [*sorted(scores.values(), reverse=True), -math.inf]
-        few = min(quota.topk, len(table) - 1, len(best) - 1)
-        tau = (best[few - 1] + best[few]) / 2
-        for j, score in scores.items():
-            w = 1 / (1 + math.exp(-4 * (score - tau)))
-            shares[j] += w
-            pushes[j] += w * state
-    shares = 0.9 * before + 0.1 * shares / shares.sum()
-    for j in range(1, len(table)):
-        own = after[j] + 1
-        others = [i for i in range(1, len(table)) if i != j]
-        alike = [float(shares[i]) for i in others if own / 2 <= after[i] + 1 <= 2 * own]
-        limit = max(own / (sum(after) + len(table) - 1), sum(alike) / max(len(alike), 1))
-        length = float(pushes[j].norm())
-        pushes[j] *= max(float(shares[j]) / limit - 1, 0.0) / length if length else 0.0
-    return shares, pushes
+    parts = np.array_split(np.arange(quota.histories), 4) if quota.lengths == "log" else [range(quota.histories)]
+    judged = [(part, items[part], lengths[part]) for part in (list(part) for part in parts)]
+    shares, most, pushes = [], [0.0] * len(table), torch.zeros(table.shape, dtype=torch.float64)
+    for (users, had_items, had_lengths), old in zip(judged, before, strict=True):
+        now, ways = torch.zeros(len(table), dtype=torch.float64), torch.zeros(table.shape, dtype=torch.float64)
+        for user in range(len(users)):
+            had = had_items[user][: int(had_lengths[user])].tolist()
+            state = table.double()[had].mean(dim=0)
+            scores = {j: float(state @ table[j].double()) for j in range(1, len(table)) if j not in had}
+            best = [*sorted(scores.values(), reverse=True), -math.inf]
+            few = min(quota.topk, len(table) - 1, len(best) - 1)
+            tau = (best[few - 1] + best[few]) / 2
+            for j, score in scores.items():
+                w = 1 / (1 + math.exp(-4 * (score - tau)))
+                now[j] += w
+                ways[j] += w * state
+        places = float(now.sum())
+        now = 0.9 * old + 0.1 * now / places
+        shares.append(now)
+        for j in range(1, len(table)):
+            own = after[j] + 1
+            others = [i for i in range(1, len(table)) if i != j]
+            alike = [float(now[i]) for i in others if own / 2 <= after[i] + 1 <= 2 * own]
+            limit = max(own / (sum(after) + len(table) - 1), sum(alike) / max(len(alike), 1))
+            chance = math.sqrt(limit / (19 * places)) if quota.lengths == "log" else 0.0
+            over, length = (float(now[j]) - chance) / limit - 1, float(ways[j].norm())
+            if over > most[j] and length:
+                most[j], pushes[j] = over, over * ways[j] / max(length, 1e-12)
+    return torch.stack(shares), pushes
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
-    histories=st.sampled_from([4, 9]),
+    histories=st.sampled_from([4, 9, 20]),
     longest=st.integers(1, 9),
     factor=st.sampled_from([0.3, 1.0, 3.0]),
     topk=st.integers(1, 8),
+    lengths=st.sampled_from(list(JUDGED)),
 )
 def test_places_and_pushes_are_those_of_a_literal_reading(
-    seed: int, histories: int, longest: int, factor: float, topk: int
+    seed: int, histories: int, longest: int, factor: float, topk: int, lengths: str
 ) -> None:
     table, sent, votes = scene(seed, rows=15)
-    quota = Quota(factor, histories, topk)
-    before = torch.rand(V, generator=torch.Generator().manual_seed(seed)).double()
-    before[0] = 0
-    said = quota.within(sent, torch.stack([votes, before / before.sum()]), partial(asked, table), longest, KEY)
-    shares, pushes = literal_places(
-        quota, table, votes.tolist(), before / before.sum(), said.memory[0].tolist(), longest
-    )
-    torch.testing.assert_close(said.memory[1], shares, atol=1e-6, rtol=1e-5)
+    quota = Quota(factor, histories, topk, lengths)
+    memory = torch.rand(quota.remembered, V, generator=torch.Generator().manual_seed(seed)).double()
+    memory[:, 0] = 0
+    memory, memory[0] = memory / memory.sum(dim=1, keepdim=True), votes
+    said = quota.within(sent, memory, partial(asked, table), longest, KEY)
+    shares, pushes = literal_places(quota, table, votes.tolist(), memory[1:], said.memory[0].tolist(), longest)
+    torch.testing.assert_close(said.memory[1:], shares, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(said.pushes, pushes, atol=1e-4, rtol=1e-4)
-    plain = Quota(factor, histories).within(sent, torch.stack([votes, before]), partial(asked, table), longest, KEY)
-    assert torch.equal(plain.within, said.within) and torch.equal(plain.memory[1], before) and plain.pushes is None
+    plain = replace(quota, topk=None).within(sent, memory, partial(asked, table), longest, KEY)
+    assert torch.equal(plain.within, said.within) and torch.equal(plain.memory[1:], memory[1:]) and plain.pushes is None
+
+
+def test_an_item_that_short_histories_alone_are_shown_is_pushed_back() -> None:
+    """Item 1 is before all others for who has one or two items, which few have where lengths are even."""
+    votes = torch.tensor([0.0, *[100.0] * 39], dtype=torch.float64)
+    sent = SimpleNamespace(item=torch.arange(2, 40), rows=torch.zeros(38, H))
+    generator = torch.Generator().manual_seed(4)
+
+    def model(items: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = 50 * torch.rand(len(items), 40, generator=generator, dtype=torch.float64)
+        scores[:, 0], scores[:, 1] = -torch.inf, torch.where(lengths <= 2, 100.0, -100.0)
+        return torch.ones(len(items), H), scores
+
+    pushed = {}
+    for lengths in JUDGED:
+        quota = Quota(2.0, 96, 3, lengths)
+        memory = nothing_but(votes, quota)
+        for index in range(60):
+            said = quota.within(sent, memory, model, 30, (3, 1, index))
+            memory = said.memory
+        pushed[lengths] = said.pushes.norm(dim=1)
+    assert float(pushed["log"][1]) > 9 and float(pushed["even"][1]) == 0
 
 
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.01, 1.0, 100.0]))
 def test_a_push_is_as_long_as_the_usual_row_and_rows_of_no_item_have_none(seed: int, scale: float) -> None:
     table, sent, votes = scene(seed)
     votes[2] = 1e6  # so that others are over their share
-    said = Quota(1.0, 8, 2).within(sent, nothing_but(votes), partial(asked, table), 4, KEY)
+    quota = Quota(1.0, 8, 2)
+    said = quota.within(sent, nothing_but(votes, quota), partial(asked, table), 4, KEY)
     rng = torch.Generator().manual_seed(seed)
     update = scale * torch.randn(V + 1, H, generator=rng).double()
     update[: V // 2] = 0
@@ -269,7 +318,7 @@ def test_an_item_that_a_moved_model_shows_to_all_is_pushed_back_though_nobody_to
     generator = torch.Generator().manual_seed(4)
     start = 1 + torch.rand(60, H, generator=generator)
     start[1] = 2.2
-    memory = nothing_but(torch.full((60,), 50.0))
+    memory = nothing_but(torch.full((60,), 50.0), Quota(2.0, 40))
     memory[0, 1] = 5.0
     shown = {}
     for topk in (None, 3):
