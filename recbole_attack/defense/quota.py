@@ -8,6 +8,7 @@ client as central, as any. What tells it is the model itself, asked by users who
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -145,7 +146,7 @@ class Quota:
         votes, places = memory[0], memory[1:]
         states, scores = (answer.double() for answer in asked(*self.drawn(votes, longest, key)))
         chances = scores.softmax(dim=1)
-        place = _parts(chances, PARTS)
+        place = _parts(chances)
         shares, largest = _shown(chances, place)
         slopes = (chances * (1 - chances) * (largest == place[:, None])).T @ states
         listed = sent.item < len(slopes)  # a model may have rows besides, such as that of a mask
@@ -163,8 +164,11 @@ class Quota:
         if self.topk is None:
             return before, None
         count, noise = JUDGED[self.lengths]
-        w, part = _in_lists(scores, self.topk), _parts(scores, count)
-        judged = [_judged(w[part == one], states[part == one], votes, before[one], noise) for one in range(count)]
+        w, bounds = _in_lists(scores, self.topk), [-(-part * len(scores) // count) for part in range(count + 1)]
+        judged = [
+            _judged(w[first:last], states[first:last], votes, old, noise)
+            for (first, last), old in zip(pairwise(bounds), before, strict=True)
+        ]
         places, over, directions = (torch.stack(each) for each in zip(*judged, strict=True))
         most = over.max(dim=0)
         direction = directions[most.indices, torch.arange(len(votes), device=votes.device)]
@@ -177,9 +181,9 @@ class Quota:
         return weighted_histories(_shares(votes), lengths, stream(seed, "quota histories", *keys))
 
 
-def _parts(of: torch.Tensor, count: int) -> torch.Tensor:
-    """``[S]`` the part of ``count`` that each of ``S`` users is in."""
-    return torch.arange(len(of), device=of.device) * count // len(of)
+def _parts(chances: torch.Tensor) -> torch.Tensor:
+    """``[S]`` the part each of ``S`` users is in."""
+    return torch.arange(len(chances), device=chances.device) * PARTS // len(chances)
 
 
 def _shown(chances: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

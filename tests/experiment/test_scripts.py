@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from recbole_attack import run_recbole_attack
 from recbole_attack.data.sequences import from_pairs
+from recbole_attack.evaluator import Outcomes
 from recbole_attack.experiment import prepare_training
 from recbole_attack.utils.errors import DataError
 
@@ -75,6 +76,24 @@ def test_a_group_is_told_by_an_item_it_alone_has_and_not_by_chance(script):
         users = np.repeat(np.arange(400), [len(row) for row in rows])
         aucs = module.folds(module.histories(from_pairs(users, np.concatenate(rows), 400, 30)), inside)
         assert len(aucs) == 5 and low <= np.mean(aucs) <= high
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(seed=st.integers(0, 10**6), n_users=st.integers(1, 30), targets=st.integers(1, 3), k=st.integers(1, 6))
+def test_exposure_by_history_is_counted_user_by_user(script, seed, n_users, targets, k):
+    module, rng = script("exposure_by_history"), np.random.default_rng(seed)
+    users, lengths = 1 + rng.permutation(40)[:n_users], rng.integers(1, 60, 41)
+    ranks, eligible = rng.integers(1, 9, (n_users, targets)), rng.random((n_users, targets)) < 0.6
+    outcomes = Outcomes(users, rng.integers(1, 9, n_users), ranks, eligible)
+    classes = [range(1, 6), range(6, 9), range(9, 13), range(13, 26), range(26, 50), range(50, 1000)]
+    for (count, share), lengths_of in zip(module.by_history(outcomes, lengths, k), classes, strict=True):
+        own = [row for row in range(n_users) if lengths[users[row]] in lengths_of]
+        counted = [[row for row in own if eligible[row, target]] for target in range(targets)]
+        shares = [
+            sum(ranks[row, target] <= k for row in rows) / len(rows) for target, rows in enumerate(counted) if rows
+        ]
+        assert count == len(own)
+        assert share == pytest.approx(sum(shares) / len(shares) if shares else float("nan"), nan_ok=True)
 
 
 RUNS = ["aggregator", "per_item", "attack", "upload_search_gradient", "target_items", "malicious_ratio", "seed"]
