@@ -16,7 +16,8 @@ from typing import Any
 from recbole_attack import __version__
 from recbole_attack.benchmark import Plan, Store, make_plan
 from recbole_attack.benchmark.plan import Cell
-from recbole_attack.config.plugins import plugin_hashes
+from recbole_attack.config.own_code import own_code
+from recbole_attack.config.registered import REGISTERED_CODE
 from recbole_attack.evaluation.cases import Subject, cases_of, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import Ensemble
 from recbole_attack.evaluation.flags import FLAGS, blocking, flags
@@ -66,7 +67,7 @@ def result_of(ensemble: Ensemble, subject: Subject, store: Store, plan: Plan, pl
         **{"evaluator": EVALUATOR_VERSION, "package": __version__},
         **{"rule": subject.rule, "attack": subject.attack},
         "setting": {"model": config["model"], "dataset": config["dataset"], **setting},
-        "plugins": plugin_hashes(config["plugins"] or ()),
+        "plugins": _parts_from_outside(plan),
         "data": next(iter(store.cells[key]["dataset"]["sha256"] for key in plan.arms)),
         "figures": found,
         "flags": flags(ensemble, subject, found, plugins),
@@ -143,18 +144,13 @@ def differences(
         ConfigError: It asks for a part there is not.
         DataError: The store lacks runs, or the data is not there.
     """
-    lacking = [name for name in entry["plugins"] if name not in (plugins or ())]
-    if lacking:
-        raise ConfigError(
-            f"the entry has parts from outside: expected --plugins=<{', '.join(entry['plugins'])}, as modules or .py "
-            f"files>, found no {', '.join(lacking)}"
-        )
+    _check_there(entry["plugins"], plugins or ())
     place = {} if data_path is None else {"data_path": data_path}
     subject = read_subject({**entry["rule"], **entry["attack"], **entry["setting"], **place})
     plan = make_plan(rows_of(ensemble, subject, plugins))
     ours = {
         **{"evaluation": ensemble.about(), "evaluator": EVALUATOR_VERSION},
-        "plugins": plugin_hashes(plan.cells[0].config["plugins"] or ()),
+        "plugins": _parts_from_outside(plan),
         "data": next(iter(plan.arms.values())).data,
     }
     before = list(_unlike({key: entry[key] for key in ours}, ours))
@@ -170,6 +166,28 @@ def differences(
     result = result_of(ensemble, subject, store, plan, plugins)
     compared = ("kind", "name", "rule", "attack", "figures", "flags", "store")
     return list(_unlike({key: entry[key] for key in compared}, {key: result[key] for key in compared}))
+
+
+def _check_there(named: Iterable[str], plugins: Iterable[str]) -> None:
+    """That all parts from outside are there: of plug-ins, and those that none registers, named ``<folder>/<name>``."""
+    modules = [name for name in named if "/" not in name]
+    lacking = [name for name in modules if name not in plugins]
+    if lacking:
+        raise ConfigError(
+            f"the entry has parts from outside: expected --plugins=<{', '.join(modules)}, as modules or .py files>, "
+            f"found no {', '.join(lacking)}"
+        )
+    unknown = [name for name in named if "/" in name and name not in REGISTERED_CODE]
+    if unknown:
+        raise ConfigError(
+            "the entry has parts of a script or notebook: expected them registered in this process, or an entry "
+            f"that was made with --plugins=<file.py>, found no {', '.join(unknown)}"
+        )
+
+
+def _parts_from_outside(plan: Plan) -> dict[str, str]:
+    """What :func:`~recbole_attack.config.own_code.own_code` says of all runs."""
+    return {name: code for cell in plan.cells for name, code in own_code(cell.config).items()}
 
 
 def _unlike(said: Any, found: Any, where: str = "") -> Iterable[str]:

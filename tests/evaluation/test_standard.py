@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from recbole_attack import evaluate
+from recbole_attack import evaluate, register_aggregator
 from recbole_attack.commands.main import main
-from recbole_attack.config.registered import REGISTERED
+from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
 from recbole_attack.defense import AGGREGATORS, Aggregator
 from recbole_attack.utils.errors import ConfigError, TrainingError
 
@@ -141,6 +141,32 @@ def test_what_an_author_said_outlasts_an_evaluation_of_something_else_in_the_sam
     assert said("sum", remarks="of the sum") == ("sum", "")
     assert said("mean") == ("mean", "of the mean")
     assert said("sum") == ("sum", "of the sum")
+
+
+def test_an_entry_knows_the_code_of_a_rule_that_no_plug_in_registers(written, tmp_path, monkeypatch, capsys):
+    """Entries of two rules of one name are two lines of a board, whose code tells them apart."""
+
+    def scaled(factor):
+        return lambda config: Aggregator(combine=lambda values, weights: factor * values.mean(0))
+
+    entries, version = [], written(chosen=["margin"], boards={"free": _BOARD})
+    monkeypatch.setitem(AGGREGATORS, "own", None)  # so that all of it is taken back
+    for parts in (REGISTERED, REGISTERED_OPTIONS, REGISTERED_CODE):
+        monkeypatch.setitem(parts, "defense/own", None)
+    for factor in (0.5, 0.25):
+        AGGREGATORS.pop("own")
+        register_aggregator("own", scaled(factor))
+        folder = tmp_path / str(factor)
+        evaluate(version, store=folder, jobs=1, tell=lambda line: None, aggregator="own")
+        entries.append(yaml.safe_load((folder / "entry.yaml").read_text(encoding="utf-8")))
+    assert [list(entry["plugins"]) for entry in entries] == [["defense/own"]] * 2
+    assert entries[0]["plugins"] != entries[1]["plugins"]
+    assert main(["validate", str(tmp_path / "0.25" / "entry.yaml"), f"--evaluation={version}"]) == 0
+    assert main(["validate", str(tmp_path / "0.5" / "entry.yaml"), f"--evaluation={version}"]) == 3
+    assert "plugins > defense/own: expected" in capsys.readouterr().err
+    del REGISTERED_CODE["defense/own"]
+    assert main(["validate", str(tmp_path / "0.25" / "entry.yaml"), f"--evaluation={version}"]) == 2
+    assert "parts of a script or notebook" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
