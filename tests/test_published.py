@@ -84,7 +84,9 @@ def test_a_parameter_that_came_later_has_a_value_with_which_stored_arms_stay_wha
             for parameters in arm_parameters(AttackConfig(config_dict=row.parameters)).values():
                 given = row.parameters.keys()  # what a row asks for itself is new on purpose
                 new = deciding(parameters).keys() - known.get(kind(parameters), parameters.keys()) - given
-                assert not new, f"{row.name}: a value of {new} in benchmark.plan.NEUTRAL, or another EVALUATOR_VERSION"
+                assert not new, (
+                    f"{row.name}: a value of {new} in evaluator.version.NEUTRAL, or another EVALUATOR_VERSION"
+                )
 
 
 def test_rows_of_several_tables_are_run_once():

@@ -14,24 +14,12 @@ from recbole_attack.config.defaults import load_defaults
 from recbole_attack.config.idle import without_effect
 from recbole_attack.config.options import OPTIONS
 from recbole_attack.config.own_code import code_of_names, own_code
-from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.evaluator.version import EVALUATOR_VERSION, NEUTRAL
 from recbole_attack.experiment import arm_parameters, data_hashes
 from recbole_attack.utils.errors import ConfigError, DataError
 from recbole_attack.utils.files import digest_of
 
 _OF_A_CPU = load_defaults("device/cpu")
-
-NEUTRAL: dict[str, Any] = {
-    **{"rounds_per_epoch": None, "eval_users": None, "claimed_interactions": None},
-    **{"pre_aggregator": "none", "upload": "computed", "client_detectors": {}, "repair": "none"},
-    "quota_topk": None,
-    **dict.fromkeys(("quota_lengths", "asked_lengths"), "even"),
-}
-"""Parameter that came after stores had been written -> the value with which everything is as it was without it.
-
-An arm with that value is the arm that was stored before. A parameter that has no such value changes what is stored, and
-asks for another :data:`~recbole_attack.evaluator.version.EVALUATOR_VERSION`.
-"""
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -
 
 
 def deciding(parameters: Mapping[str, Any]) -> Parameters:
-    """Parameters of an arm without those that are :data:`NEUTRAL`.
+    """Parameters of an arm without those that are :data:`~recbole_attack.evaluator.version.NEUTRAL`.
 
     What an arm leaves to the device is what a CPU makes of it: a run is looked for in a store from any machine.
     """

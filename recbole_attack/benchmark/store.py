@@ -23,7 +23,7 @@ from filelock import Timeout
 from recbole_attack.benchmark.lines import read_lines, write_lines
 from recbole_attack.benchmark.plan import Arm, Cell, Plan, arm_name
 from recbole_attack.benchmark.records import LATER, RESULTS, compose
-from recbole_attack.evaluator.version import EVALUATOR_VERSION
+from recbole_attack.evaluator.version import EVALUATOR_VERSION, completed
 from recbole_attack.quick_start import TrainedArm
 from recbole_attack.report.record import ARM
 from recbole_attack.utils.errors import DataError
@@ -75,7 +75,8 @@ class Store:
         self._check_epochs()
         failed = _by_key(folder / "failures.jsonl", _FAILURE)
         self.failures = {key: failure for key, failure in failed.items() if key not in self.cells}
-        self.rows = [Cell(**{key: line[key] for key in _ROW}) for line in read_lines(folder / "rows.jsonl", _ROW)]
+        rows = [{key: line[key] for key in _ROW} for line in read_lines(folder / "rows.jsonl", _ROW)]
+        self.rows = [Cell(**{**row, "config": completed(row["config"])}) for row in rows]
 
     def _check_version(self) -> None:
         others = {cell["evaluator"] for cell in self.cells.values()} - {EVALUATOR_VERSION}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from statistics import fmean
 from typing import Any
@@ -33,17 +33,16 @@ def describe_plan(plan: Plan, store: Store, jobs: int) -> str:
             f"store {store.folder}: {counted(len(plan.arms) - len(left), 'arm')} kept, {len(left)} to train",
             f"time: {_time(left, store, jobs)}",
             f"disk: {_disk(left, store)}",
-            *idle_lines(plan),
+            *idle_lines(plan.idle),
             "",
             *(f"{row}: {_row(cells, plan, store)}" for row, cells in rows.items()),
         ]
     )
 
 
-def idle_lines(plan: Plan, asked: Container[str] | None = None) -> list[str]:
-    """A line for each parameter that does nothing in any row that gives it, or for those of ``asked``."""
-    idle = {key: reason for key, reason in plan.idle.items() if asked is None or key in asked}
-    return [f"{key} has no effect in any row that gives it: {reason}" for key, reason in idle.items()]
+def idle_lines(idle: Mapping[str, str]) -> list[str]:
+    """A line for each parameter of :attr:`~recbole_attack.benchmark.plan.Plan.idle`."""
+    return [f"{key} has no effect in any row that changes it: {reason}" for key, reason in idle.items()]
 
 
 def duration(seconds: float) -> str:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print(describe_plan(plan, Store(folder), jobs))
         return
-    for line in idle_lines(plan):
+    for line in idle_lines(plan.idle):
         _log(f"warning: {line}")
     failed = run_grid(plan, folder, train_arm, jobs, arguments.scheduler, arguments.memory_gb, tell=_log)
     for line in failed:

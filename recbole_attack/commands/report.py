@@ -85,6 +85,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     Raises:
         DataError: The folder is missing or holds no record, or a file is no record.
     """
+    from recbole_attack.evaluator.version import completed
     from recbole_attack.report.record import check_record, check_records
 
     if not source.is_dir():
@@ -111,7 +112,7 @@ def read_records(source: Path, grid: Path | None = None, plugins: str | None = N
     found = [_json(file) for file in files]
     for file, record in zip(files, found, strict=True):
         check_record(record, file)
-    return found, {}
+    return [{**record, "config": completed(record["config"])} for record in found], {}
 
 
 def _others(store: Any) -> dict[str, str]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from recbole_attack.config.attack_config import AttackConfig
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT
+from recbole_attack.config.registered import defended_from_outside
 from recbole_attack.data import draws_targets, parse_group
 from recbole_attack.defense import configured_aggregator
 from recbole_attack.stages import STAGES, plans
 
-_OF_UPLOADS = ("upload", "claimed_interactions", "gradient_scale", "norm_budget")
+_OF_UPLOADS = ("upload", "claimed_interactions", "gradient_scale")
 
 
 def without_effect(config: AttackConfig) -> dict[str, str]:
@@ -41,7 +42,7 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
     found = {} if draws_targets(values["target_items"]) else {"target_seed": "nothing draws these target items"}
     if values["lr_decay_step"] is None:
         found["lr_decay_gamma"] = "there is no lr_decay_step"
-    if values["attack"] == "none" and not _compromised(values):
+    if values["attack"] == "none" and not _compromised(values) and not defended_from_outside(values):
         found |= dict.fromkeys(WHO_IS_HONEST, "there is no attack")
     if values["scenario"] != "federated":
         found["save_client_weights"] = "there are no clients"
@@ -51,8 +52,9 @@ def idle(values: Mapping[str, Any]) -> dict[str, str]:
 def _in_federation(values: Mapping[str, Any]) -> dict[str, str]:
     rule = configured_aggregator(values)
     found = {} if values["shuffle"] else {"shuffle": "every round asks clients in an order of its own"}
-    if values["attack"] == "none":
-        found |= dict.fromkeys(_OF_UPLOADS, "there is no attack")
+    if values["attack"] == "none" and not defended_from_outside(values):
+        seen = not rule.one_pass or values["client_detectors"]  # else a budget changes the order of sums
+        found |= dict.fromkeys((*_OF_UPLOADS, *(["norm_budget"] if seen else [])), "there is no attack")
     if values["local_epochs"] == 1:
         found["local_learning_rate"] = "the only local step is the upload"
     if values["save_client_weights"] and rule.one_pass:

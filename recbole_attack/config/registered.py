@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_attack.config.checks import Option
@@ -15,6 +16,11 @@ REGISTERED_OPTIONS: dict[str, dict[str, Option]] = {}
 
 REGISTERED_CODE: dict[str, tuple[str, str]] = {}
 """The module each part is of, and the hash of its code when it was registered, by the same names."""
+
+
+def defended_from_outside(values: Mapping[str, Any]) -> bool:
+    """Whether a run's rule or client defence is registered: it may read any parameter."""
+    return any(f"defense/{values.get(key)}" in REGISTERED for key in ("aggregator", "client_defense"))
 
 
 def registered_options() -> dict[str, Option]:

@@ -107,10 +107,10 @@ class Quota:
     in a part of a round, averaged over rounds (:data:`KEPT`, from 0 on), is ``r_j``. Items that people have often are
     shown more often still, and others less, so the limit is ``l_j = max(p_j, mean r of other items with half to twice
     the votes)``. It needs no factor: what is over it still learns, and is only pushed. What is over it by chance is
-    not: of ``N`` places that are averaged, ``sqrt(l_j / N)`` is let pass. Where ``r_j`` is more than both, the median
-    norm of the update's rows that are not 0, times ``(r_j - sqrt(l_j / N)) / l_j - 1``, is added to the item's row of
-    the update in the direction of ``sum_s w state_s``, which the server's step goes against, in the part where that is
-    most.
+    not: of ``N`` places that are averaged, ``sqrt(l_j / N)`` is let pass. Where ``r_j`` is more than their sum, the
+    median norm of the update's rows that are not 0, times ``(r_j - sqrt(l_j / N)) / l_j - 1``, is added to the item's
+    row of the update in the direction of ``sum_s w state_s``, which the server's step goes against, in the part where
+    that is most.
 
     With lengths spread evenly (``even``), as this rule had them first, few of those who are made up have few items, and
     lists are judged in one part, without regard to chance.

@@ -161,7 +161,7 @@ def differences(
     if missing:
         raise DataError(
             f"{folder}: expected the {len(plan.arms)} arms of the entry, found {len(missing)} missing; the store they "
-            "are in is named by --store=<folder>"
+            "are in is named by --store=<folder>, and a default that changed since stands in the entry's rule"
         )
     result = result_of(ensemble, subject, store, plan, plugins)
     compared = ("kind", "name", "rule", "attack", "figures", "flags", "store")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from recbole_attack.benchmark import Plan, Store, default_jobs, describe_plan, idle_lines, make_plan, run_grid
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.data import LEAVE_ONE_OUT_MODES
-from recbole_attack.evaluation.cases import Subject, read_subject, rows_of
+from recbole_attack.evaluation.cases import MEAN, Subject, read_subject, rows_of
 from recbole_attack.evaluation.ensemble import Ensemble, read_ensemble
 from recbole_attack.evaluation.entry import ENTRY, EVALUATION, result_of
 from recbole_attack.evaluation.flags import nature_of
@@ -50,6 +50,7 @@ class Prepared(NamedTuple):
         folder: Its store.
         jobs: Arms that are trained at once.
         plugins: Modules of parts from outside.
+        idle: What was given and does nothing -> why.
     """
 
     ensemble: Ensemble
@@ -58,6 +59,7 @@ class Prepared(NamedTuple):
     folder: Path
     jobs: int
     plugins: Any
+    idle: dict[str, str]
 
 
 def evaluate(
@@ -102,11 +104,14 @@ def prepare(version: str, store: Path | str | None, jobs: int | None, plugins: A
         raise ConfigError(f"jobs must be an integer at least 1: found {jobs}")
     modules = load_plugins(plugins)
     ensemble, subject = read_ensemble(version), read_subject(parameters)
-    plan = make_plan(rows_of(ensemble, subject, modules))
+    rows = rows_of(ensemble, subject, modules)
+    plan, given = make_plan(rows), {**subject.rule, **subject.attack}
+    own = make_plan(row for row in rows if row.name != MEAN)
     _check_measured(plan.cells[0].config)
     nature_of(ensemble, subject, modules)  # what fails on updates made up should not fail after hours
     folder = Path(store) if store else Path("saved") / f"evaluate-{subject.slug}-{ensemble.name}"
-    return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules)
+    idle = {key: reason for key, reason in own.idle.items() if key in given}
+    return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules, idle)
 
 
 def _check_measured(config: Mapping[str, Any]) -> None:
@@ -127,7 +132,7 @@ def described(of: Prepared) -> str:
 
 def run_prepared(of: Prepared, tell: Callable[[str], object]) -> Evaluation:
     """Train what is left, and write what comes of it; see :func:`evaluate`."""
-    for line in idle_lines(of.plan, {**of.subject.rule, **of.subject.attack}):
+    for line in idle_lines(of.idle):
         tell(f"warning: {line}")
     failed = run_grid(of.plan, of.folder, train_arm, of.jobs, tell=tell)
     if failed:

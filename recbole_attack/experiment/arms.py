@@ -13,6 +13,7 @@ from typing import Any
 from recbole_attack.config import AttackConfig
 from recbole_attack.config.defaults import RECIPES, load_defaults
 from recbole_attack.config.options import WHO_IS_HONEST, WITHOUT_EFFECT
+from recbole_attack.config.registered import defended_from_outside
 from recbole_attack.data import located
 from recbole_attack.stages import LOCAL_TRAIN, REPAIR, STAGES, Stage, plans
 from recbole_attack.utils.files import sha256
@@ -69,7 +70,8 @@ def _training_arms(config: AttackConfig) -> dict[str, Parameters]:
 
 def _federation(config: AttackConfig, attack: str) -> frozenset[str]:
     """What of the federation and the attacker an arm with this attack does not read."""
-    ignored = WITHOUT_EFFECT[config["scenario"]] | (_OF_THE_ATTACKER if attack == "none" else frozenset())
+    honest = attack == "none" and not defended_from_outside(config.final_config_dict)
+    ignored = WITHOUT_EFFECT[config["scenario"]] | (_OF_THE_ATTACKER if honest else frozenset())
     return ignored - WHO_IS_HONEST if config["malicious_clients"] == "compromise" else ignored
 
 

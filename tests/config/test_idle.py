@@ -12,10 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_attack import AttackConfig, run_recbole_attack
+from recbole_attack import AttackConfig, register_aggregator, run_recbole_attack
 from recbole_attack.config.idle import idle, without_effect
+from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE
 from recbole_attack.data import SELECTORS, draws_targets, resolve_targets
-from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, configured_aggregator
+from recbole_attack.defense import AGGREGATORS, PRE_AGGREGATORS, Aggregator, configured_aggregator
 from recbole_attack.experiment import arm_parameters, prepare_training
 from recbole_attack.stages import STAGES
 
@@ -197,6 +198,7 @@ def test_mixing_that_counts_all_alike_is_said_to(aggregator: str, mixing: str) -
         {"attack": "eb", "malicious_ratio": 0.3, "malicious_seed": 5, "norm_budget": 0.5, "gradient_scale": 5.0},
         {"attack": "none", "malicious_ratio": 0.3, "malicious_clients": "compromise", "malicious_seed": 5},
         {"attack": "none", "local_epochs": 2, "local_learning_rate": 0.3},
+        {"attack": "none", "norm_budget": 0.5},
         {"scenario": "central", "lr_decay_step": 1, "lr_decay_gamma": 0.1},
         {"attack": "eb", "target_items": "random:3:2", "target_seed": 9},
         {"scenario": "central", "attack": "none", "target_items": "random_stratified:3", "target_seed": 9},
@@ -205,6 +207,27 @@ def test_mixing_that_counts_all_alike_is_said_to(aggregator: str, mixing: str) -
 )
 def test_what_does_something_is_not_idle(small: Callable[..., dict[str, Any]], values: dict[str, Any]) -> None:
     assert not without_effect(AttackConfig(config_dict=small(**values))).keys() & values.keys()
+
+
+def test_a_rule_from_outside_may_read_what_attackers_have(
+    small: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the arm without an attack is another with each value of it."""
+    for parts, name in ((AGGREGATORS, "own"), (REGISTERED, "defense/own"), (REGISTERED_CODE, "defense/own")):
+        monkeypatch.setitem(parts, name, None)
+        del parts[name]
+    register_aggregator(
+        "own", lambda config: Aggregator(combine=lambda values, weights: config["malicious_ratio"] * values.mean(0))
+    )
+    given = small(attack="none", aggregator="own", malicious_ratio=0.3, gradient_scale=3.0)
+    assert not without_effect(AttackConfig(config_dict=given))
+    arms = [
+        arm_parameters(AttackConfig(config_dict={**given, "malicious_ratio": ratio}))["clean"] for ratio in (0.3, 0.01)
+    ]
+    assert [arm["malicious_ratio"] for arm in arms] == [0.3, 0.01]
+    ours = [{**given, "aggregator": "mean", "malicious_ratio": ratio} for ratio in (0.3, 0.01)]
+    first, second = (arm_parameters(AttackConfig(config_dict=values))["clean"] for values in ours)
+    assert first == second
 
 
 @pytest.mark.parametrize("selector", SELECTORS)

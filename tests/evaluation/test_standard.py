@@ -15,6 +15,7 @@ from recbole_attack import evaluate, register_aggregator
 from recbole_attack.commands.main import main
 from recbole_attack.config.registered import REGISTERED, REGISTERED_CODE, REGISTERED_OPTIONS
 from recbole_attack.defense import AGGREGATORS, Aggregator
+from recbole_attack.evaluation import prepare
 from recbole_attack.utils.errors import ConfigError, TrainingError
 
 DEAF = """\
@@ -167,6 +168,17 @@ def test_an_entry_knows_the_code_of_a_rule_that_no_plug_in_registers(written, tm
     del REGISTERED_CODE["defense/own"]
     assert main(["validate", str(tmp_path / "0.25" / "entry.yaml"), f"--evaluation={version}"]) == 2
     assert "parts of a script or notebook" in capsys.readouterr().err
+
+
+def test_what_is_given_and_does_nothing_is_said_of_the_rule_alone(written):
+    """The mean, beside which it stands, counts clients by their examples."""
+    given = {"aggregator": "median", "client_weighting": "examples", "lr_decay_gamma": "0.5"}
+    found = prepare(written(boards={"free": _BOARD}), None, 1, None, given).idle
+    assert found["client_weighting"] == "aggregator 'median' counts all clients alike"
+    assert (
+        "client_weighting"
+        not in prepare(written(boards={"free": _BOARD}), None, 1, None, {**given, "aggregator": "sum"}).idle
+    )
 
 
 @pytest.mark.parametrize(

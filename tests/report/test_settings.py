@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from recbole_attack.config.options import OPTIONS
+from recbole_attack.evaluator.version import completed
 from recbole_attack.report import settings
-from recbole_attack.report.settings import _ASIDE, _DECIDED, distinguishing, label, named, parts, usual
+from recbole_attack.report.settings import _ASIDE, _DECIDED, distinguishing, is_clean_twin, label, named, parts, usual
 
 
 def test_the_fewest_parameters_that_tell_rows_apart(made):
@@ -61,6 +62,19 @@ def test_a_parameter_that_older_records_do_not_know_yet_tells_nothing(made):
     assert distinguishing({"old": old, "new": new}) == {"old": {}, "new": {}}
     assert distinguishing({"old": old, "switched": switched})["switched"] == {"per_item": True}
     assert list(distinguishing({"old": old, "new": new, "rows": made(train_rows="all")})["old"]) == ["train_rows"]
+
+
+def test_a_rule_that_was_another_when_a_record_was_made_is_not_taken_for_todays(made):
+    def record(attack="eb", **own):
+        found = made(attack, aggregator="exposure_quota", **own)
+        return {**found, "config": completed(found["config"])}
+
+    first, today = {"quota_topk": 10}, {"quota_topk": 10, "quota_lengths": "log"}
+    assert list(named([record(**first), record(**today)])) == ["eb", "quota_lengths log"]
+    assert len(named([record(**first), record(**first, quota_lengths="even")])) == 1
+    assert not is_clean_twin(record("none", **first), record(**today))
+    assert not is_clean_twin(record("none"), record(**today))
+    assert is_clean_twin(record("none", **today), record(**today))
 
 
 @pytest.mark.parametrize(
