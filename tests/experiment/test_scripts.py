@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from itertools import permutations, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 
 from recbole_attack import run_recbole_attack
+from recbole_attack.commands.main import main as command
 from recbole_attack.data.sequences import from_pairs
 from recbole_attack.evaluator import Outcomes
 from recbole_attack.experiment import prepare_training
@@ -94,6 +97,28 @@ def test_exposure_by_history_is_counted_user_by_user(script, seed, n_users, targ
         ]
         assert count == len(own)
         assert share == pytest.approx(sum(shares) / len(shares) if shares else float("nan"), nan_ok=True)
+
+
+def test_exposure_by_history_reads_the_store_an_experiment_was_trained_in(script, small, tmp_path, capsys):
+    shared = {key: value for key, value in small(epochs=2).items() if key != "checkpoint_dir"}
+    rows = {"loud": {"attack": "eb", "malicious_ratio": 0.2, "gradient_scale": 50.0}, "none": {"attack": "none"}}
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(yaml.safe_dump({"fixed": {**shared, "compare_clean": False}, "rows": rows}), encoding="utf-8")
+    assert command(["grid", str(grid), f"--store={tmp_path / 'store'}", "--jobs=1"]) == 0
+    capsys.readouterr()
+    given = [str(grid), str(tmp_path / "store"), f"--data_path={shared['data_path']}"]
+    script("exposure_by_history").main([*given, "--only=l*"])
+    head, _, *found = capsys.readouterr().out.strip().splitlines()[2:]
+    assert head.startswith("| row | seed | 1 to 5 | 6 to 8 |") and [line.split(" | ")[0] for line in found] == [
+        "| loud"
+    ]
+    rows_of_data = Path(shared["data_path"], "tiny", "tiny.inter").read_text(encoding="utf-8").splitlines()
+    place = rows_of_data[0].split("\t").index("user_id:token")
+    counts = Counter(line.split("\t")[place] for line in rows_of_data[1:]).values()
+    had = [count - 1 for count in counts if count > 2]  # who is tested and validated has something left
+    users = [int(cell.rstrip(" |").partition("(")[2].rstrip(")")) for cell in found[0].split(" | ")[2:]]
+    classes = [range(1, 6), range(6, 9), range(9, 13), range(13, 26), range(26, 50), range(50, 1000)]
+    assert users == [sum(length in own for length in had) for own in classes]
 
 
 RUNS = ["aggregator", "per_item", "attack", "upload_search_gradient", "target_items", "malicious_ratio", "seed"]
