@@ -4,7 +4,7 @@ from recbole_attack.benchmark.comparable import check_comparable, check_victims
 from recbole_attack.benchmark.folder import title_of
 from recbole_attack.benchmark.grid import Row, default_store, read_grid
 from recbole_attack.benchmark.kept import kept_runs, runs_of
-from recbole_attack.benchmark.plan import Plan, make_plan
+from recbole_attack.benchmark.plan import Plan, idle_in_all, make_plan
 from recbole_attack.benchmark.run import run_grid
 from recbole_attack.benchmark.sections import sections
 from recbole_attack.benchmark.store import Store
@@ -20,6 +20,7 @@ __all__ = [
     "default_jobs",
     "default_store",
     "describe_plan",
+    "idle_in_all",
     "idle_lines",
     "kept_runs",
     "make_plan",

@@ -81,13 +81,17 @@ class Plan:
     Attributes:
         cells: The runs.
         arms: Key -> arm, in the order of the runs.
-        idle: Parameter that does nothing in any of the rows that give it another value than its default -> why in
-            the first of them.
+        changed: Row -> parameter that it gives another value than its default -> why that does nothing, if so.
     """
 
     cells: tuple[Cell, ...]
     arms: dict[str, Arm]
-    idle: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, dict[str, str | None]] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Parameter that does nothing in any of the rows that change it -> why in the first of them."""
+        return idle_in_all(self.changed.values())
 
 
 def make_plan(rows: Iterable[Row]) -> Plan:
@@ -100,7 +104,7 @@ def make_plan(rows: Iterable[Row]) -> Plan:
     cells: list[Cell] = []
     arms: dict[str, Arm] = {}
     hashes: dict[str, dict[str, str]] = {}
-    reasons: dict[str, list[str | None]] = {}
+    changed: dict[str, dict[str, str | None]] = {}
     for row in rows:
         try:
             config = AttackConfig(config_dict=row.parameters)
@@ -110,11 +114,17 @@ def make_plan(rows: Iterable[Row]) -> Plan:
                     arms.setdefault(arm.key, arm)
         except (ConfigError, DataError) as error:
             raise type(error)(f"row '{row.name}': {error}") from error
-        idle = without_effect(config)
-        for key in config.changed():
-            reasons.setdefault(key, []).append(idle.get(key))
-    idle_everywhere = {key: found[0] for key, found in reasons.items() if found[0] and None not in found}
-    return Plan(tuple(cells), arms, idle_everywhere)
+        changed[row.name] = {**dict.fromkeys(config.changed()), **without_effect(config)}
+    return Plan(tuple(cells), arms, changed)
+
+
+def idle_in_all(changed: Iterable[Mapping[str, str | None]]) -> dict[str, str]:
+    """What does nothing in any of some rows that change it, of :attr:`Plan.changed`, and why in the first of them."""
+    reasons: dict[str, list[str | None]] = {}
+    for row in changed:
+        for key, reason in row.items():
+            reasons.setdefault(key, []).append(reason)
+    return {key: found[0] for key, found in reasons.items() if found[0] and None not in found}
 
 
 def arm_key(name: str, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:

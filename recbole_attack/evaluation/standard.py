@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_attack.benchmark import Plan, Store, default_jobs, describe_plan, idle_lines, make_plan, run_grid
+from recbole_attack.benchmark import (
+    Plan,
+    Store,
+    default_jobs,
+    describe_plan,
+    idle_in_all,
+    idle_lines,
+    make_plan,
+    run_grid,
+)
 from recbole_attack.config.plugins import load_plugins
 from recbole_attack.data import LEAVE_ONE_OUT_MODES
 from recbole_attack.evaluation.cases import MEAN, Subject, read_subject, rows_of
@@ -50,7 +59,6 @@ class Prepared(NamedTuple):
         folder: Its store.
         jobs: Arms that are trained at once.
         plugins: Modules of parts from outside.
-        idle: What was given and does nothing -> why.
     """
 
     ensemble: Ensemble
@@ -59,7 +67,13 @@ class Prepared(NamedTuple):
     folder: Path
     jobs: int
     plugins: Any
-    idle: dict[str, str]
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """What was given and does nothing -> why."""
+        given = {**self.subject.rule, **self.subject.attack}
+        found = idle_in_all(row for name, row in self.plan.changed.items() if name != MEAN)
+        return {key: reason for key, reason in found.items() if key in given}
 
 
 def evaluate(
@@ -104,14 +118,11 @@ def prepare(version: str, store: Path | str | None, jobs: int | None, plugins: A
         raise ConfigError(f"jobs must be an integer at least 1: found {jobs}")
     modules = load_plugins(plugins)
     ensemble, subject = read_ensemble(version), read_subject(parameters)
-    rows = rows_of(ensemble, subject, modules)
-    plan, given = make_plan(rows), {**subject.rule, **subject.attack}
-    own = make_plan(row for row in rows if row.name != MEAN)
+    plan = make_plan(rows_of(ensemble, subject, modules))
     _check_measured(plan.cells[0].config)
     nature_of(ensemble, subject, modules)  # what fails on updates made up should not fail after hours
     folder = Path(store) if store else Path("saved") / f"evaluate-{subject.slug}-{ensemble.name}"
-    idle = {key: reason for key, reason in own.idle.items() if key in given}
-    return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules, idle)
+    return Prepared(ensemble, subject, plan, folder, jobs or default_jobs(), modules)
 
 
 def _check_measured(config: Mapping[str, Any]) -> None:
